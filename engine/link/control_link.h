@@ -1,0 +1,54 @@
+// Control link: node -> coordinator reports, coordinator -> node desired state, over NNG.
+//
+// State, not commands: either side may lose, repeat or reorder messages. Nodes dial every address of
+// the coordinators and report to all that answer; raw req/rep sockets, so that nothing waits for a reply and a
+// coordinator may push whenever state changes. Each message is sealed with the cluster key
+// (AES-256-GCM over the packed protobuf, random 96-bit nonce; the node's name and direction are
+// authenticated), size-limited before anything else and shape-checked before unpacking.
+// Replays: a message carries its sender's instance and a rising sequence; older ones are dropped.
+#pragma once
+
+#include "engine/base/diagnostic.h"
+
+#include <stdint.h>
+#include <stddef.h>
+
+#define CONTROL_MESSAGE_BYTES_MAX (1 << 20)
+#define CLUSTER_KEY_BYTES         32
+
+// Reads a key file: 64 hex digits. Refuses files that others can read.
+int cluster_key_read(const char *path, uint8_t ret[CLUSTER_KEY_BYTES], struct diagnostic *reterr);
+
+typedef struct Vistter__Control__V1__NodeReport node_report_message;
+typedef struct Vistter__Control__V1__DesiredState desired_state_message;
+
+// ---- Node side ------------------------------------------------------------------------------
+struct control_client;
+struct control_client_config {
+    const char *addresses; // comma separated "host:port"
+    uint8_t key[CLUSTER_KEY_BYTES];
+    const char *node;      // own name
+    // Newest desired state; the message belongs to the link and lasts for the call. Link's thread.
+    void (*on_state)(void *opaque, const desired_state_message *state);
+    void *opaque;
+};
+int control_client_create(const struct control_client_config *config, struct control_client **ret,
+                          struct diagnostic *reterr);
+void control_client_destroy(struct control_client **client);
+// Sends a report to all connected coordinators; fills in node, instance and sequence. Thread: any.
+int control_client_report(struct control_client *client, node_report_message *report);
+
+// ---- Coordinator side -----------------------------------------------------------------------
+struct control_server;
+struct control_server_config {
+    const char *listen; // "host:port"
+    uint8_t key[CLUSTER_KEY_BYTES];
+    void (*on_report)(void *opaque, const node_report_message *report); // link's thread
+    void *opaque;
+};
+int control_server_create(const struct control_server_config *config, struct control_server **ret,
+                          struct diagnostic *reterr);
+void control_server_destroy(struct control_server **server);
+// Sends to the pipe that the node's newest report came from. -ENOENT if there is none. Thread: any.
+int control_server_send(struct control_server *server, const char *node,
+                        const desired_state_message *state);

@@ -1,0 +1,78 @@
+// Frame links: who has frames listens, who needs them calls. Messages travel over SRT by the rules
+// in ARCHITECTURE.md (live mode, late drop on, clear SRT, our own authenticated encryption).
+//
+// Consumer -> provider: WANT, the wished state, sent on every change and repeated every 100 ms, so
+// that a lost or repeated one changes nothing. Provider -> consumer: PICTURE messages.
+//
+//   WANT(channel, group, plan_epoch, from, credit, missing[], ended)
+//     from     first frame the consumer still needs; the provider may forget everything below
+//     credit   the provider may send frames below this number (it has no clock of its own)
+//     missing  frames below the newest received that have not arrived; sent again at once
+//     ended    the consumer needs nothing more of this group
+//
+// Link identity: the SRT stream id is "#!::r=<consumer node>,s=<link id>"; ids are not secret, the
+// link key is, and is never sent. Both sides know the key from the plan.
+#pragma once
+
+#include "engine/link/frame_message.h"
+
+#include <stdbool.h>
+
+#define FRAME_WANT_MISSING_MAX 64
+
+struct frame_want {
+    uint64_t channel;
+    uint32_t group, plan_epoch;
+    int64_t from, credit;
+    bool ended;
+    int missing_count;
+    int64_t missing[FRAME_WANT_MISSING_MAX];
+};
+
+struct frame_link_stats {
+    uint64_t messages, bytes, incomplete, bad, replayed, resent;
+    double rtt_ms, loss_percent;
+};
+
+// ---- Provider -------------------------------------------------------------------------------
+// One listener for all consumers of a node. Callbacks run on the server's threads and must not block.
+struct frame_server;
+struct frame_peer; // one connected consumer
+struct frame_server_config {
+    const char *listen; // "host:port", port 0: any
+    // Key of link `link_id` if `consumer` may call now; false refuses the handshake.
+    bool (*link_key)(void *opaque, const char *consumer, const char *link_id,
+                     uint8_t ret_key[LINK_KEY_BYTES]);
+    // A WANT from a link. `peer` is valid until on_gone for it.
+    void (*on_want)(void *opaque, struct frame_peer *peer, const struct frame_want *want);
+    void (*on_gone)(void *opaque, struct frame_peer *peer);
+    void *opaque;
+};
+int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
+                        struct diagnostic *reterr);
+int frame_server_port(const struct frame_server *server);
+void frame_server_destroy(struct frame_server **server); // joins its threads
+// Seals and queues a message for a peer; takes a copy of the payload. -EAGAIN when the peer's queue
+// (bounded in bytes) is full: try again when it has drained; -EPIPE when it is gone. Thread: any.
+int frame_peer_send(struct frame_peer *peer, const struct frame_header *header,
+                    const void *payload, size_t size);
+
+// ---- Consumer -------------------------------------------------------------------------------
+// One per (provider, link). Connects by itself, again and again, with back-off; never blocks callers.
+struct frame_client;
+struct frame_client_config {
+    const char *address; // "host:port"
+    const char *consumer, *link_id;
+    uint8_t key[LINK_KEY_BYTES];
+    int latency_ms; // SRT latency; 50 on a LAN, >= 4 x RTT elsewhere
+    // A verified message; takes the payload (free). Runs on the client's thread; must not block.
+    void (*on_frame)(void *opaque, const struct frame_header *header, uint8_t *payload, size_t size);
+    void (*on_state)(void *opaque, bool connected);
+    void *opaque;
+};
+int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
+                        struct diagnostic *reterr);
+void frame_client_destroy(struct frame_client **client); // joins its thread
+// Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated. Thread: any.
+void frame_client_want(struct frame_client *client, const struct frame_want *want);
+void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret);

@@ -1,0 +1,58 @@
+// Media: what a file is, importing it, and its derived parts.
+//
+// An asset is a file named by the SHA-256 of its bytes. Import probes it within limits, and makes
+// what playing needs and must be the same everywhere:
+//   <sha>          the file itself
+//   <sha>.index    decode order, key frames and exact presentation times of the picture stream
+//   <sha>.sound    the sound as 48 kHz stereo float32 little-endian, no header; made once with
+//                  all CPU-specific code of FFmpeg off, so that its bits do not depend on the host
+//   <sha>.json     the facts below
+// Thread: functions are independent of each other; a sound_file belongs to one thread.
+#pragma once
+
+#include "engine/base/diagnostic.h"
+#include "engine/base/rate.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct media_info {
+    char sha256[65];   // hex
+    int64_t bytes;
+    char container[32], picture_codec[32], sound_codec[32]; // FFmpeg's names; "" where absent
+    int width, height; // as shown: after rotation metadata and pixel aspect; 0 without pictures
+    bool still;        // one picture
+    struct rate rate;  // nominal picture rate; {0, 1} without
+    struct rational duration; // seconds, of the longer of both; 0/1 for stills
+    int64_t picture_count;
+    int64_t sample_count; // per channel at 48 kHz; 0 without sound
+    bool interlaced, hdr;
+};
+
+// Limits: side 16384, 268,435,456 pixels (a 20,000 x 20,000 picture is refused), 16 streams.
+
+// Reads the facts of a file without importing it. -ENOENT, -EISDIR, -EINVAL (not media, empty,
+// truncated), -E2BIG (limits), with a diagnostic.
+int media_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
+
+// Imports `path` into folder `store`: writes the parts listed above under temporary names, syncs and
+// renames, the facts last. A file already there is recognised by its hash and costs one read.
+// `progress` (may be NULL) is called with 0..1000.
+int media_import(const char *path, const char *store, struct media_info *ret,
+                 void (*progress)(void *opaque, int permille), void *opaque,
+                 struct diagnostic *reterr);
+
+// JSON of the facts, as in <sha>.json and in the API. `media_info_format` returns malloc'ed text.
+char *media_info_format(const struct media_info *info);
+int media_info_parse(const char *json, struct media_info *ret, struct diagnostic *reterr);
+
+// Hex SHA-256 of a file's bytes; `ret` holds 65 bytes.
+int media_hash_file(const char *path, char *ret, struct diagnostic *reterr);
+
+// The sound part of an asset, mapped.
+struct sound_file;
+int sound_file_open(const char *path, struct sound_file **ret, struct diagnostic *reterr);
+void sound_file_close(struct sound_file **file);
+int64_t sound_file_sample_count(const struct sound_file *file);
+// Copies `count` samples (stereo pairs) from `first`; silence outside the file.
+void sound_file_read(const struct sound_file *file, int64_t first, int count, float *dst);

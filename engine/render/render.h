@@ -1,0 +1,44 @@
+// The renderer: (revision, frame number, z-range) -> a group frame and a stem. Pure: nothing else
+// enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame test all call it.
+//
+// Thread: a renderer belongs to one thread; its video sources decode ahead in their own.
+#pragma once
+
+#include "engine/compose/group.h"
+#include "engine/source/source.h"
+
+struct render_config {
+    const struct timeline *timeline; // a reference is taken
+    int width, height;               // output, even
+    struct rate rate;                // output
+    int track_from, track_to;        // z-range, bottom to top, half open
+    bool base;                       // the group starts from the timeline's background: opaque
+    bool sound;                      // make stems
+    struct asset_resolver resolver;
+    const char *(*field)(void *opaque, const char *name);
+    void *field_opaque;
+    bool plain; // no caches and no reuse of unchanged groups; must give the same bits (tests)
+};
+
+struct renderer;
+int renderer_create(const struct render_config *config, struct renderer **ret,
+                    struct diagnostic *reterr);
+void renderer_destroy(struct renderer **renderer);
+
+// What went wrong while the frame was made; the frame is there all the same, with fallbacks.
+struct render_report {
+    int problems;                   // clips shown by their fallback, or silent
+    struct diagnostic first;        // of the first problem
+    bool unchanged;                 // same group frame as the call before
+};
+
+// Renders output frame `n`, counted from the timeline's start (n >= 0); `absolute_frame` is the
+// channel's frame number (sound cadence). `beneath`: the picture under this group, needed when the
+// z-range holds an adjust clip and `base` is false (renderer_needs_beneath), else NULL.
+// Gives a group frame, and writes the stem to `sound` (room for SOUND_FRAME_MAX pairs) if asked for.
+int renderer_frame(struct renderer *renderer, int64_t n, int64_t absolute_frame,
+                   const struct picture *beneath, struct group_frame **ret, int32_t *sound,
+                   struct render_report *ret_report);
+
+// True when a track of [from, to) has an adjust clip, so that a group cut there needs its input.
+bool renderer_needs_beneath(const struct timeline *timeline, int track_from, int track_to);

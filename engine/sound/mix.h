@@ -1,0 +1,18 @@
+// Sound of a timeline's tracks over one frame, as an integer stem (sound.h).
+// Order of work per clip: source samples (float) -> gain and pan, ramped linearly over the frame ->
+// quantised -> added. Pan is a balance: the far side falls linearly to 0.
+// Thread: a sound_mixer belongs to its renderer's thread.
+#pragma once
+
+#include "engine/source/source.h"
+
+struct sound_mixer;
+struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
+                                       const struct asset_resolver *resolver);
+void sound_mixer_destroy(struct sound_mixer **mixer);
+// Writes the stem of tracks [track_from, track_to) for output frame n (from the timeline's start):
+// `dst` takes rate_sample_count(rate, absolute_frame) stereo samples. `absolute_frame` is the
+// channel's frame number, which decides the cadence. Broken sound is silence; `*ret_problems` counts
+// clips that could not be read.
+void sound_mixer_frame(struct sound_mixer *mixer, int64_t n, int64_t absolute_frame, int track_from,
+                       int track_to, int32_t *dst, int *ret_problems);

@@ -1,0 +1,248 @@
+// Timelines: JSON -> immutable, validated revision -> what each track shows at frame n.
+//
+// The JSON's shape is proto/timeline.schema.json; this parser is the authority on what is accepted
+// and a test holds both together. Times in a timeline are whole frames of its own rate, or rational
+// seconds written "3/2s" or "12s"; never floating-point seconds.
+//
+// Purity: evaluation uses integers, and doubles with + - * / and sqrt only (exact by IEEE 754, no
+// contraction), so every machine gets the same bits. No libm transcendental is called.
+// Thread: a revision is immutable and may be used by any thread; it is reference counted.
+#pragma once
+
+#include "engine/base/diagnostic.h"
+#include "engine/base/rate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Limits; beyond them a timeline is refused with the path of the offender.
+#define TIMELINE_BYTES_MAX     (16 << 20)
+#define TIMELINE_TRACKS_MAX    64
+#define TIMELINE_CLIPS_MAX     10000
+#define TIMELINE_KEYFRAMES_MAX 100000 // in the whole timeline
+#define TIMELINE_NESTING_MAX   8
+
+enum clip_kind {
+    CLIP_VIDEO,
+    CLIP_IMAGE,
+    CLIP_SEQUENCE, // numbered pictures, as one asset that lists them
+    CLIP_TEXT,
+    CLIP_SHAPE,
+    CLIP_PATTERN, // test pictures with tone
+    CLIP_AUDIO,
+    CLIP_TIMELINE, // nested
+    CLIP_ADJUST,   // changes everything beneath it
+};
+
+enum blend_mode { BLEND_NORMAL, BLEND_MULTIPLY, BLEND_SCREEN, BLEND_ADD };
+
+enum fit { FIT_NONE, FIT_CONTAIN, FIT_COVER, FIT_FILL }; // natural size; inside; fill and crop; stretch
+
+enum easing_kind { EASING_LINEAR, EASING_HOLD, EASING_IN, EASING_OUT, EASING_IN_OUT, EASING_BEZIER };
+
+struct easing {
+    enum easing_kind kind;
+    double x1, y1, x2, y2; // EASING_BEZIER: as CSS cubic-bezier
+};
+
+// One keyframe: value(s) reached at clip-local position `at` (timeline frames), and how the way to
+// the next one is eased.
+struct keyframe {
+    struct rational at;
+    double value[2];
+    struct easing easing;
+};
+
+// A property: constant when count is 1 (its `at` is then ignored).
+struct property {
+    size_t count;
+    struct keyframe *keys;
+};
+
+struct colour {
+    uint8_t red, green, blue, alpha; // sRGB/BT.709 code values, not premultiplied
+};
+
+enum text_align { TEXT_LEFT, TEXT_CENTRE, TEXT_RIGHT };
+enum text_motion { TEXT_STILL, TEXT_CRAWL, TEXT_ROLL }; // crawl: right to left; roll: bottom to top
+
+struct text_style {
+    char *text; // UTF-8, plain; `{{name}}` fields are replaced from the log
+    char *font; // Pango description without size: "Noto Sans Bold"
+    double size; // pixels of the timeline's format, > 0
+    struct colour colour;
+    double box_width, box_height; // 0: as large as the text; text wraps at box_width
+    enum text_align align;
+    double line_spacing; // 1 = the font's own
+    double outline;      // pixels
+    struct colour outline_colour;
+    double shadow_x, shadow_y, shadow_blur; // pixels; shadow drawn when shadow_colour.alpha > 0
+    struct colour shadow_colour;
+    struct colour background; // drawn when alpha > 0
+    double padding, background_radius;
+    enum text_motion motion;
+    double speed; // pixels a second, for crawl and roll
+};
+
+enum shape_kind { SHAPE_RECTANGLE, SHAPE_ELLIPSE, SHAPE_POLYGON };
+struct shape_style {
+    enum shape_kind kind;
+    double width, height, radius; // pixels
+    struct colour fill, fill_to;  // fill_to: vertical gradient when `gradient`
+    bool gradient;
+    double stroke;
+    struct colour stroke_colour;
+    size_t point_count; // polygon: x0 y0 x1 y1 ...
+    double *points;
+};
+
+enum pattern_kind { PATTERN_BARS, PATTERN_RAMP, PATTERN_GRID, PATTERN_COLOUR, PATTERN_COUNTER, PATTERN_FLASH };
+struct pattern_style {
+    enum pattern_kind kind;
+    struct colour colour;
+    double tone_hz, tone_db; // 0 Hz: silent. PATTERN_FLASH: a white frame with a beep each second
+};
+
+// What to show when a clip's asset is missing or broken.
+enum fallback_kind { FALLBACK_TRANSPARENT, FALLBACK_COLOUR, FALLBACK_ASSET };
+struct fallback {
+    enum fallback_kind kind;
+    struct colour colour;
+    int asset; // index into timeline.assets (an image)
+};
+
+struct clip {
+    enum clip_kind kind;
+    char *id;                // unique in the timeline; made from its place when not given
+    int64_t start, duration; // timeline frames; duration > 0
+    int64_t transition;      // dissolve from the clip before it: length in frames, 0 = cut. The two
+                             // clips overlap by exactly this much
+    int asset;               // index into timeline.assets; -1 where the kind has none
+    struct rational in;      // seconds into the source, >= 0
+    struct rational speed;   // source seconds per second, > 0
+    bool loop;               // start again when the source ends before the clip does
+    enum fit fit;
+    struct property position; // of the anchor, pixels of the timeline's format
+    struct property size;     // width height in pixels; 0 0 = by `fit`
+    struct property anchor;   // 0..1 of the clip's own size; default 0.5 0.5
+    struct property rotation; // degrees clockwise
+    struct property crop_lt, crop_rb; // fractions of the source cut off: left top, right bottom
+    struct property radius;   // corner radius in pixels
+    struct property opacity;  // 0..1
+    struct property gain_db;  // sound, -96 (silent) .. +24
+    struct property pan;      // -1 left .. 1 right
+    struct property brightness, contrast, saturation; // adjust: 0, 1, 1 = no change
+    enum blend_mode blend;
+    int64_t fade_in, fade_out;             // picture, frames
+    int64_t sound_fade_in, sound_fade_out; // frames
+    bool muted;
+    struct text_style *text;       // CLIP_TEXT
+    struct shape_style *shape;     // CLIP_SHAPE
+    struct pattern_style *pattern; // CLIP_PATTERN
+    struct timeline *nested;       // CLIP_TIMELINE, resolved
+    struct fallback fallback;
+};
+
+struct track {
+    char *name;
+    bool hidden, muted;
+    size_t clip_count;
+    struct clip *clips; // by start
+};
+
+// An asset as the timeline names it: "sha256:<64 hex>" in the farm, or a path for offline renders.
+struct asset_name {
+    char *name; // the key in "assets"
+    char *uri;
+};
+
+struct timeline {
+    // -- constant after parse
+    char *name;
+    int width, height; // even
+    struct rate rate;
+    struct colour background;
+    int64_t duration; // frames, > 0: given, or the end of the last clip
+    bool loop;
+    size_t asset_count;
+    struct asset_name *assets;
+    size_t font_count;
+    char **fonts; // asset URIs of font files, the only ones that text may use
+    size_t track_count;
+    struct track *tracks; // bottom to top
+    uint8_t sha256[32];   // of the bytes parsed
+    // -- private
+    _Atomic int references;
+};
+
+// Gives the bytes of the nested timeline that `uri` names (malloc, freed by the parser), or a
+// negative errno with a diagnostic.
+typedef int timeline_load_fn(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
+                             struct diagnostic *reterr);
+
+// Parses and validates. Every error names the place: "tracks[2].clips[0].duration". Nested timelines
+// are loaded by `load` (NULL: nested clips are refused); cycles and depth are checked.
+// -EINVAL refused input, -E2BIG over a limit, -ENOMEM.
+int timeline_parse(const char *bytes, size_t size, timeline_load_fn *load, void *opaque,
+                   struct timeline **ret, struct diagnostic *reterr);
+struct timeline *timeline_ref(const struct timeline *timeline);
+void timeline_unref(struct timeline **timeline); // accepts NULL inside
+
+// Where and how large a clip's picture stands, in pixels of the *output*.
+struct placement {
+    double x, y;          // of the anchor
+    double width, height; // before rotation; 0 0: by `fit`
+    double anchor_x, anchor_y; // 0..1
+    double rotation;      // degrees clockwise
+    double crop_left, crop_top, crop_right, crop_bottom; // fractions of the source
+    double radius;        // pixels
+    enum fit fit;
+};
+
+// One clip at one instant.
+struct clip_instant {
+    const struct clip *clip;
+    int64_t local_frame;         // timeline frames since the clip's start (floor)
+    struct rational source_time; // seconds in the source, in-point and speed applied, loop not
+    struct placement placement;
+    int opacity; // 0..255, fades applied
+    double brightness, contrast, saturation;
+};
+
+// What one track shows at one output frame.
+struct layer {
+    struct clip_instant now;  // now.clip == NULL: nothing
+    struct clip_instant from; // from.clip != NULL: a dissolve is under way
+    int mix;                  // 0..255: share of `now` in the dissolve
+};
+
+// One clip's sound over one output frame.
+struct layer_sound {
+    const struct clip *clip;
+    struct rational source_time; // seconds in the source at the frame's first sample
+    double gain_start, gain_end; // linear factors at the first sample and just after the last
+    double pan_start, pan_end;
+};
+
+// Output frame -> frame of the timeline's own rate (floor), with loop applied; -1 past the end of a
+// timeline that does not loop.
+int64_t timeline_frame(const struct timeline *timeline, struct rate output_rate, int64_t n);
+
+// Fills `layers[track_count]` for output frame `n` (counted from the timeline's start, n >= 0) at an
+// output of `width` x `height`. Positions and sizes scale from the timeline's format to the output.
+// Past the end of a timeline that does not loop all layers are empty.
+void timeline_evaluate(const struct timeline *timeline, struct rate output_rate, int width,
+                       int height, int64_t n, struct layer *layers);
+
+// Sounds audible in output frame `n` on tracks [track_from, track_to), at most `max`; returns how
+// many. A dissolve gives two, with equal-power gains. Sound of nested timelines is the nested
+// clip's own business (the renderer recurses).
+size_t timeline_evaluate_sound(const struct timeline *timeline, struct rate output_rate, int64_t n,
+                               int track_from, int track_to, struct layer_sound *sounds,
+                               size_t max);
+
+// 10^(db/20) by pure arithmetic; <= -96 gives 0.
+double decibel_to_gain(double db);
+// sin and cos of degrees by pure arithmetic (error below 1e-12).
+void degrees_sin_cos(double degrees, double *ret_sin, double *ret_cos);
