@@ -1,14 +1,15 @@
 // Group frames: the layers of a z-range, merged as far as that changes no bit.
 //
-// Source-over with rounded integers is not associative, and neither are blend modes; yet the picture
-// must not depend on where the z-order was cut. So a group frame is, per tile, a *stack* of
+// Source-over with rounded integers is not associative, and neither are blend modes; yet the
+// picture must not depend on where the z-order was cut. So a group frame is, per tile, a *stack* of
 // premultiplied tiles; folding all stacks of all groups, bottom to top, over the programme is by
 // definition the same as blending every layer in order. Two stack entries are merged only where
-// that is exact: block by block (2x2), when the upper is empty or fully opaque (normal mode), or the
-// lower is empty or fully opaque. Graphics rarely overlap translucently, so the depth is mostly 1.
+// that is exact: block by block (2x2), when the upper is empty or fully opaque (normal mode), or
+// the lower is empty or fully opaque. Graphics rarely overlap translucently, so the depth is
+// mostly 1.
 //
-// Tiles are GROUP_TILE_WIDTH x GROUP_TILE_HEIGHT luma samples, row by row from the top left; those at
-// the right and bottom edges are smaller. Immutable once finished; reference counted.
+// Tiles are GROUP_TILE_WIDTH x GROUP_TILE_HEIGHT luma samples, row by row from the top left; those
+// at the right and bottom edges are smaller. Immutable once finished; reference counted.
 #pragma once
 
 #include "engine/compose/blend.h"
@@ -20,7 +21,8 @@
 enum tile_kind { TILE_EMPTY, TILE_OPAQUE, TILE_MIXED };
 
 // One level of the stacks. `kind` and `mode` have one entry per tile; where kind is TILE_EMPTY the
-// picture's content is undefined.
+// picture's content is undefined and mode is 0. TILE_OPAQUE means that all alphas are 255; a
+// TILE_MIXED tile may happen to be so too. The opacity of layers is already in the picture.
 struct group_level {
     struct picture *picture; // ALPHA, canvas size; for an opaque group level 0 is OPAQUE
     uint8_t *kind;           // enum tile_kind
@@ -40,16 +42,25 @@ struct group_frame {
 struct group_builder;
 struct group_builder *group_builder_create(int width, int height);
 void group_builder_destroy(struct group_builder **builder);
-// Starts a frame. `base` not NULL: an opaque group that starts from this picture (OPAQUE, taken as
-// it is; copied when a layer is put over it).
+// Starts a frame. `base` not NULL: an opaque group that starts from this picture (OPAQUE, canvas
+// size, kept by reference; copied when a layer is put over it). Drops a frame not yet finished.
 void group_builder_begin(struct group_builder *builder, const struct picture *base);
+// Puts a layer on top: as blend_picture, at an even place, opacity 0..255. An OPAQUE layer that
+// covers the canvas (normal, 255) is kept by reference when it has the canvas's size, and makes the
+// group opaque whatever it was before. -ENOMEM, -E2BIG (deeper than GROUP_DEPTH_MAX; cannot happen
+// with that many layers); after an error the frame is lost, and finish returns the error too.
 int group_builder_add(struct group_builder *builder, const struct picture *picture, int x, int y,
                       int opacity, enum blend_mode mode);
 int group_builder_finish(struct group_builder *builder, struct group_frame **ret);
 
 struct group_frame *group_frame_create(int width, int height); // empty; for the decoder of links
+// Adds a level above the others, all tiles TILE_EMPTY and of mode 0, which the caller then fills
+// in. Takes `*picture` (canvas size). -E2BIG, -ENOMEM.
+int group_frame_push(struct group_frame *frame, struct picture **picture);
+void group_frame_truncate(struct group_frame *frame, int depth); // drops the levels above
 struct group_frame *group_frame_ref(const struct group_frame *frame);
 void group_frame_unref(struct group_frame **frame);
+// Same tiles with the same content (not only the same picture once folded).
 bool group_frame_equal(const struct group_frame *a, const struct group_frame *b);
 static inline struct rect group_tile_rect(const struct group_frame *g, int tile)
 {
@@ -60,7 +71,8 @@ static inline struct rect group_tile_rect(const struct group_frame *g, int tile)
 
 // Folds a group over the programme. `dst` is OPAQUE and of the same size.
 void group_fold(struct picture *dst, const struct group_frame *group);
-// As group_fold, but gives a picture: a reference to level 0 when the group is opaque with depth 1
-// (no copy), else a new one made from `beneath` (NULL: black) by folding. -ENOMEM.
+// As group_fold, but gives a picture: a reference to level 0 when the group is opaque with depth 1,
+// or to `beneath` when the group is empty (no copy), else a new one made from `beneath` (NULL:
+// black) by folding. -ENOMEM.
 int group_fold_over(const struct picture *beneath, const struct group_frame *group,
                     struct picture **ret);

@@ -2,8 +2,9 @@
 // radius, rotation. Scaling is a separable polyphase filter (Catmull-Rom; widened when shrinking)
 // with integer coefficients; rotation samples bilinearly from the scaled picture. Chroma is sited
 // left (MPEG-2), and its phase is honoured.
-// All decisions are made on coordinates rounded to 1/256 pixel, so equal placements give equal bits.
-// Thread: a placer belongs to its renderer's thread (it keeps coefficient tables and scratch memory).
+// All decisions are made on coordinates rounded to 1/256 pixel, so equal placements give equal
+// bits. Thread: a placer belongs to its renderer's thread (it keeps coefficient tables and scratch
+// memory).
 #pragma once
 
 #include "engine/compose/blend.h"

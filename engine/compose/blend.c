@@ -1,0 +1,139 @@
+#include "engine/compose/blend.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "engine/compose/blend_modes.h"
+#include "engine/compose/kernels.h"
+
+// Sample (x, y) in luma coordinates of plane `i`.
+static uint8_t *plane_at(const struct picture *p, int i, int x, int y)
+{
+    int half = i == 1 || i == 2;
+    return p->plane[i] + (y >> half) * p->stride[i] + (x >> half);
+}
+
+static struct over_rows rows_at(struct picture *dst, int x, int y, const struct picture *src,
+                                int src_x, int src_y)
+{
+    struct over_rows rows = {
+        .dst_cb = plane_at(dst, 1, x, y),
+        .dst_cr = plane_at(dst, 2, x, y),
+        .src_cb = plane_at(src, 1, src_x, src_y),
+        .src_cr = plane_at(src, 2, src_x, src_y),
+    };
+    for (int row = 0; row < 2; row++) {
+        rows.dst_y[row] = plane_at(dst, 0, x, y + row);
+        rows.src_y[row] = plane_at(src, 0, src_x, src_y + row);
+        if (dst->format == PICTURE_ALPHA)
+            rows.dst_a[row] = plane_at(dst, 3, x, y + row);
+        if (src->format == PICTURE_ALPHA)
+            rows.src_a[row] = plane_at(src, 3, src_x, src_y + row);
+    }
+    return rows;
+}
+
+// An OPAQUE source at full opacity replaces what is there.
+static void copy_area(struct picture *dst, const struct picture *src, int x, int y,
+                      struct rect area)
+{
+    for (int i = 0; i < 3; i++) {
+        int half = i > 0;
+        for (int row = 0; row < area.height >> half; row++)
+            memcpy(plane_at(dst, i, area.x, area.y) + row * dst->stride[i],
+                   plane_at(src, i, area.x - x, area.y - y) + row * src->stride[i],
+                   (size_t)(area.width >> half));
+    }
+    for (int row = 0; dst->format == PICTURE_ALPHA && row < area.height; row++)
+        memset(plane_at(dst, 3, area.x, area.y + row), 255, (size_t)area.width);
+}
+
+static void lerp_area(struct picture *dst, const struct picture *src, int x, int y,
+                      struct rect area, int opacity)
+{
+    const struct kernels *k = kernels_get();
+    for (int i = 0; i < 3; i++) {
+        int half = i > 0;
+        for (int row = 0; row < area.height >> half; row++)
+            k->lerp_row(plane_at(dst, i, area.x, area.y) + row * dst->stride[i],
+                        plane_at(src, i, area.x - x, area.y - y) + row * src->stride[i],
+                        area.width >> half, opacity);
+    }
+    if (dst->format != PICTURE_ALPHA)
+        return;
+    uint8_t full[256];
+    memset(full, 255, sizeof full);
+    for (int row = 0; row < area.height; row++)
+        for (int from = 0; from < area.width; from += 256) {
+            int count = area.width - from < 256 ? area.width - from : 256;
+            k->lerp_row(plane_at(dst, 3, area.x + from, area.y + row), full, count, opacity);
+        }
+}
+
+void blend_picture(struct picture *dst, const struct picture *src, int x, int y, int opacity,
+                   enum blend_mode mode, const struct rect *clip)
+{
+    assert(x % 2 == 0 && y % 2 == 0 && opacity >= 0 && opacity <= 255);
+    struct rect area = rect_intersect((struct rect){0, 0, dst->width, dst->height},
+                                      (struct rect){x, y, src->width, src->height});
+    if (clip) {
+        assert(clip->x % 2 == 0 && clip->y % 2 == 0 && clip->width % 2 == 0 &&
+               clip->height % 2 == 0);
+        area = rect_intersect(area, *clip);
+    }
+    if (opacity == 0 || area.width <= 0)
+        return;
+    if (mode == BLEND_NORMAL && src->format == PICTURE_OPAQUE) {
+        if (opacity == 255)
+            copy_area(dst, src, x, y, area);
+        else
+            lerp_area(dst, src, x, y, area, opacity);
+        return;
+    }
+    const struct kernels *k = kernels_get();
+    for (int row = area.y; row < area.y + area.height; row += 2) {
+        struct over_rows rows = rows_at(dst, area.x, row, src, area.x - x, row - y);
+        if (mode == BLEND_NORMAL)
+            k->over_rows(&rows, area.width, opacity);
+        else
+            blend_mode_rows(&rows, area.width, opacity, mode);
+    }
+}
+
+// dst += picture at its place, under its opacity, times weight / 255.
+static void weigh(struct picture *dst, const struct picture *src, int x, int y, int opacity,
+                  int weight)
+{
+    assert(x % 2 == 0 && y % 2 == 0 && opacity >= 0 && opacity <= 255);
+    struct rect area = rect_intersect((struct rect){0, 0, dst->width, dst->height},
+                                      (struct rect){x, y, src->width, src->height});
+    const struct kernels *k = kernels_get();
+    uint8_t full[256];
+    memset(full, 255, sizeof full);
+    for (int i = 0; i < 4; i++) {
+        int half = i == 1 || i == 2, width = area.width >> half;
+        for (int row = 0; row < area.height >> half; row++) {
+            uint8_t *to = plane_at(dst, i, area.x, area.y) + row * dst->stride[i];
+            if (i < 3 || src->format == PICTURE_ALPHA) {
+                k->weigh_row(to, plane_at(src, i, area.x - x, area.y - y) + row * src->stride[i],
+                             width, opacity, weight);
+                continue;
+            }
+            for (int from = 0; from < width; from += 256)
+                k->weigh_row(to + from, full, width - from < 256 ? width - from : 256, opacity,
+                             weight);
+        }
+    }
+}
+
+void blend_dissolve(struct picture *dst, const struct picture *from, int from_x, int from_y,
+                    int from_opacity, const struct picture *to, int to_x, int to_y, int to_opacity,
+                    int mix)
+{
+    assert(dst->format == PICTURE_ALPHA && mix >= 0 && mix <= 255);
+    picture_clear(dst);
+    if (from && mix < 255)
+        weigh(dst, from, from_x, from_y, from_opacity, 255 - mix);
+    if (to && mix > 0)
+        weigh(dst, to, to_x, to_y, to_opacity, mix);
+}

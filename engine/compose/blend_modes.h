@@ -1,0 +1,25 @@
+// Blend modes other than normal. Private to engine/compose.
+#pragma once
+
+#include "engine/compose/kernels.h"
+#include "engine/timeline/timeline.h" // enum blend_mode
+
+// BT.709 limited range to full-range R'G'B', 14 fractional bits: Y - 16, Cb - 128, Cr - 128.
+#define RGB_FROM_Y    19077 // 255 / 219
+#define RED_FROM_CR   29372 // 1.5748 * 255 / 224
+#define GREEN_FROM_CB -3494 // -0.187324 * 255 / 224
+#define GREEN_FROM_CR -8731 // -0.468124 * 255 / 224
+#define BLUE_FROM_CB  34610 // 1.8556 * 255 / 224
+// And back, 16 fractional bits. The rows of chroma sum to 0, so that greys have none.
+#define Y_FROM_RED    11966 // 0.2126 * 219 / 255
+#define Y_FROM_GREEN  40254 // 0.7152 * 219 / 255
+#define Y_FROM_BLUE   4064  // 0.0722 * 219 / 255
+#define CB_FROM_RED   -6596
+#define CB_FROM_GREEN -22188
+#define CB_FROM_BLUE  28784 // 224 / 255 / 2
+#define CR_FROM_RED   28784
+#define CR_FROM_GREEN -26145
+#define CR_FROM_BLUE  -2639
+
+// As kernels.over_rows, in mode multiply, screen or add; src_a may be NULL (OPAQUE source).
+void blend_mode_rows(const struct over_rows *rows, int width, int opacity, enum blend_mode mode);

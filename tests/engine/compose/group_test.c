@@ -1,0 +1,232 @@
+// Groups: wherever the z-order is cut, folding gives what blending layer by layer gives.
+#include "engine/compose/group.h"
+
+#include "tests/engine/compose/random_picture.h"
+
+#define LAYERS_MAX 7
+
+struct test_layer {
+    struct picture *picture;
+    int x, y, opacity;
+    enum blend_mode mode;
+};
+
+static int random_side(uint64_t *state)
+{
+    return 2 + 2 * random_below(state, 100);
+}
+
+static struct test_layer random_layer(uint64_t *state, int width, int height)
+{
+    static const int opacities[] = {255, 255, 255, 254, 128, 1, 0, 77};
+    struct test_layer layer = {.opacity = opacities[random_below(state, 8)]};
+    if (random_below(state, 3) == 0)
+        layer.mode = (enum blend_mode)random_below(state, 4);
+    enum picture_format format = random_below(state, 4) ? PICTURE_ALPHA : PICTURE_OPAQUE;
+    int shape = random_below(state, 5);
+    if (shape == 0) { // exactly the canvas
+        layer.picture = random_picture(state, format, width, height);
+    } else if (shape == 1) { // larger than the canvas
+        layer.picture = random_picture(state, format, width + 10, height + 8);
+        layer.x = -4;
+        layer.y = -6;
+    } else { // anywhere, often clipped
+        layer.picture = random_picture(state, format, random_side(state), random_side(state));
+        layer.x = 2 * random_below(state, width) - width / 2 / 2 * 2;
+        layer.y = 2 * random_below(state, height) - height / 2 / 2 * 2;
+    }
+    return layer;
+}
+
+static struct group_frame *build(struct group_builder *builder, const struct picture *base,
+                                 const struct test_layer *layers, int from, int to)
+{
+    struct group_frame *frame = NULL;
+    group_builder_begin(builder, base);
+    for (int i = from; i < to; i++)
+        CHECK_OK(group_builder_add(builder, layers[i].picture, layers[i].x, layers[i].y,
+                                   layers[i].opacity, layers[i].mode));
+    CHECK_OK(group_builder_finish(builder, &frame));
+    return frame;
+}
+
+static struct picture *blend_straight(const struct picture *base, const struct test_layer *layers,
+                                      int count)
+{
+    struct picture *p = picture_create(PICTURE_OPAQUE, base->width, base->height);
+    picture_copy(p, base);
+    for (int i = 0; i < count; i++)
+        blend_picture(p, layers[i].picture, layers[i].x, layers[i].y, layers[i].opacity,
+                      layers[i].mode, NULL);
+    return p;
+}
+
+// Folds groups cut where the bits of `cuts` say, over the base; the base group comes first.
+static struct picture *fold_cut(struct group_builder *builder, const struct picture *base,
+                                const struct test_layer *layers, int count, unsigned cuts)
+{
+    struct picture *programme = NULL;
+    int from = 0;
+    for (int i = 0; i <= count; i++) {
+        if (i < count && !(cuts >> i & 1))
+            continue;
+        struct group_frame *frame = build(builder, programme ? NULL : base, layers, from, i);
+        struct picture *next = NULL;
+        CHECK_OK(group_fold_over(programme, frame, &next));
+        picture_unref(&programme);
+        programme = next;
+        group_frame_unref(&frame);
+        from = i;
+    }
+    return programme;
+}
+
+static int deepest;
+
+static void check_levels(const struct group_frame *frame)
+{
+    deepest = frame->depth > deepest ? frame->depth : deepest;
+    for (int level = 0; level < frame->depth; level++)
+        for (int tile = 0; tile < frame->tiles_x * frame->tiles_y; tile++) {
+            const struct picture *p = frame->level[level].picture;
+            if (frame->level[level].kind[tile] != TILE_OPAQUE || p->format == PICTURE_OPAQUE)
+                continue;
+            struct rect area = group_tile_rect(frame, tile);
+            for (int y = area.y; y < area.y + area.height; y++)
+                for (int x = area.x; x < area.x + area.width; x++)
+                    if (p->plane[3][y * p->stride[3] + x] != 255)
+                        check_failures++;
+        }
+}
+
+static void test_cuts(uint64_t *state)
+{
+    int width = 2 + 2 * random_below(state, 110), height = 2 + 2 * random_below(state, 60);
+    struct picture *base = random_picture(state, PICTURE_OPAQUE, width, height);
+    struct picture *before = picture_create(PICTURE_OPAQUE, width, height);
+    picture_copy(before, base);
+    struct test_layer layers[LAYERS_MAX];
+    int count = 1 + random_below(state, LAYERS_MAX);
+    for (int i = 0; i < count; i++)
+        layers[i] = random_layer(state, width, height);
+
+    struct picture *expected = blend_straight(base, layers, count);
+    struct group_builder *builder = group_builder_create(width, height);
+    for (unsigned cuts = 0; cuts < 1u << count; cuts++) {
+        struct picture *folded = fold_cut(builder, base, layers, count, cuts);
+        CHECK_TRUE(picture_equal(folded, expected));
+        picture_unref(&folded);
+    }
+    // Without a base the group is transparent, whatever it is put on.
+    struct group_frame *frame = build(builder, NULL, layers, 0, count);
+    struct group_frame *again = build(builder, NULL, layers, 0, count);
+    check_levels(frame);
+    CHECK_TRUE(group_frame_equal(frame, again));
+    group_frame_unref(&again);
+    struct picture *folded = picture_create(PICTURE_OPAQUE, width, height);
+    picture_copy(folded, base);
+    group_fold(folded, frame);
+    CHECK_TRUE(picture_equal(folded, expected));
+    CHECK_TRUE(picture_equal(base, before));
+
+    group_builder_destroy(&builder); // its pools live on in `frame`
+    group_frame_unref(&frame);
+    for (int i = 0; i < count; i++)
+        picture_unref(&layers[i].picture);
+    picture_unref(&folded);
+    picture_unref(&expected);
+    picture_unref(&before);
+    picture_unref(&base);
+}
+
+static void test_references(uint64_t *state)
+{
+    struct picture *base = random_picture(state, PICTURE_OPAQUE, 130, 70);
+    struct picture *cover = random_picture(state, PICTURE_OPAQUE, 130, 70);
+    struct picture *dot = random_picture(state, PICTURE_ALPHA, 2, 2);
+    struct group_builder *builder = group_builder_create(130, 70);
+    struct group_frame *frame = NULL;
+    struct picture *out = NULL;
+
+    // Nothing put over the base: no copy on the way.
+    group_builder_begin(builder, base);
+    CHECK_OK(group_builder_finish(builder, &frame));
+    CHECK_OK(group_fold_over(NULL, frame, &out));
+    CHECK_TRUE(out == base);
+    picture_unref(&out);
+    group_frame_unref(&frame);
+
+    // A full opaque layer replaces everything, also in a group without a base.
+    group_builder_begin(builder, NULL);
+    CHECK_OK(group_builder_add(builder, dot, 4, 4, 255, BLEND_NORMAL));
+    CHECK_OK(group_builder_add(builder, cover, 0, 0, 255, BLEND_NORMAL));
+    CHECK_OK(group_builder_finish(builder, &frame));
+    CHECK_TRUE(frame->opaque);
+    CHECK(frame->depth, ==, 1);
+    CHECK_TRUE(frame->level[0].picture == cover);
+    CHECK(frame->level[0].kind[0], ==, TILE_OPAQUE);
+    struct group_frame *second = group_frame_ref(frame);
+    group_frame_unref(&frame);
+    CHECK_TRUE(second->level[0].picture == cover);
+    group_frame_unref(&second);
+
+    // A group of nothing has no depth and gives what is beneath it.
+    group_builder_begin(builder, NULL);
+    CHECK_OK(group_builder_add(builder, dot, 1000, 0, 255, BLEND_NORMAL));
+    CHECK_OK(group_builder_finish(builder, &frame));
+    CHECK(frame->depth, ==, 0);
+    CHECK_OK(group_fold_over(base, frame, &out));
+    CHECK_TRUE(out == base);
+    picture_unref(&out);
+    CHECK_OK(group_fold_over(NULL, frame, &out)); // black
+    CHECK(out->plane[0][0], ==, 16);
+    CHECK(out->plane[2][0], ==, 128);
+    picture_unref(&out);
+    group_frame_unref(&frame);
+
+    // A frame begun and not finished.
+    group_builder_begin(builder, base);
+    group_builder_destroy(&builder);
+    picture_unref(&base);
+    picture_unref(&cover);
+    picture_unref(&dot);
+}
+
+// Graphics that do not overlap need one level, and opaque tiles hide what is under them.
+static void test_depth(uint64_t *state)
+{
+    struct picture *veil = picture_create(PICTURE_ALPHA, 64, 32);
+    picture_fill(veil, (const uint8_t[4]){50, 60, 70, 100});
+    struct picture *solid = random_picture(state, PICTURE_OPAQUE, 64, 32);
+    struct group_builder *builder = group_builder_create(256, 32);
+    struct group_frame *frame = NULL;
+    group_builder_begin(builder, NULL);
+    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL));
+    CHECK_OK(group_builder_add(builder, veil, 64, 0, 200, BLEND_NORMAL));
+    CHECK_OK(group_builder_add(builder, veil, 160, 0, 255, BLEND_NORMAL)); // half in the last tile
+    CHECK_OK(group_builder_add(builder, veil, 224, 0, 255, BLEND_NORMAL)); // its other half
+    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL));   // over the first
+    CHECK_OK(group_builder_add(builder, solid, 0, 0, 255, BLEND_NORMAL));  // hides both
+    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_MULTIPLY)); // over opaque
+    CHECK_OK(group_builder_finish(builder, &frame));
+    CHECK(frame->depth, ==, 1);
+    CHECK(frame->level[0].kind[0], ==, TILE_OPAQUE);
+    CHECK(frame->level[0].kind[1], ==, TILE_MIXED);
+    CHECK(frame->level[0].mode[0], ==, BLEND_NORMAL);
+    group_frame_unref(&frame);
+    group_builder_destroy(&builder);
+    picture_unref(&veil);
+    picture_unref(&solid);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t state = test_seed(argc, argv);
+    for (int i = 0; i < 150; i++)
+        test_cuts(&state);
+    CHECK(deepest, >, 2); // the random layers did need stacks
+    test_references(&state);
+    test_depth(&state);
+    CHECK(picture_outstanding(), ==, 0);
+    return check_end();
+}
