@@ -17,11 +17,16 @@
 #include <stdint.h>
 
 // Limits; beyond them a timeline is refused with the path of the offender.
-#define TIMELINE_BYTES_MAX     (16 << 20)
+#define TIMELINE_BYTES_MAX     (64 << 20) // of JSON; its values are counted before it is unpacked
+#define TIMELINE_VALUES_MAX    2000000
+#define TIMELINE_DEPTH_MAX     32 // of JSON
 #define TIMELINE_TRACKS_MAX    64
-#define TIMELINE_CLIPS_MAX     10000
-#define TIMELINE_KEYFRAMES_MAX 100000 // in the whole timeline
+#define TIMELINE_CLIPS_MAX     10000  // in a timeline with all that it nests
+#define TIMELINE_KEYFRAMES_MAX 100000 // likewise
 #define TIMELINE_NESTING_MAX   8
+#define TIMELINE_NESTED_MAX    256        // different timelines nested in one
+#define TIMELINE_LAYERS_MAX    4096       // at one instant, those of nested timelines counted
+#define TIMELINE_FRAMES_MAX    1000000000 // of any time in a timeline
 
 enum clip_kind {
     CLIP_VIDEO,
@@ -37,9 +42,24 @@ enum clip_kind {
 
 enum blend_mode { BLEND_NORMAL, BLEND_MULTIPLY, BLEND_SCREEN, BLEND_ADD };
 
-enum fit { FIT_NONE, FIT_CONTAIN, FIT_COVER, FIT_FILL }; // natural size; inside; fill and crop; stretch
+enum fit {
+    FIT_NONE,
+    FIT_CONTAIN,
+    FIT_COVER,
+    FIT_FILL
+}; // natural size; inside; fill and crop; stretch
 
-enum easing_kind { EASING_LINEAR, EASING_HOLD, EASING_IN, EASING_OUT, EASING_IN_OUT, EASING_BEZIER };
+// At share t of the time from one keyframe to the next, the value has gone this share of its way:
+// linear t; hold 0; in t^3; out 1 - (1 - t)^3; in-out 3t^2 - 2t^3; bezier: the curve's y where its
+// x is t. Values that overshoot their range are clamped to it.
+enum easing_kind {
+    EASING_LINEAR,
+    EASING_HOLD,
+    EASING_IN,
+    EASING_OUT,
+    EASING_IN_OUT,
+    EASING_BEZIER
+};
 
 struct easing {
     enum easing_kind kind;
@@ -68,8 +88,8 @@ enum text_align { TEXT_LEFT, TEXT_CENTRE, TEXT_RIGHT };
 enum text_motion { TEXT_STILL, TEXT_CRAWL, TEXT_ROLL }; // crawl: right to left; roll: bottom to top
 
 struct text_style {
-    char *text; // UTF-8, plain; `{{name}}` fields are replaced from the log
-    char *font; // Pango description without size: "Noto Sans Bold"
+    char *text;  // UTF-8, plain; `{{name}}` fields are replaced from the log
+    char *font;  // Pango description without size: "Noto Sans Bold"
     double size; // pixels of the timeline's format, > 0
     struct colour colour;
     double box_width, box_height; // 0: as large as the text; text wraps at box_width
@@ -97,7 +117,14 @@ struct shape_style {
     double *points;
 };
 
-enum pattern_kind { PATTERN_BARS, PATTERN_RAMP, PATTERN_GRID, PATTERN_COLOUR, PATTERN_COUNTER, PATTERN_FLASH };
+enum pattern_kind {
+    PATTERN_BARS,
+    PATTERN_RAMP,
+    PATTERN_GRID,
+    PATTERN_COLOUR,
+    PATTERN_COUNTER,
+    PATTERN_FLASH
+};
 struct pattern_style {
     enum pattern_kind kind;
     struct colour colour;
@@ -123,15 +150,15 @@ struct clip {
     struct rational speed;   // source seconds per second, > 0
     bool loop;               // start again when the source ends before the clip does
     enum fit fit;
-    struct property position; // of the anchor, pixels of the timeline's format
-    struct property size;     // width height in pixels; 0 0 = by `fit`
-    struct property anchor;   // 0..1 of the clip's own size; default 0.5 0.5
-    struct property rotation; // degrees clockwise
+    struct property position;         // of the anchor, pixels of the timeline's format
+    struct property size;             // width height in pixels; 0 0 = by `fit`
+    struct property anchor;           // 0..1 of the clip's own size; default 0.5 0.5
+    struct property rotation;         // degrees clockwise
     struct property crop_lt, crop_rb; // fractions of the source cut off: left top, right bottom
-    struct property radius;   // corner radius in pixels
-    struct property opacity;  // 0..1
-    struct property gain_db;  // sound, -96 (silent) .. +24
-    struct property pan;      // -1 left .. 1 right
+    struct property radius;           // corner radius in pixels
+    struct property opacity;          // 0..1
+    struct property gain_db;          // sound, -96 (silent) .. +24
+    struct property pan;              // -1 left .. 1 right
     struct property brightness, contrast, saturation; // adjust: 0, 1, 1 = no change
     enum blend_mode blend;
     int64_t fade_in, fade_out;             // picture, frames
@@ -181,8 +208,8 @@ struct timeline {
 typedef int timeline_load_fn(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
                              struct diagnostic *reterr);
 
-// Parses and validates. Every error names the place: "tracks[2].clips[0].duration". Nested timelines
-// are loaded by `load` (NULL: nested clips are refused); cycles and depth are checked.
+// Parses and validates. Every error names the place: "tracks[2].clips[0].duration". Nested
+// timelines are loaded by `load` (NULL: nested clips are refused); cycles and depth are checked.
 // -EINVAL refused input, -E2BIG over a limit, -ENOMEM.
 int timeline_parse(const char *bytes, size_t size, timeline_load_fn *load, void *opaque,
                    struct timeline **ret, struct diagnostic *reterr);
@@ -191,16 +218,18 @@ void timeline_unref(struct timeline **timeline); // accepts NULL inside
 
 // Where and how large a clip's picture stands, in pixels of the *output*.
 struct placement {
-    double x, y;          // of the anchor
-    double width, height; // before rotation; 0 0: by `fit`
-    double anchor_x, anchor_y; // 0..1
-    double rotation;      // degrees clockwise
+    double x, y;                                         // of the anchor
+    double width, height;                                // before rotation; 0 0: by `fit`
+    double anchor_x, anchor_y;                           // 0..1
+    double rotation;                                     // degrees clockwise
     double crop_left, crop_top, crop_right, crop_bottom; // fractions of the source
-    double radius;        // pixels
+    double radius;                                       // pixels
     enum fit fit;
 };
 
-// One clip at one instant.
+// One clip at one instant. All is sampled where the output frame starts: a fade-in of 15 frames has
+// its clip's frame k at k/15, a fade-out has the frame k before the end at k/15, and frame k of a
+// dissolve of 30 mixes k/30. An adjust clip's opacity and fades are already in its parameters.
 struct clip_instant {
     const struct clip *clip;
     int64_t local_frame;         // timeline frames since the clip's start (floor)
@@ -229,18 +258,26 @@ struct layer_sound {
 // timeline that does not loop.
 int64_t timeline_frame(const struct timeline *timeline, struct rate output_rate, int64_t n);
 
-// Fills `layers[track_count]` for output frame `n` (counted from the timeline's start, n >= 0) at an
-// output of `width` x `height`. Positions and sizes scale from the timeline's format to the output.
-// Past the end of a timeline that does not loop all layers are empty.
+// Fills `layers[track_count]` for output frame `n` (counted from the timeline's start, n >= 0) at
+// an output of `width` x `height`. Positions and sizes scale from the timeline's format to the
+// output. Past the end of a timeline that does not loop all layers are empty.
 void timeline_evaluate(const struct timeline *timeline, struct rate output_rate, int width,
                        int height, int64_t n, struct layer *layers);
+// The same at a position in seconds: how nested timelines are evaluated, at the nested clip's
+// source_time. `loop`: start again at the end (the timeline's own loop or the clip's).
+void timeline_evaluate_at(const struct timeline *timeline, struct rational seconds, bool loop,
+                          int width, int height, struct layer *layers);
 
 // Sounds audible in output frame `n` on tracks [track_from, track_to), at most `max`; returns how
-// many. A dissolve gives two, with equal-power gains. Sound of nested timelines is the nested
-// clip's own business (the renderer recurses).
+// many. A dissolve gives two, with equal-power gains. A nested timeline is one sound, of its clip;
+// the mixer recurses with timeline_evaluate_sound_at. Hidden tracks sound, muted ones do not.
 size_t timeline_evaluate_sound(const struct timeline *timeline, struct rate output_rate, int64_t n,
                                int track_from, int track_to, struct layer_sound *sounds,
                                size_t max);
+// The same for sound from `seconds` on for `length` seconds (a frame's length times the speed).
+size_t timeline_evaluate_sound_at(const struct timeline *timeline, struct rational seconds,
+                                  struct rational length, bool loop, int track_from, int track_to,
+                                  struct layer_sound *sounds, size_t max);
 
 // 10^(db/20) by pure arithmetic; <= -96 gives 0.
 double decibel_to_gain(double db);

@@ -1,0 +1,26 @@
+// What evaluation of pictures and of sound share.
+#pragma once
+
+#include "engine/timeline/timeline.h"
+
+// Start of output frame n in seconds.
+struct rational output_seconds(struct rate output_rate, int64_t n);
+// Seconds -> position in frames of the timeline's own rate, wrapped when `loop`; false: past the
+// end.
+bool timeline_position(const struct timeline *timeline, struct rational seconds, bool loop,
+                       struct rational *ret);
+
+// The clip at a position of a track, and during a dissolve the one before it.
+struct moment {
+    const struct clip *now, *from; // NULL: none
+};
+struct moment track_moment(const struct track *track, struct rational position);
+
+// Frames since the clip's start; `position` is not before it.
+struct rational clip_local(const struct clip *clip, struct rational position);
+struct rational clip_source_time(const struct timeline *timeline, const struct clip *clip,
+                                 struct rational local);
+// 0..1: share of a ramp of `length` frames at `local`, 1 when there is no ramp.
+double ramp_share(struct rational local, int64_t length);
+// Fade-in times fade-out, 0..1.
+double fade_share(struct rational local, int64_t duration, int64_t fade_in, int64_t fade_out);

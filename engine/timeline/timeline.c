@@ -1,0 +1,64 @@
+#include "engine/timeline/timeline.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct timeline *timeline_ref(const struct timeline *timeline)
+{
+    // Only the count changes, which is not part of what const promises.
+    struct timeline *counted = (struct timeline *)(uintptr_t)timeline;
+    atomic_fetch_add_explicit(&counted->references, 1, memory_order_relaxed);
+    return counted;
+}
+
+static void finish_clip(struct clip *clip)
+{
+    struct property *properties[] = {
+        &clip->position, &clip->size,       &clip->anchor,    &clip->rotation, &clip->crop_lt,
+        &clip->crop_rb,  &clip->radius,     &clip->opacity,   &clip->gain_db,  &clip->pan,
+        &clip->contrast, &clip->saturation, &clip->brightness};
+    for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
+        free(properties[i]->keys);
+    if (clip->text) {
+        free(clip->text->text);
+        free(clip->text->font);
+        free(clip->text);
+    }
+    if (clip->shape) {
+        free(clip->shape->points);
+        free(clip->shape);
+    }
+    free(clip->pattern);
+    free(clip->id);
+    timeline_unref(&clip->nested);
+}
+
+static void timeline_free(struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->track_count; i++) {
+        struct track *track = &timeline->tracks[i];
+        for (size_t j = 0; j < track->clip_count; j++)
+            finish_clip(&track->clips[j]);
+        free(track->clips);
+        free(track->name);
+    }
+    free(timeline->tracks);
+    for (size_t i = 0; i < timeline->asset_count; i++) {
+        free(timeline->assets[i].name);
+        free(timeline->assets[i].uri);
+    }
+    free(timeline->assets);
+    for (size_t i = 0; i < timeline->font_count; i++)
+        free(timeline->fonts[i]);
+    free(timeline->fonts);
+    free(timeline->name);
+    free(timeline);
+}
+
+void timeline_unref(struct timeline **timeline)
+{
+    struct timeline *old = *timeline;
+    *timeline = NULL;
+    if (old && atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) == 1)
+        timeline_free(old);
+}
