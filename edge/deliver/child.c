@@ -1,0 +1,99 @@
+#include "edge/deliver/child.h"
+
+#include "edge/deliver/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int child_program(const char *program, char *ret)
+{
+    if (program) {
+        snprintf(ret, PATH_MAX, "%s", program);
+    } else {
+        ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+        if (n < 0)
+            return -errno;
+        ret[n] = 0;
+        char *slash = strrchr(ret, '/');
+        static const char name[] = "/vistter-deliver";
+        if (!slash || (size_t)(slash - ret) + sizeof name > PATH_MAX)
+            return -ENOENT;
+        memcpy(slash, name, sizeof name);
+    }
+    return access(ret, X_OK) ? -errno : 0;
+}
+
+int child_start(const char *program, const char *label, struct child *ret)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return -errno;
+    // A socket that already is descriptor 3 would be closed at exec: dup2 onto itself does nothing.
+    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, DELIVER_SOCKET_FD + 1);
+    close(pair[1]);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_adddup2(&actions, theirs, DELIVER_SOCKET_FD);
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    // Own process group: Ctrl-C in a terminal reaches the edge, which lets recordings be sealed.
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                        POSIX_SPAWN_SETPGROUP);
+    char *argv[] = {(char *)(uintptr_t) "vistter-deliver", (char *)(uintptr_t)label, NULL};
+    pid_t pid;
+    int error = theirs < 0 ? errno : posix_spawn(&pid, program, &actions, &attr, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
+    if (theirs >= 0)
+        close(theirs);
+    if (error) {
+        close(pair[0]);
+        return -error;
+    }
+    (void)fcntl(pair[0], F_SETFL, O_NONBLOCK); // a fresh socket takes the flag
+    *ret = (struct child){.pid = pid, .fd = pair[0]};
+    return 0;
+}
+
+ssize_t child_write(const struct child *child, struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+    ssize_t n;
+    do
+        n = sendmsg(child->fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int child_end(struct child *child)
+{
+    int status = 0;
+    if (child->fd >= 0)
+        close(child->fd);
+    if (child->pid) {
+        // It closes its socket last, so mostly it is already gone.
+        if (waitpid(child->pid, &status, WNOHANG) == 0) {
+            kill(child->pid, SIGKILL);
+            while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        }
+    }
+    *child = (struct child){.fd = -1};
+    return status;
+}

@@ -1,0 +1,19 @@
+// Starting, feeding and ending a delivery process. Thread: the outlet hub's I/O thread.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct child {
+    int pid; // 0: none
+    int fd;  // our end of the socket, does not block; -1: none
+};
+
+// Fills `ret` (PATH_MAX bytes) with `program`, or with vistter-deliver beside the running program.
+// -ENOENT or -EACCES when it cannot be executed.
+int child_program(const char *program, char *ret);
+int child_start(const char *program, const char *label, struct child *ret);
+// Bytes written, -EAGAIN or another negative errno.
+ssize_t child_write(const struct child *child, struct iovec *parts, int count);
+// Ends it with SIGKILL if it still runs, collects it; returns its wait status.
+int child_end(struct child *child);

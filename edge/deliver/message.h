@@ -1,0 +1,75 @@
+// Messages between an edge and its delivery processes, over a stream socket pair.
+//
+// Both ends are the same build on the same host, so the header is a plain struct in host order;
+// still the reader checks kind and size, since the other side may have been replaced on disk.
+//
+//   SETUP   edge -> child: what one programme looks like, and (with secrets) where it goes
+//   CLEAR   edge -> child: the programme ends
+//   PACKET  edge -> child: one coded packet of a programme
+//   STOP    edge -> child: finish (seal the file, say good-bye) and exit
+//   STATE   child -> edge: five times a second, and on change; its absence means that the child
+//   hangs
+//
+// The destination's URL travels only here: never in arguments, environment or log.
+// Thread: any; pure functions.
+#pragma once
+
+#include "edge/encode/packet.h"
+#include "engine/base/rate.h"
+
+#define DELIVER_SOCKET_FD       3 // where a child finds its end
+#define DELIVER_SETUP_BYTES_MAX 65536
+#define DELIVER_STATE_PERIOD_MS 200
+
+enum deliver_message_kind {
+    DELIVER_SETUP = 1,
+    DELIVER_CLEAR = 2,
+    DELIVER_PACKET = 3,
+    DELIVER_STOP = 4,
+    DELIVER_STATE = 5,
+};
+
+enum deliver_kind { DELIVER_KIND_RTMP = 1, DELIVER_KIND_RECORDING = 2, DELIVER_KIND_PREVIEW = 3 };
+
+// Values as in control.proto's DestinationState.
+enum deliver_state {
+    DELIVER_CONNECTING = 1,
+    DELIVER_LIVE = 2,
+    DELIVER_WAITING = 3,
+    DELIVER_STOPPED = 4,
+};
+
+struct deliver_header {
+    uint32_t size; // of what follows the header
+    uint8_t kind, stream, key, reserved;
+    uint64_t programme; // channel number
+    int64_t pts, dts, duration;
+};
+
+// What a child has to know about one programme.
+struct deliver_setup {
+    enum deliver_kind kind;
+    uint64_t programme;
+    char name[128]; // channel's name: file names, preview path
+    char url[2048]; // RTMP: with the key. Recording: folder. Preview: "host:port"
+    int width, height;
+    struct rate rate;
+    int video_bitrate, audio_bitrate;
+    int segment_seconds; // recordings
+    int viewers_max;     // previews
+    uint32_t video_extradata_size, audio_extradata_size;
+    uint8_t video_extradata[1024], audio_extradata[128];
+};
+
+// Body of a STATE message.
+struct deliver_report {
+    uint32_t state; // enum deliver_state
+    uint32_t reconnects;
+    uint64_t bytes, dropped;
+    char error[192]; // last error in words, never with the key
+};
+
+// Checks a header from the other side: -EPROTO for unknown kinds or sizes.
+int deliver_header_check(const struct deliver_header *header);
+// Checks a SETUP that arrived: terminated strings, sizes within bounds. -EPROTO.
+int deliver_setup_check(struct deliver_setup *setup);

@@ -1,0 +1,522 @@
+// One I/O thread, `deliver`, owns all sockets and children; other threads only touch the queues and
+// the reports, under the hub's lock, and wake it through an eventfd. The lock is never held across
+// a system call that could wait.
+#include "edge/deliver/outlet.h"
+
+#include "edge/deliver/child.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define OUTLETS_MAX      256
+#define PROGRAMMES_MAX   32
+#define QUEUE_ENTRIES    4096
+#define QUEUE_BYTES      (32 << 20)
+#define RESTART_FIRST_NS INT64_C(500000000)
+#define RESTART_LAST_NS  INT64_C(10000000000)
+#define HEALTHY_AFTER_NS INT64_C(30000000000)
+#define SILENCE_NS       INT64_C(10000000000)
+#define FINISH_NS        INT64_C(5000000000)
+
+struct entry {
+    struct deliver_header header;
+    struct packet *packet;       // PACKET
+    struct deliver_setup *setup; // SETUP
+};
+
+struct programme {
+    struct deliver_setup *setup;
+    bool cut; // packets are dropped until the next key frame
+};
+
+struct outlet {
+    // -- constant after create
+    struct outlet_hub *hub;
+    char label[48];
+    // -- guarded by the hub's lock
+    struct entry queue[QUEUE_ENTRIES];
+    size_t head, count, bytes;
+    struct programme programmes[PROGRAMMES_MAX];
+    int programme_count;
+    bool stopping;
+    uint64_t dropped; // on this side
+    uint32_t restarts;
+    struct deliver_report report; // as the child said
+    // -- the I/O thread
+    struct child child;
+    struct entry current; // being written
+    bool writing;
+    size_t written;
+    bool stop_sent, started;
+    int64_t started_ns, heard_ns, restart_ns, back_off_ns, stop_ns;
+    struct deliver_header in_header;
+    struct deliver_report in_report;
+    size_t in_bytes;
+    struct outlet *next;
+};
+
+struct outlet_hub {
+    // -- constant after create
+    char program[PATH_MAX];
+    int wake_fd;
+    pthread_t thread;
+    bool running;
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    struct outlet *outlets;
+    bool closing;
+};
+
+static void hub_wake(struct outlet_hub *hub)
+{
+    uint64_t one = 1;
+    ssize_t written = write(hub->wake_fd, &one, sizeof one);
+    (void)written; // full means that a wake is already pending
+}
+
+// ---- Queues (called with the lock held) --------------------------------------------------------
+
+static void entry_release(struct entry *e)
+{
+    packet_unref(&e->packet);
+    free(e->setup);
+    e->setup = NULL;
+}
+
+static void queue_clear(struct outlet *o)
+{
+    while (o->count) {
+        entry_release(&o->queue[o->head]);
+        o->head = (o->head + 1) % QUEUE_ENTRIES;
+        o->count--;
+    }
+    o->bytes = 0;
+}
+
+static void queue_add(struct outlet *o, const struct entry *e)
+{
+    o->queue[(o->head + o->count++) % QUEUE_ENTRIES] = *e;
+    o->bytes += e->header.size;
+}
+
+static bool queue_take(struct outlet *o, struct entry *ret)
+{
+    if (!o->count)
+        return false;
+    *ret = o->queue[o->head];
+    o->head = (o->head + 1) % QUEUE_ENTRIES;
+    o->count--;
+    o->bytes -= ret->header.size;
+    return true;
+}
+
+// Throws packets away, keeps what configures; afterwards each programme waits for a key frame.
+static void queue_cut(struct outlet *o)
+{
+    size_t count = o->count;
+    for (size_t i = 0; i < count; i++) {
+        struct entry e;
+        (void)queue_take(o, &e); // there are `count` of them
+        if (e.packet) {
+            o->dropped++;
+            entry_release(&e);
+        } else {
+            queue_add(o, &e);
+        }
+    }
+    for (int i = 0; i < o->programme_count; i++)
+        o->programmes[i].cut = true;
+}
+
+static struct programme *find_programme(struct outlet *o, uint64_t id)
+{
+    for (int i = 0; i < o->programme_count; i++)
+        if (o->programmes[i].setup->programme == id)
+            return &o->programmes[i];
+    return NULL;
+}
+
+static void queue_setup(struct outlet *o, const struct deliver_setup *setup)
+{
+    struct entry e = {
+        .header = {.kind = DELIVER_SETUP, .size = sizeof *setup, .programme = setup->programme},
+        .setup = base_alloc(sizeof *setup)};
+    *e.setup = *setup;
+    queue_add(o, &e);
+}
+
+// ---- Other threads -----------------------------------------------------------------------------
+
+struct outlet *outlet_create(struct outlet_hub *hub, const char *label)
+{
+    struct outlet *o = base_alloc(sizeof *o);
+    o->hub = hub;
+    snprintf(o->label, sizeof o->label, "%s", label);
+    o->back_off_ns = RESTART_FIRST_NS;
+    o->child.fd = -1;
+    o->report.state = DELIVER_CONNECTING;
+    pthread_mutex_lock(&hub->lock);
+    o->next = hub->outlets;
+    hub->outlets = o;
+    pthread_mutex_unlock(&hub->lock);
+    hub_wake(hub);
+    return o;
+}
+
+void outlet_destroy(struct outlet **outlet)
+{
+    struct outlet *o = *outlet;
+    if (!o)
+        return;
+    *outlet = NULL;
+    struct outlet_hub *hub = o->hub;
+    pthread_mutex_lock(&hub->lock);
+    o->stopping = true; // the I/O thread frees it
+    pthread_mutex_unlock(&hub->lock);
+    hub_wake(hub);
+}
+
+void outlet_set_programme(struct outlet *o, const struct deliver_setup *setup)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    struct programme *p = find_programme(o, setup->programme);
+    if (!p && o->programme_count < PROGRAMMES_MAX) {
+        p = &o->programmes[o->programme_count++];
+        *p = (struct programme){.setup = base_alloc(sizeof *setup)};
+    }
+    if (p) {
+        *p->setup = *setup;
+        p->cut = true;
+        if (o->count == QUEUE_ENTRIES)
+            queue_cut(o);
+        if (o->count < QUEUE_ENTRIES)
+            queue_setup(o, setup);
+    }
+    pthread_mutex_unlock(&o->hub->lock);
+    hub_wake(o->hub);
+}
+
+void outlet_clear_programme(struct outlet *o, uint64_t programme)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    struct programme *p = find_programme(o, programme);
+    if (p) {
+        free(p->setup);
+        *p = o->programmes[--o->programme_count];
+        struct entry e = {.header = {.kind = DELIVER_CLEAR, .programme = programme}};
+        if (o->count == QUEUE_ENTRIES)
+            queue_cut(o);
+        if (o->count < QUEUE_ENTRIES)
+            queue_add(o, &e);
+    }
+    pthread_mutex_unlock(&o->hub->lock);
+    hub_wake(o->hub);
+}
+
+void outlet_push(struct outlet *o, uint64_t programme, const struct packet *packet)
+{
+    bool key = packet->stream == PACKET_VIDEO && packet->key;
+    pthread_mutex_lock(&o->hub->lock);
+    struct programme *p = find_programme(o, programme);
+    if (p && (o->count == QUEUE_ENTRIES || o->bytes + packet->size > QUEUE_BYTES))
+        queue_cut(o);
+    if (p && key && o->count < QUEUE_ENTRIES)
+        p->cut = false;
+    if (p && p->cut) {
+        o->dropped += o->report.state == DELIVER_LIVE; // before the first key there is no loss
+    } else if (p) {
+        struct entry e = {.header = {.kind = DELIVER_PACKET,
+                                     .size = (uint32_t)packet->size,
+                                     .stream = (uint8_t)packet->stream,
+                                     .key = packet->key,
+                                     .programme = programme,
+                                     .pts = packet->pts,
+                                     .dts = packet->dts,
+                                     .duration = packet->duration},
+                          .packet = packet_ref(packet)};
+        queue_add(o, &e);
+    }
+    pthread_mutex_unlock(&o->hub->lock);
+    hub_wake(o->hub);
+}
+
+void outlet_report(struct outlet *o, struct deliver_report *ret)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    *ret = o->report;
+    ret->dropped += o->dropped;
+    ret->reconnects += o->restarts;
+    pthread_mutex_unlock(&o->hub->lock);
+}
+
+int outlet_child(struct outlet *o)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    int pid = o->child.pid;
+    pthread_mutex_unlock(&o->hub->lock);
+    return pid;
+}
+
+// ---- I/O thread --------------------------------------------------------------------------------
+
+static void start_child(struct outlet *o, int64_t now)
+{
+    struct child child;
+    int result = child_start(o->hub->program, o->label, &child);
+    o->started_ns = o->heard_ns = now;
+    if (result) {
+        log_error("deliver_start", "outlet=%s error=%s", o->label, strerror(-result));
+        o->restart_ns = now + RESTART_LAST_NS;
+        return;
+    }
+    pthread_mutex_lock(&o->hub->lock);
+    o->child = child;
+    if (o->started) { // the first child finds everything in the queue
+        queue_clear(o);
+        for (int i = 0; i < o->programme_count; i++) {
+            o->programmes[i].cut = true;
+            queue_setup(o, o->programmes[i].setup);
+        }
+    }
+    o->started = true;
+    pthread_mutex_unlock(&o->hub->lock);
+    o->writing = o->stop_sent = false;
+    o->in_bytes = 0;
+    log_info("deliver_start", "outlet=%s pid=%d", o->label, child.pid);
+}
+
+static void lose_child(struct outlet *o, int64_t now, const char *why)
+{
+    struct child child = o->child;
+    pthread_mutex_lock(&o->hub->lock);
+    o->child = (struct child){.fd = -1};
+    bool expected = o->stopping;
+    if (!expected) {
+        o->restarts++;
+        o->report.state = DELIVER_WAITING;
+        snprintf(o->report.error, sizeof o->report.error, "delivery process %s", why);
+    }
+    pthread_mutex_unlock(&o->hub->lock);
+    int status = child_end(&child);
+    if (o->writing)
+        entry_release(&o->current);
+    o->writing = false;
+    if (now - o->started_ns > HEALTHY_AFTER_NS)
+        o->back_off_ns = RESTART_FIRST_NS;
+    o->restart_ns = now + o->back_off_ns;
+    o->back_off_ns = o->back_off_ns * 2 > RESTART_LAST_NS ? RESTART_LAST_NS : o->back_off_ns * 2;
+    if (!expected)
+        log_error("deliver_lost", "outlet=%s why=\"%s\" status=%d", o->label, why, status);
+}
+
+// Takes the next message to write. Called without the lock.
+static bool next_entry(struct outlet *o)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    bool got = queue_take(o, &o->current);
+    bool stop = !got && o->stopping && !o->stop_sent;
+    pthread_mutex_unlock(&o->hub->lock);
+    if (stop) {
+        o->current = (struct entry){.header = {.kind = DELIVER_STOP}};
+        o->stop_sent = got = true;
+    }
+    o->written = 0;
+    return got;
+}
+
+// Writes until the socket is full or the queue empty. -EAGAIN: full; other errors: the child is
+// gone.
+static int write_child(struct outlet *o)
+{
+    for (;;) {
+        if (!o->writing && !(o->writing = next_entry(o)))
+            return 0;
+        struct entry *e = &o->current;
+        const uint8_t *body = e->packet ? e->packet->data : (const uint8_t *)e->setup;
+        size_t total = sizeof e->header + e->header.size;
+        while (o->written < total) {
+            struct iovec parts[2];
+            int count = 0;
+            size_t skip = o->written;
+            if (skip < sizeof e->header)
+                parts[count++] =
+                    (struct iovec){(uint8_t *)&e->header + skip, sizeof e->header - skip};
+            skip = skip < sizeof e->header ? 0 : skip - sizeof e->header;
+            if (skip < e->header.size)
+                parts[count++] =
+                    (struct iovec){(void *)(uintptr_t)(body + skip), e->header.size - skip};
+            ssize_t n = child_write(&o->child, parts, count);
+            if (n < 0)
+                return (int)n;
+            o->written += (size_t)n;
+        }
+        entry_release(e);
+        o->writing = false;
+    }
+}
+
+static int read_child(struct outlet *o, int64_t now)
+{
+    for (;;) {
+        bool head = o->in_bytes < sizeof o->in_header;
+        uint8_t *target = head ? (uint8_t *)&o->in_header + o->in_bytes
+                               : (uint8_t *)&o->in_report + (o->in_bytes - sizeof o->in_header);
+        size_t want = head ? sizeof o->in_header - o->in_bytes
+                           : sizeof o->in_header + sizeof o->in_report - o->in_bytes;
+        ssize_t n = read(o->child.fd, target, want);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        if (n == 0)
+            return -EPIPE;
+        o->in_bytes += (size_t)n;
+        if (o->in_bytes == sizeof o->in_header &&
+            (deliver_header_check(&o->in_header) || o->in_header.kind != DELIVER_STATE))
+            return -EPROTO;
+        if (o->in_bytes < sizeof o->in_header + sizeof o->in_report)
+            continue;
+        o->in_bytes = 0;
+        o->heard_ns = now;
+        o->in_report.error[sizeof o->in_report.error - 1] = 0;
+        pthread_mutex_lock(&o->hub->lock);
+        o->report = o->in_report;
+        pthread_mutex_unlock(&o->hub->lock);
+    }
+}
+
+static void serve_child(struct outlet *o, int64_t now, short events)
+{
+    int result = events & (POLLIN | POLLHUP | POLLERR) ? read_child(o, now) : 0;
+    if (!result && (result = write_child(o)) == -EAGAIN)
+        result = 0;
+    if (result)
+        lose_child(o, now, result == -EPROTO ? "spoke nonsense" : "ended");
+    else if (now - o->heard_ns > SILENCE_NS)
+        lose_child(o, now, "hung");
+}
+
+// Returns false when the outlet is finished and can be freed.
+static bool tend_outlet(struct outlet *o, int64_t now, bool stopping, short events)
+{
+    if (stopping && !o->stop_ns)
+        o->stop_ns = now + FINISH_NS;
+    if (o->child.fd >= 0)
+        serve_child(o, now, events);
+    if (stopping && o->child.fd >= 0 && now >= o->stop_ns)
+        lose_child(o, now, "did not finish");
+    if (o->child.fd >= 0)
+        return true;
+    if (stopping)
+        return false;
+    if (now >= o->restart_ns && o->programme_count)
+        start_child(o, now);
+    return true;
+}
+
+static void outlet_free(struct outlet *o)
+{
+    queue_clear(o);
+    for (int i = 0; i < o->programme_count; i++)
+        free(o->programmes[i].setup);
+    free(o);
+}
+
+static void unlink_outlet(struct outlet_hub *hub, struct outlet *o)
+{
+    pthread_mutex_lock(&hub->lock);
+    for (struct outlet **at = &hub->outlets; *at; at = &(*at)->next) {
+        if (*at == o) {
+            *at = o->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&hub->lock);
+    outlet_free(o);
+}
+
+// Fills `polls` and `outlets`; returns how many outlets, or -1 when all is done.
+static int collect(struct outlet_hub *hub, struct pollfd *polls, struct outlet **outlets,
+                   bool *stopping)
+{
+    int count = 0;
+    pthread_mutex_lock(&hub->lock);
+    for (struct outlet *o = hub->outlets; o && count < OUTLETS_MAX; o = o->next) {
+        outlets[count] = o;
+        stopping[count] = o->stopping = o->stopping || hub->closing;
+        short out = o->writing || o->count || (o->stopping && !o->stop_sent) ? POLLOUT : 0;
+        polls[1 + count++] = (struct pollfd){.fd = o->child.fd, .events = (short)(POLLIN | out)};
+    }
+    bool done = hub->closing && !count;
+    pthread_mutex_unlock(&hub->lock);
+    return done ? -1 : count;
+}
+
+static void *run(void *opaque)
+{
+    struct outlet_hub *hub = opaque;
+    struct pollfd polls[1 + OUTLETS_MAX];
+    struct outlet *outlets[OUTLETS_MAX];
+    bool stopping[OUTLETS_MAX];
+    int count;
+    while ((count = collect(hub, polls, outlets, stopping)) >= 0) {
+        polls[0] = (struct pollfd){.fd = hub->wake_fd, .events = POLLIN};
+        int ready = poll(polls, (nfds_t)count + 1, 100);
+        uint64_t drain;
+        if (ready > 0 && polls[0].revents) {
+            ssize_t n = read(hub->wake_fd, &drain, sizeof drain);
+            (void)n; // only empties the counter
+        }
+        int64_t now = clock_monotonic_ns();
+        for (int i = 0; i < count; i++)
+            if (!tend_outlet(outlets[i], now, stopping[i], ready > 0 ? polls[1 + i].revents : 0))
+                unlink_outlet(hub, outlets[i]);
+    }
+    return NULL;
+}
+
+int outlet_hub_create(const char *program, struct outlet_hub **ret, struct diagnostic *reterr)
+{
+    struct outlet_hub *hub = base_alloc(sizeof *hub);
+    pthread_mutex_init(&hub->lock, NULL);
+    hub->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int result = hub->wake_fd < 0 ? -errno : child_program(program, hub->program);
+    if (!result)
+        result = thread_start(&hub->thread, "deliver", run, hub);
+    if (result) {
+        outlet_hub_destroy(&hub);
+        return diagnostic_set(reterr, result, "deliver_program", program ? program : "",
+                              "the delivery program vistter-deliver cannot be started: %s",
+                              strerror(-result));
+    }
+    hub->running = true;
+    *ret = hub;
+    return 0;
+}
+
+void outlet_hub_destroy(struct outlet_hub **hub)
+{
+    struct outlet_hub *h = *hub;
+    if (!h)
+        return;
+    *hub = NULL;
+    pthread_mutex_lock(&h->lock);
+    h->closing = true;
+    pthread_mutex_unlock(&h->lock);
+    if (h->running) {
+        hub_wake(h);
+        thread_join(h->thread);
+    }
+    if (h->wake_fd >= 0)
+        close(h->wake_fd);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}

@@ -1,0 +1,35 @@
+// Outlets: the edge's side of its delivery processes.
+//
+// Each destination, each recording and the preview is a child process `vistter-deliver`, so that a
+// platform that stalls or a library that hangs or crashes costs the others nothing. One I/O thread
+// feeds all children over sockets that never block. Each outlet has a queue bounded in packets and
+// bytes; when it is full everything up to the next key frame is dropped and counted. A child that
+// ends, or that says nothing for ten seconds, is ended and started again, after 0.5 s at first and
+// up to 10 s when it keeps failing.
+//
+// Thread: all functions any; none blocks, except outlet_hub_destroy.
+#pragma once
+
+#include "edge/deliver/message.h"
+#include "engine/base/diagnostic.h"
+
+struct outlet_hub;
+// `program`: path of vistter-deliver; NULL: beside the running program.
+int outlet_hub_create(const char *program, struct outlet_hub **ret, struct diagnostic *reterr);
+// Stops all outlets, waits up to five seconds for their children to finish, then ends them.
+void outlet_hub_destroy(struct outlet_hub **hub);
+
+struct outlet;
+// `label` names the outlet in the log and the child's process title: "rtmp-3". Never a secret.
+struct outlet *outlet_create(struct outlet_hub *hub, const char *label);
+// The child is told to finish; it has five seconds, without anybody waiting.
+void outlet_destroy(struct outlet **outlet);
+// Adds a programme, or replaces what is known of it; kept for children started later.
+void outlet_set_programme(struct outlet *outlet, const struct deliver_setup *setup);
+void outlet_clear_programme(struct outlet *outlet, uint64_t programme);
+// Borrowed packet; a reference is queued. Never blocks.
+void outlet_push(struct outlet *outlet, uint64_t programme, const struct packet *packet);
+
+// `dropped` counts packets on both sides, `reconnects` the child's own and new children.
+void outlet_report(struct outlet *outlet, struct deliver_report *ret);
+int outlet_child(struct outlet *outlet); // process id of the child, 0 when there is none

@@ -1,0 +1,160 @@
+#include "edge/encode/audio_encoder.h"
+
+#include "engine/base/rate.h"
+#include "engine/base/thread.h"
+#include "engine/frame/sound.h"
+
+#include <errno.h>
+#include <libavcodec/avcodec.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AAC_FRAME        1024
+#define GAP_FILL_SAMPLES (5 * SAMPLE_RATE_HZ)
+#define CHUNK_SAMPLES    256
+
+struct audio_encoder {
+    // -- constant after create
+    struct audio_encoder_config config;
+    // -- owner thread
+    AVCodecContext *codec;
+    AVFrame *frame; // filled up to `fill`
+    AVPacket *packet;
+    int fill;
+    bool started;
+    int64_t next; // channel sample that comes next; while !started the first multiple of 1024
+};
+
+int audio_encoder_create(const struct audio_encoder_config *config, struct audio_encoder **ret,
+                         struct diagnostic *reterr)
+{
+    struct audio_encoder *e = base_alloc(sizeof *e);
+    e->config = *config;
+    const AVCodec *codec = avcodec_find_encoder_by_name("aac");
+    e->codec = codec ? avcodec_alloc_context3(codec) : NULL;
+    e->packet = av_packet_alloc();
+    e->frame = av_frame_alloc();
+    if (!e->codec || !e->packet || !e->frame)
+        goto fail;
+    AVCodecContext *c = e->codec;
+    c->sample_rate = SAMPLE_RATE_HZ;
+    c->sample_fmt = AV_SAMPLE_FMT_FLTP;
+    c->ch_layout = (AVChannelLayout)AV_CHANNEL_LAYOUT_STEREO;
+    c->bit_rate = config->bitrate;
+    c->time_base = (AVRational){1, SAMPLE_RATE_HZ};
+    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    c->thread_count = 1;
+    if (avcodec_open2(c, codec, NULL) < 0 || c->frame_size != AAC_FRAME)
+        goto fail;
+    e->frame->nb_samples = AAC_FRAME;
+    e->frame->format = AV_SAMPLE_FMT_FLTP;
+    e->frame->sample_rate = SAMPLE_RATE_HZ;
+    if (av_channel_layout_copy(&e->frame->ch_layout, &c->ch_layout) < 0 ||
+        av_frame_get_buffer(e->frame, 0) < 0)
+        goto fail;
+    *ret = e;
+    return 0;
+fail:
+    audio_encoder_destroy(&e);
+    return diagnostic_set(reterr, -EINVAL, "encoder_refused", "",
+                          "the AAC encoder cannot be opened at %d bits a second", config->bitrate);
+}
+
+void audio_encoder_destroy(struct audio_encoder **encoder)
+{
+    struct audio_encoder *e = *encoder;
+    if (!e)
+        return;
+    *encoder = NULL;
+    avcodec_free_context(&e->codec);
+    av_packet_free(&e->packet);
+    av_frame_free(&e->frame);
+    free(e);
+}
+
+static int encode_frame(struct audio_encoder *e)
+{
+    e->frame->pts = e->next - AAC_FRAME;
+    e->fill = 0;
+    if (avcodec_send_frame(e->codec, e->frame) < 0)
+        return -EIO;
+    int result;
+    while ((result = avcodec_receive_packet(e->codec, e->packet)) >= 0) {
+        struct packet *p = packet_create((size_t)e->packet->size);
+        if (p) {
+            memcpy(p->data, e->packet->data, p->size);
+            p->stream = PACKET_AUDIO;
+            p->key = true;
+            p->pts = p->dts = e->packet->pts;
+            p->duration = AAC_FRAME;
+            e->config.on_packet(e->config.opaque, p);
+        }
+        av_packet_unref(e->packet);
+    }
+    // The encoder may still hold the buffer; it is written again below.
+    if (av_frame_make_writable(e->frame) < 0)
+        return -ENOMEM;
+    return result == AVERROR(EAGAIN) ? 0 : -EIO;
+}
+
+// `samples` NULL: silence.
+static int append(struct audio_encoder *e, const int32_t *samples, int64_t sample_count)
+{
+    while (sample_count > 0) {
+        float chunk[CHUNK_SAMPLES * SOUND_CHANNELS] = {0};
+        int count = AAC_FRAME - e->fill;
+        if (count > CHUNK_SAMPLES)
+            count = CHUNK_SAMPLES;
+        if (count > sample_count)
+            count = (int)sample_count;
+        if (samples)
+            sound_to_float(chunk, samples, count);
+        float *left = (float *)(void *)e->frame->data[0] + e->fill;
+        float *right = (float *)(void *)e->frame->data[1] + e->fill;
+        for (int i = 0; i < count; i++) {
+            left[i] = chunk[2 * i];
+            right[i] = chunk[2 * i + 1];
+        }
+        e->fill += count;
+        e->next += count;
+        sample_count -= count;
+        if (samples)
+            samples += count * SOUND_CHANNELS;
+        int result = e->fill == AAC_FRAME ? encode_frame(e) : 0;
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+int audio_encoder_sound(struct audio_encoder *e, int64_t first, const int32_t *samples,
+                        int sample_count)
+{
+    if (e->started && first - e->next > GAP_FILL_SAMPLES) {
+        // Too long to fill: complete the frame under way and start on the grid again.
+        int result = append(e, NULL, (AAC_FRAME - e->fill) % AAC_FRAME);
+        if (result)
+            return result;
+        e->started = false;
+    }
+    if (!e->started) {
+        int64_t remainder = (first % AAC_FRAME + AAC_FRAME) % AAC_FRAME;
+        e->next = first + (AAC_FRAME - remainder) % AAC_FRAME;
+        e->started = true;
+    }
+    if (first > e->next) {
+        int result = append(e, NULL, first - e->next);
+        if (result)
+            return result;
+    }
+    int64_t skip = e->next - first;
+    if (skip >= sample_count)
+        return 0;
+    return append(e, samples + skip * SOUND_CHANNELS, sample_count - skip);
+}
+
+const uint8_t *audio_encoder_extradata(const struct audio_encoder *e, size_t *ret_size)
+{
+    *ret_size = (size_t)e->codec->extradata_size;
+    return e->codec->extradata;
+}

@@ -1,0 +1,39 @@
+// A rendition: one video and one audio encoder in a thread of their own, giving one interleaved
+// stream of packets.
+//
+// The mixer pushes and never waits: with too many frames queued a picture is left out (its time
+// stamp stays empty), its sound is kept; only with far too many the whole frame is. Both are
+// counted. Packets come out in order of time: audio waits until video has reached its time, at most
+// five seconds of it, so destinations can write them as they come. Thread: rendition_push any (one
+// at a time); callbacks run on the rendition's thread.
+#pragma once
+
+#include "edge/encode/audio_encoder.h"
+#include "edge/encode/video_encoder.h"
+#include "edge/mix/programme.h"
+
+struct rendition_config {
+    const char *name; // for the thread and the log
+    int width, height, video_bitrate, audio_bitrate, gop_frames;
+    struct rate rate;
+    const char *preset;
+    packet_sink_fn *on_packet; // takes the packet; must not block
+    void *opaque;
+};
+
+struct rendition_stats {
+    uint64_t frames;          // pictures encoded
+    uint64_t dropped;         // pictures left out because the queue was full
+    uint64_t failed;          // pictures that an encoder refused
+    int64_t frame;            // newest picture encoded
+    double median_ms, p99_ms; // encoding, per picture, over the last seconds
+};
+
+struct rendition;
+int rendition_create(const struct rendition_config *config, struct rendition **ret,
+                     struct diagnostic *reterr);
+void rendition_destroy(struct rendition **rendition); // drains, joins
+void rendition_push(struct rendition *rendition, const struct programme_frame *frame);
+void rendition_stats(struct rendition *rendition, struct rendition_stats *ret);
+const uint8_t *rendition_video_extradata(const struct rendition *rendition, size_t *ret_size);
+const uint8_t *rendition_audio_extradata(const struct rendition *rendition, size_t *ret_size);

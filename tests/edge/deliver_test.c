@@ -1,0 +1,415 @@
+// Delivery to real peers: an nginx with its RTMP module, curl and FFmpeg, on loopback. A silent
+// server and a stopped one stand beside them and must cost the others nothing; a killed recorder
+// must leave a file that plays.
+//
+// Skipped where nginx or its module is not installed. Argument: the path of vistter-deliver.
+#include "edge/deliver/outlet.h"
+#include "edge/encode/rendition.h"
+#include "engine/base/clock.h"
+#include "tests/check.h"
+#include "tests/edge/media_file.h"
+#include "tests/edge/programme.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <libavutil/log.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MODULE  "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+#define SECONDS 12
+#define SPEED   2 // media seconds per second
+#define KEY     "k3y-that-must-stay-secret"
+
+static struct rate rate = {30000, 1001};
+static struct packet *packets[8192];
+static int packet_count;
+static struct deliver_setup setup;
+static char folder[64];
+
+static void on_packet(void *opaque, struct packet *packet)
+{
+    (void)opaque;
+    packets[packet_count++] = packet;
+}
+
+static void make_packets(void)
+{
+    struct rendition_config config = {
+        .name = "test",
+        .width = 640,
+        .height = 360,
+        .video_bitrate = 800000,
+        .audio_bitrate = 128000,
+        .gop_frames = 60,
+        .rate = rate,
+        .preset = "veryfast",
+        .on_packet = on_packet,
+    };
+    struct rendition *r = NULL;
+    CHECK_OK(rendition_create(&config, &r, NULL));
+    int64_t base = 30 * 86400 * 365; // a year on air
+    for (int64_t n = base; n < base + SECONDS * 30; n++) {
+        struct rendition_stats stats;
+        do { // the encoder must not drop here: wait for its queue
+            clock_sleep_until_ns(clock_monotonic_ns() + 1000000);
+            rendition_stats(r, &stats);
+        } while (n - base > 30 && (int64_t)stats.frames + 30 < n - base);
+        struct programme_frame *f = test_programme(rate, 640, 360, n);
+        rendition_push(r, f);
+        programme_frame_unref(&f);
+    }
+    size_t size;
+    const uint8_t *bytes = rendition_video_extradata(r, &size);
+    setup = (struct deliver_setup){.width = 640,
+                                   .height = 360,
+                                   .rate = rate,
+                                   .video_bitrate = 800000,
+                                   .audio_bitrate = 128000};
+    setup.video_extradata_size = (uint32_t)size;
+    memcpy(setup.video_extradata, bytes, size);
+    bytes = rendition_audio_extradata(r, &size);
+    setup.audio_extradata_size = (uint32_t)size;
+    memcpy(setup.audio_extradata, bytes, size);
+    rendition_destroy(&r);
+    int video = 0;
+    for (int i = 0; i < packet_count; i++)
+        video += packets[i]->stream == PACKET_VIDEO;
+    CHECK(video, ==, SECONDS * 30);
+}
+
+// ---- Peers -------------------------------------------------------------------------------------
+
+static int free_port(int *ret_fd)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    CHECK_OK(bind(fd, (struct sockaddr *)&address, size));
+    CHECK_OK(listen(fd, 8));
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    if (ret_fd)
+        *ret_fd = fd;
+    else
+        close(fd);
+    return ntohs(address.sin_port);
+}
+
+static bool can_connect(int port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    bool connected = !connect(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    return connected;
+}
+
+static pid_t spawn(const char *command)
+{
+    pid_t pid = fork();
+    if (!pid) {
+        execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+// An nginx of our own in the foreground, one process, which records what it receives.
+static pid_t start_nginx(int port, const char *name)
+{
+    char path[128], command[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/%s/nginx.conf", folder, name);
+    FILE *f = fopen(path, "w");
+    fprintf(f,
+            "load_module %s;\ndaemon off;\nmaster_process off;\npid %s/%s/pid;\nerror_log "
+            "%s/%s/error.log;\nevents {}\nrtmp { server { listen 127.0.0.1:%d; chunk_size 4096; "
+            "application live { live on; record all; record_path %s/%s; } } }\n",
+            MODULE, folder, name, folder, name, port, folder, name);
+    fclose(f);
+    snprintf(command, sizeof command, "exec nginx -p %s/%s -c %s 2>%s/%s/stderr", folder, name,
+             path, folder, name);
+    pid_t pid = spawn(command);
+    for (int i = 0; i < 500 && !can_connect(port); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(can_connect(port));
+    return pid;
+}
+
+static void stop_process(pid_t pid)
+{
+    kill(pid, SIGCONT);
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
+// Finds the only file in `sub` that ends with `suffix`; returns whether there is one.
+static bool find_file(const char *sub, const char *suffix, char *ret, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, sub);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+    while (dir && (entry = readdir(dir))) {
+        size_t length = strlen(entry->d_name), tail = strlen(suffix);
+        if (length > tail && !strcmp(entry->d_name + length - tail, suffix)) {
+            snprintf(ret, size, "%s/%s", path, entry->d_name);
+            count++;
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return count == 1;
+}
+
+// ---- Feeding -----------------------------------------------------------------------------------
+
+static struct outlet *open_outlet(struct outlet_hub *hub, enum deliver_kind kind, const char *label,
+                                  const char *url)
+{
+    struct outlet *o = outlet_create(hub, label);
+    struct deliver_setup s = setup;
+    s.kind = kind;
+    s.programme = 7;
+    snprintf(s.name, sizeof s.name, "demo");
+    snprintf(s.url, sizeof s.url, "%s", url);
+    outlet_set_programme(o, &s);
+    return o;
+}
+
+static void wait_state(struct outlet *o, enum deliver_state state)
+{
+    struct deliver_report report;
+    for (int i = 0; i < 1000; i++) {
+        outlet_report(o, &report);
+        if (report.state == state)
+            return;
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    }
+    CHECK(report.state, ==, state);
+}
+
+// Gives packets [from, to) to all outlets at SPEED times their own pace.
+static void play(struct outlet *const *outlets, int count, int from, int to)
+{
+    int64_t start = clock_monotonic_ns();
+    const struct packet *zero = NULL;
+    for (int i = from; i < to; i++) {
+        const struct packet *p = packets[i];
+        if (p->stream == PACKET_VIDEO) {
+            zero = zero ? zero : p;
+            int64_t at = rate_frame_time_ns(rate, p->dts) - rate_frame_time_ns(rate, zero->dts);
+            clock_sleep_until_ns(start + at / SPEED);
+        }
+        for (int k = 0; k < count; k++)
+            outlet_push(outlets[k], 7, p);
+    }
+}
+
+static int key_after(int from)
+{
+    while (from < packet_count && !(packets[from]->stream == PACKET_VIDEO && packets[from]->key))
+        from++;
+    return from;
+}
+
+static int pictures_between(int from, int to)
+{
+    int count = 0;
+    for (int i = from; i < to; i++)
+        count += packets[i]->stream == PACKET_VIDEO;
+    return count;
+}
+
+static void check_good(const char *what, const char *path, int pictures)
+{
+    struct media_file m;
+    CHECK_OK(media_file_read(path, &m));
+    double offset = media_file_offset_ms(&m);
+    fprintf(stderr,
+            "%s: %d pictures, %d keys, %d flashes, A/V offset %.2f ms, steps %.2f..%.2f ms\n", what,
+            m.video_frames, m.keys, m.flash_count, offset, m.step_min * 1000, m.step_max * 1000);
+    CHECK(m.decode_errors, ==, 0);
+    CHECK_TRUE(m.dts_rises);
+    CHECK(m.video_frames, ==, pictures);
+    CHECK(m.longest_silence_packets, ==, 0);
+    CHECK_TRUE(m.step_min * 1000 > 32 && m.step_max * 1000 < 35);
+    CHECK(m.flash_count, >=, pictures / 30 - 1);
+    CHECK_TRUE(offset <= 5);
+    char command[512], line[512] = "";
+    snprintf(command, sizeof command, "timeout 60 ffmpeg -v error -i '%s' -f null - 2>&1", path);
+    FILE *out = popen(command, "r");
+    if (!fgets(line, sizeof line, out))
+        line[0] = 0;
+    CHECK_TEXT(line, "");
+    CHECK_OK(pclose(out));
+}
+
+static void check_secret(struct outlet *o)
+{
+    struct deliver_report report;
+    outlet_report(o, &report);
+    CHECK_TRUE(!strstr(report.error, KEY));
+    char path[64], bytes[65536];
+    static const char *const files[] = {"cmdline", "environ"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", outlet_child(o), files[i]);
+        FILE *f = fopen(path, "r");
+        size_t size = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+        CHECK_TRUE(size > 0 || i == 1);
+        CHECK_TRUE(!memmem(bytes, size, KEY, strlen(KEY)));
+        if (f)
+            fclose(f);
+    }
+}
+
+static void test_peers(struct outlet_hub *hub)
+{
+    int silent_fd, port = free_port(NULL), stalled_port = free_port(NULL);
+    int silent_port = free_port(&silent_fd), preview_port = free_port(NULL);
+    pid_t nginx = start_nginx(port, "good"), stalled = start_nginx(stalled_port, "stalled");
+    char url[256], rec[128], command[512], path[512];
+    struct outlet *o[6];
+    snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, port);
+    o[0] = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-good", url);
+    snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, silent_port);
+    o[1] = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-silent", url);
+    snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, stalled_port);
+    o[2] = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-stalled", url);
+    snprintf(rec, sizeof rec, "%s/rec", folder);
+    o[3] = open_outlet(hub, DELIVER_KIND_RECORDING, "recording", rec);
+    snprintf(url, sizeof url, "127.0.0.1:%d", preview_port);
+    o[4] = open_outlet(hub, DELIVER_KIND_PREVIEW, "preview", url);
+    snprintf(url, sizeof url, "%s", "file:///etc/passwd");
+    o[5] = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-wrong", url);
+    wait_state(o[4], DELIVER_LIVE);
+    snprintf(command, sizeof command,
+             "exec timeout 20 curl -sS -D %s/headers -o %s/preview.mp4 "
+             "http://127.0.0.1:%d/preview/demo.mp4 2>%s/curl.log",
+             folder, folder, preview_port, folder);
+    pid_t curl = spawn(command);
+    // The publisher must be connected before the first picture for a complete count: the third GOP
+    // on, everything is checked, the first two are the time for that.
+    play(o, 6, 0, key_after(packet_count / 4));
+    kill(stalled, SIGSTOP);
+    play(o, 6, key_after(packet_count / 4), packet_count);
+    struct deliver_report report;
+    outlet_report(o[0], &report);
+    CHECK(report.state, ==, DELIVER_LIVE);
+    CHECK(report.dropped, ==, 0);
+    outlet_report(o[3], &report);
+    CHECK(report.state, ==, DELIVER_LIVE);
+    CHECK(report.dropped, ==, 0);
+    outlet_report(o[1], &report);
+    CHECK(report.state, !=, DELIVER_LIVE);
+    CHECK_TEXT(report.error, "no answer in time");
+    outlet_report(o[5], &report);
+    CHECK(report.state, ==, DELIVER_WAITING);
+    CHECK_TEXT(report.error, "not an RTMP address");
+    for (int i = 0; i < 6; i++)
+        check_secret(o[i]);
+    for (int i = 0; i < 6; i++)
+        outlet_destroy(&o[i]);
+    waitpid(curl, NULL, 0);
+    for (int i = 0; i < 500 && !find_file("rec", ".mkv", path, sizeof path); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(find_file("rec", ".mkv", path, sizeof path));
+    check_good("recording", path, SECONDS * 30);
+    stop_process(nginx); // it has written all of the file now
+    CHECK_TRUE(find_file("good", ".flv", path, sizeof path));
+    check_good("rtmp", path, SECONDS * 30);
+    snprintf(path, sizeof path, "%s/preview.mp4", folder);
+    struct media_file m;
+    CHECK_OK(media_file_read(path, &m));
+    CHECK(m.decode_errors, ==, 0);
+    CHECK(m.video_frames, >=, SECONDS * 30 - 90);
+    CHECK_TRUE(media_file_offset_ms(&m) <= 5);
+    char line[256];
+    snprintf(path, sizeof path, "%s/headers", folder);
+    FILE *headers = fopen(path, "r");
+    bool cors = false;
+    while (headers && fgets(line, sizeof line, headers))
+        cors = cors || !strncmp(line, "Access-Control-Allow-Origin: *\r\n", 32);
+    CHECK_TRUE(cors);
+    if (headers)
+        fclose(headers);
+    stop_process(stalled);
+    close(silent_fd);
+}
+
+// kill -9 in the middle of a segment: what is on disk plays; the next process recovers it and goes
+// on with a new segment.
+static void test_killed_recorder(struct outlet_hub *hub)
+{
+    char rec[128], path[512];
+    snprintf(rec, sizeof rec, "%s/killed", folder);
+    struct outlet *o = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-killed", rec);
+    wait_state(o, DELIVER_CONNECTING);
+    int half = packet_count / 2, rest = key_after(half);
+    play(&o, 1, 0, half);
+    struct deliver_report report;
+    for (int i = 0; i < 300; i++) { // until its own report says that it has all
+        outlet_report(o, &report);
+        uint64_t expected = 0;
+        for (int k = 0; k < half; k++)
+            expected += packets[k]->size;
+        if (report.bytes + 1000 >= expected)
+            break;
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    }
+    kill(outlet_child(o), SIGKILL);
+    CHECK_TRUE(find_file("killed", ".part", path, sizeof path));
+    struct media_file m;
+    CHECK_OK(media_file_read(path, &m));
+    fprintf(stderr, "killed: %d of %d pictures\n", m.video_frames, pictures_between(0, half));
+    CHECK(m.video_frames, >=, pictures_between(0, half) - 2);
+    for (int i = 0; i < 500 && !find_file("killed", ".recovered.mkv", path, sizeof path); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    play(&o, 1, rest, packet_count);
+    outlet_destroy(&o);
+    for (int i = 0; i < 500 && find_file("killed", ".part", path, sizeof path); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(!find_file("killed", ".part", path, sizeof path));
+    CHECK_TRUE(find_file("killed", ".recovered.mkv", path, sizeof path));
+    CHECK_OK(media_file_read(path, &m));
+    CHECK(m.video_frames, >=, pictures_between(0, half) - 2);
+    unlink(path);
+    CHECK_TRUE(find_file("killed", ".mkv", path, sizeof path));
+    check_good("after the kill", path, pictures_between(rest, packet_count));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || access(MODULE, R_OK) || system("command -v nginx curl ffmpeg >/dev/null"))
+        return 77;
+    av_log_set_level(AV_LOG_QUIET);
+    snprintf(folder, sizeof folder, "/tmp/vistter-deliver-test-XXXXXX");
+    CHECK_TRUE(mkdtemp(folder));
+    make_packets();
+    struct outlet_hub *hub = NULL;
+    struct diagnostic d;
+    CHECK(outlet_hub_create("/nonexistent", &hub, &d), <, 0);
+    CHECK_TEXT(d.code, "deliver_program");
+    CHECK_OK(outlet_hub_create(argv[1], &hub, &d));
+    test_peers(hub);
+    test_killed_recorder(hub);
+    outlet_hub_destroy(&hub);
+    for (int i = 0; i < packet_count; i++)
+        packet_unref(&packets[i]);
+    CHECK(packet_outstanding(), ==, 0);
+    CHECK(picture_outstanding(), ==, 0);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    if (!check_failures)
+        CHECK_OK(system(command));
+    else
+        fprintf(stderr, "files are kept in %s\n", folder);
+    return check_end();
+}

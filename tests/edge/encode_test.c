@@ -1,0 +1,298 @@
+// Encoding: GOPs depend on their pictures alone, time stamps rise also over gaps, sound is on the
+// sample. With --bench: milliseconds per picture with and without cpu-independent.
+#include "edge/encode/rendition.h"
+#include "engine/base/clock.h"
+#include "engine/frame/sound.h"
+#include "tests/check.h"
+#include "tests/edge/programme.h"
+
+#include <errno.h>
+#include <libavutil/cpu.h>
+#include <libavutil/log.h>
+
+#define PACKETS_MAX 4096
+
+struct catch
+{
+    struct packet *packets[PACKETS_MAX];
+    int count;
+};
+
+static void on_packet(void *opaque, struct packet *packet)
+{
+    struct catch *c = opaque;
+    if (c->count < PACKETS_MAX)
+        c->packets[c->count++] = packet;
+    else
+        packet_unref(&packet);
+}
+
+static void release(struct catch *c)
+{
+    for (int i = 0; i < c->count; i++)
+        packet_unref(&c->packets[i]);
+    c->count = 0;
+}
+
+static struct video_encoder *open_encoder(struct catch *c, const char *preset)
+{
+    struct video_encoder_config config = {
+        .width = 320,
+        .height = 180,
+        .rate = {30000, 1001},
+        .bitrate = 400000,
+        .gop_frames = 30,
+        .preset = preset,
+        .on_packet = on_packet,
+        .opaque = c,
+    };
+    struct video_encoder *e = NULL;
+    struct diagnostic d = {0};
+    CHECK_OK(video_encoder_create(&config, &e, &d));
+    return e;
+}
+
+static void encode(struct video_encoder *e, int64_t from, int64_t to, int64_t leave_out)
+{
+    for (int64_t n = from; n < to; n++) {
+        if (n == leave_out)
+            continue;
+        struct programme_frame *f = test_programme((struct rate){30000, 1001}, 320, 180, n);
+        CHECK_OK(video_encoder_picture(e, n, f->picture));
+        programme_frame_unref(&f);
+    }
+    CHECK_OK(video_encoder_drain(e));
+}
+
+static int first_at(const struct catch *c, int64_t pts)
+{
+    for (int i = 0; i < c->count; i++)
+        if (c->packets[i]->pts == pts)
+            return i;
+    return -1;
+}
+
+// An encoder that started elsewhere, with other pictures before, gives the same bytes from the next
+// GOP on. Frame numbers are those of a channel that has run for years.
+static void test_purity(void)
+{
+    static struct catch a, b;
+    int64_t base = INT64_C(9000000000);
+    struct video_encoder *first = open_encoder(&a, "veryfast");
+    struct video_encoder *second = open_encoder(&b, "veryfast");
+    encode(first, base, base + 120, -1);
+    encode(second, base + 47, base + 120, -1);
+    int i = first_at(&a, base + 60), j = first_at(&b, base + 60);
+    CHECK(i, >=, 0);
+    CHECK(j, >=, 0);
+    CHECK(a.count - i, ==, 60);
+    CHECK(b.count - j, ==, 60);
+    for (int k = 0; i >= 0 && j >= 0 && i + k < a.count && j + k < b.count; k++) {
+        const struct packet *p = a.packets[i + k], *q = b.packets[j + k];
+        CHECK(p->size, ==, q->size);
+        CHECK(p->pts, ==, q->pts);
+        CHECK(p->dts, ==, q->dts);
+        CHECK(p->key, ==, q->key);
+        if (p->size == q->size)
+            CHECK_BYTES(p->data, q->data, p->size);
+    }
+    size_t size_a, size_b;
+    const uint8_t *x = video_encoder_extradata(first, &size_a);
+    const uint8_t *y = video_encoder_extradata(second, &size_b);
+    CHECK(size_a, ==, size_b);
+    CHECK_BYTES(x, y, size_a);
+    static const uint8_t start_of_sps[] = {0, 0, 0, 1, 0x67}; // H.264 table 7-1: type 7
+    CHECK_BYTES(x, start_of_sps, sizeof start_of_sps);
+    release(&a);
+    release(&b);
+    video_encoder_destroy(&first);
+    video_encoder_destroy(&second);
+}
+
+static void check_times(const struct catch *c, int64_t base, int frames, int64_t left_out)
+{
+    bool seen[512] = {0};
+    CHECK(c->count, ==, frames - (left_out >= 0));
+    for (int i = 0; i < c->count; i++) {
+        const struct packet *p = c->packets[i];
+        CHECK(p->dts, <=, p->pts);
+        if (i)
+            CHECK(p->dts, >, c->packets[i - 1]->dts);
+        CHECK(p->key, ==, p->pts % 30 == 0 || p->pts == left_out + 1);
+        seen[p->pts - base] = true;
+    }
+    for (int i = 0; i < frames; i++)
+        CHECK(seen[i], ==, base + i != left_out);
+}
+
+static void test_times(void)
+{
+    static const char *const presets[] = {"ultrafast", "veryfast", "medium"};
+    static struct catch c;
+    for (int i = 0; i < 3; i++) {
+        // Left out: nothing; inside a GOP; just after the key; the key itself.
+        static const int64_t left_out[] = {-1, 617, 631, 630};
+        for (int j = 0; j < 4; j++) {
+            struct video_encoder *e = open_encoder(&c, presets[i]);
+            encode(e, 600, 690, left_out[j]);
+            bool key_lost = left_out[j] == 630;
+            if (!key_lost)
+                for (int k = 0; k < c.count; k++)
+                    CHECK(c.packets[k]->key, ==, c.packets[k]->pts % 30 == 0);
+            else
+                check_times(&c, 600, 90, 630);
+            for (int k = 1; k < c.count; k++)
+                CHECK(c.packets[k]->dts, >, c.packets[k - 1]->dts);
+            CHECK(c.count, ==, left_out[j] < 0 ? 90 : 89);
+            release(&c);
+            video_encoder_destroy(&e);
+        }
+    }
+    struct video_encoder *e = open_encoder(&c, "veryfast");
+    struct programme_frame *f = test_programme((struct rate){30, 1}, 320, 180, 5);
+    CHECK_OK(video_encoder_picture(e, 5, f->picture));
+    CHECK_ERROR(video_encoder_picture(e, 5, f->picture), -EINVAL);
+    programme_frame_unref(&f);
+    release(&c);
+    video_encoder_destroy(&e);
+    release(&c);
+}
+
+static void test_refusals(void)
+{
+    struct video_encoder *e = NULL;
+    struct diagnostic d = {0};
+    struct video_encoder_config config = {
+        .width = 321, .height = 180, .rate = {30, 1}, .bitrate = 400000, .gop_frames = 30};
+    CHECK_ERROR(video_encoder_create(&config, &e, &d), -EINVAL);
+    CHECK_TEXT(d.code, "rendition_size");
+    config.width = 320;
+    config.preset = "nonsense";
+    CHECK_ERROR(video_encoder_create(&config, &e, &d), -EINVAL);
+    CHECK_TEXT(d.code, "encoder_refused");
+    config.gop_frames = 0;
+    CHECK_ERROR(video_encoder_create(&config, &e, &d), -EINVAL);
+    CHECK_TRUE(e == NULL);
+}
+
+// Packets are on the grid of 1024 samples wherever the encoder starts, over gaps as well.
+static void test_audio(void)
+{
+    static struct catch c;
+    struct audio_encoder_config config = {.bitrate = 128000, .on_packet = on_packet, .opaque = &c};
+    struct audio_encoder *e = NULL;
+    CHECK_OK(audio_encoder_create(&config, &e, NULL));
+    static int32_t samples[2 * 48000];
+    int64_t at = 100000; // 97 * 1024 = 99328 < at < 98 * 1024 = 100352
+    CHECK_OK(audio_encoder_sound(e, at, samples, 48000));
+    CHECK(c.count, >, 0);
+    CHECK(c.packets[0]->pts, ==, 100352 - 1024);
+    CHECK_OK(audio_encoder_sound(e, at + 60000, samples, 48000)); // a gap of 12000
+    CHECK_OK(audio_encoder_sound(e, at + 90000, samples, 48000)); // an overlap of 18000
+    for (int i = 1; i < c.count; i++)
+        CHECK(c.packets[i]->pts - c.packets[i - 1]->pts, ==, 1024);
+    int before = c.count;
+    // A long gap: packets go on, on the grid again, and never go back.
+    CHECK_OK(audio_encoder_sound(e, at + 48000 * 60, samples, 48000));
+    CHECK(c.count, >, before);
+    for (int i = before; i < c.count; i++)
+        CHECK(c.packets[i]->pts, >, c.packets[i - 1]->pts);
+    CHECK((c.packets[c.count - 1]->pts % 1024), ==, 0);
+    size_t size;
+    const uint8_t *extradata = audio_encoder_extradata(e, &size);
+    CHECK(size, >=, 2);
+    CHECK(extradata[0] >> 3, ==, 2); // AAC-LC, ISO 14496-3 table 1.1
+    release(&c);
+    audio_encoder_destroy(&e);
+}
+
+// The rendition's stream is ordered by time, complete, and keeps sound when pictures are dropped.
+static void test_rendition(void)
+{
+    static struct catch c;
+    struct rate rate = {25, 1};
+    struct rendition_config config = {
+        .name = "test",
+        .width = 320, // scaled from 640x360
+        .height = 180,
+        .video_bitrate = 400000,
+        .audio_bitrate = 128000,
+        .gop_frames = 50,
+        .rate = rate,
+        .preset = "ultrafast",
+        .on_packet = on_packet,
+        .opaque = &c,
+    };
+    struct rendition *r = NULL;
+    CHECK_OK(rendition_create(&config, &r, NULL));
+    enum { FRAMES = 40 }; // below the queue's bound: nothing may be lost
+    for (int n = 0; n < FRAMES; n++) {
+        struct programme_frame *f = test_programme(rate, 640, 360, n);
+        rendition_push(r, f);
+        programme_frame_unref(&f);
+    }
+    rendition_destroy(&r);
+    int video = 0, audio = 0;
+    double last = -1;
+    for (int i = 0; i < c.count; i++) {
+        const struct packet *p = c.packets[i];
+        double seconds = p->stream == PACKET_VIDEO ? (double)p->dts / 25 : (double)p->dts / 48000;
+        CHECK_TRUE(seconds >= last - 0.045); // one video frame of play at the end of the queue
+        last = seconds > last ? seconds : last;
+        p->stream == PACKET_VIDEO ? video++ : audio++;
+    }
+    CHECK(video, ==, FRAMES);
+    CHECK(audio, >=, FRAMES * 1920 / 1024 - 1);
+    release(&c);
+}
+
+static int bench(void)
+{
+    static struct catch c;
+    struct video_encoder_config config = {.width = 1280,
+                                          .height = 720,
+                                          .rate = {30, 1},
+                                          .bitrate = 3000000,
+                                          .gop_frames = 60,
+                                          .preset = "veryfast",
+                                          .on_packet = on_packet,
+                                          .opaque = &c};
+    struct video_encoder *e = NULL;
+    if (video_encoder_create(&config, &e, NULL))
+        return 1;
+    uint64_t seed = 1;
+    struct picture *noise = picture_create(PICTURE_OPAQUE, 1280, 720);
+    int64_t start = clock_thread_cpu_ns();
+    int frames = 180;
+    for (int n = 0; n < frames; n++) {
+        struct programme_frame *f = test_programme((struct rate){30, 1}, 1280, 720, n);
+        for (int y = 0; y < 720; y += 2) // some texture that moves
+            for (int x = 0; x < 1280; x += 8)
+                f->picture->plane[0][y * f->picture->stride[0] + (x + n * 2) % 1280] =
+                    (uint8_t)(40 + check_random(&seed) % 60);
+        video_encoder_picture(e, n, f->picture);
+        programme_frame_unref(&f);
+    }
+    video_encoder_drain(e);
+    printf("720p veryfast cpu-independent: %.2f ms per picture\n",
+           (double)(clock_thread_cpu_ns() - start) / 1e6 / frames);
+    picture_unref(&noise);
+    release(&c);
+    video_encoder_destroy(&e);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    av_log_set_level(AV_LOG_ERROR);
+    if (argc > 1 && !strcmp(argv[1], "--bench"))
+        return bench();
+    test_purity();
+    test_times();
+    test_refusals();
+    test_audio();
+    test_rendition();
+    CHECK(picture_outstanding(), ==, 0);
+    CHECK(packet_outstanding(), ==, 0);
+    return check_end();
+}
