@@ -55,11 +55,45 @@ static void weigh_row(uint8_t *dst, const uint8_t *src, int count, int opacity, 
         dst[i] = (uint8_t)min_int(255, dst[i] + divide_255(divide_255(src[i] * opacity) * weight));
 }
 
+void scale_rows_c(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
+                  int from, int count)
+{
+    for (int i = from; i < count; i++) {
+        int sum = 128;
+        for (int tap = 0; tap < taps; tap++)
+            sum += rows[tap][i] * weights[tap];
+        dst[i] = (int16_t)(sum >> 8);
+    }
+}
+
+static void scale_rows(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
+                       int count)
+{
+    scale_rows_c(dst, rows, weights, taps, 0, count);
+}
+
+static void scale_columns(uint8_t *dst, const int16_t *row, const int32_t *start,
+                          const int16_t *weights, int quads, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const int16_t *quad = weights + (ptrdiff_t)(i / 4) * quads * 16 + i % 4 * 4;
+        const int16_t *from = row + start[i];
+        int sum = 1 << 19;
+        for (int t = 0; t < 4 * quads; t += 4, quad += 16)
+            for (int j = 0; j < 4; j++)
+                sum += from[t + j] * quad[j];
+        sum >>= 20;
+        dst[i] = (uint8_t)(sum < 0 ? 0 : min_int(sum, 255));
+    }
+}
+
 const struct kernels kernels_c = {
     .name = "c",
     .over_rows = over_rows,
     .lerp_row = lerp_row,
     .weigh_row = weigh_row,
+    .scale_rows = scale_rows,
+    .scale_columns = scale_columns,
 };
 
 static _Atomic(const struct kernels *) kernels_in_use;

@@ -6,6 +6,8 @@
 // Rows that are written must not overlap rows that are read.
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // (x + 127) / 255: a product of two bytes, divided by 255 and rounded.
@@ -30,11 +32,27 @@ struct kernels {
     void (*lerp_row)(uint8_t *dst, const uint8_t *src, int count, int opacity);
     // dst = min(255, dst + D(D(src * opacity) * weight)).
     void (*weigh_row)(uint8_t *dst, const uint8_t *src, int count, int opacity, int weight);
+    // Scaling (scale.h). Weights have 14 fractional bits, sum to 1, and their magnitudes to
+    // below 2. dst = (sum over taps of rows[tap] * weights[tap] + 128) >> 8: 6 fractional bits.
+    void (*scale_rows)(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
+                       int count);
+    // dst[i] = (sum of row[start[i] + t] * weight of (i, t) + 2^19) >> 20, clamped to a byte, for t
+    // in 0 .. 4 * quads - 1. Weights come in groups of four outputs: quads times four outputs times
+    // four weights. start and weights are filled with 0 up to a multiple of 8 outputs.
+    void (*scale_columns)(uint8_t *dst, const int16_t *row, const int32_t *start,
+                          const int16_t *weights, int quads, int count);
 };
 
 // The table in use. Thread: any.
 const struct kernels *kernels_get(void);
 
 extern const struct kernels kernels_c, kernels_avx2, kernels_avx512;
+// Scaling is bound by shuffles and loads, so the AVX-512 table has the AVX2 code.
+void scale_rows_avx2(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
+                     int count);
+void scale_columns_avx2(uint8_t *dst, const int16_t *row, const int32_t *start,
+                        const int16_t *weights, int quads, int count);
 // The C kernels from sample `from` on: how SIMD kernels finish a row that is no multiple of theirs.
 void over_rows_c(const struct over_rows *rows, int from, int width, int opacity);
+void scale_rows_c(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
+                  int from, int count);

@@ -139,6 +139,44 @@ static void test_rows(const struct kernels *level, uint64_t *state)
     check_count++;
 }
 
+// Rows of bytes by weights, and 16-bit rows by groups of weights, at all lengths and phases.
+static void test_scale(const struct kernels *level, uint64_t *state)
+{
+    static struct buffers input;
+    static int16_t expected[ROW_BYTES], got[ROW_BYTES];
+    static uint8_t expected_bytes[ROW_BYTES], got_bytes[ROW_BYTES];
+    fill_random(&input, state, 3);
+    for (int round = 0; round < 400; round++) {
+        int taps = 1 + random_below(state, ROWS), count = 1 + round % 140;
+        const uint8_t *rows[ROWS];
+        int16_t weights[160 * 16];
+        int32_t start[160] = {0};
+        for (int i = 0; i < taps; i++) {
+            rows[i] = input.row[i] + random_below(state, 64);
+            weights[i] = (int16_t)(random_below(state, 32768 / taps) - 16384 / taps);
+        }
+        memset(expected, 0x55, sizeof expected);
+        memset(got, 0x55, sizeof got);
+        kernels_c.scale_rows(expected + 3, rows, weights, taps, count);
+        level->scale_rows(got + 3, rows, weights, taps, count);
+        CHECK_BYTES(got, expected, sizeof got);
+
+        int quads = 1 + random_below(state, 4), padded = (count + 7) / 8 * 8;
+        for (int i = 0; i < count; i++)
+            start[i] = random_below(state, 200);
+        memset(weights, 0, sizeof weights);
+        for (int i = 0; i < padded * 4 * quads; i++)
+            weights[i] = (int16_t)(random_below(state, 16384) - 5000);
+        for (int i = 0; i < ROW_BYTES; i++)
+            got[i] = (int16_t)random_below(state, 16320);
+        memset(expected_bytes, 0x55, sizeof expected_bytes);
+        memset(got_bytes, 0x55, sizeof got_bytes);
+        kernels_c.scale_columns(expected_bytes + 5, got, start, weights, quads, count);
+        level->scale_columns(got_bytes + 5, got, start, weights, quads, count);
+        CHECK_BYTES(got_bytes, expected_bytes, sizeof got_bytes);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint64_t state = test_seed(argc, argv);
@@ -152,6 +190,7 @@ int main(int argc, char **argv)
         test_over(levels[i], &state);
         test_pairs(levels[i]);
         test_rows(levels[i], &state);
+        test_scale(levels[i], &state);
     }
     if (!tested)
         return 77;

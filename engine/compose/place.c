@@ -1,0 +1,335 @@
+#include "engine/compose/place.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/thread.h"
+#include "engine/compose/kernels.h"
+#include "engine/compose/place_draw.h"
+#include "engine/compose/scale.h"
+
+#define POOLS_KEPT 12
+
+struct pool_entry {
+    struct picture_pool *pool;
+    enum picture_format format;
+    int width, height;
+    uint64_t used;
+};
+
+struct placer {
+    struct scaler *scaler;
+    struct pool_entry pools[POOLS_KEPT];
+    uint64_t clock;
+    uint8_t *mask[2]; // coverage of two rows of pixels
+    int mask_width;
+};
+
+struct placer *placer_create(void)
+{
+    struct placer *placer = base_alloc(sizeof *placer);
+    placer->scaler = scaler_create();
+    return placer;
+}
+
+void placer_destroy(struct placer **placer)
+{
+    struct placer *p = *placer;
+    if (!p)
+        return;
+    *placer = NULL;
+    scaler_destroy(&p->scaler);
+    for (int i = 0; i < POOLS_KEPT; i++)
+        picture_pool_destroy(&p->pools[i].pool);
+    free(p->mask[0]);
+    free(p->mask[1]);
+    free(p);
+}
+
+struct picture *placer_take(struct placer *placer, enum picture_format format, int width,
+                            int height)
+{
+    struct pool_entry *entry = &placer->pools[0];
+    for (int i = 0; i < POOLS_KEPT; i++) {
+        struct pool_entry *e = &placer->pools[i];
+        if (e->pool && e->format == format && e->width == width && e->height == height) {
+            e->used = ++placer->clock;
+            return picture_pool_take(e->pool);
+        }
+        if (e->used < entry->used)
+            entry = e;
+    }
+    picture_pool_destroy(&entry->pool); // lives on while its pictures do
+    *entry = (struct pool_entry){
+        .pool = picture_pool_create(format, width, height),
+        .format = format,
+        .width = width,
+        .height = height,
+        .used = ++placer->clock,
+    };
+    return picture_pool_take(entry->pool);
+}
+
+// One direction of an upright placement, in luma samples.
+struct stretch {
+    int64_t from, to;         // of the drawn rectangle, 1/256 pixel
+    double source, source_to; // window of the source, pixels
+    int first, count;         // output pixels, even
+};
+
+// How output samples of one direction map to source samples. Chroma samples stand on the left of
+// their two luma samples horizontally (offset 1/2 of luma's from the edge), in the middle
+// vertically (offset 1).
+static struct axis_key axis_key_of(const struct stretch *s, bool chroma, bool vertical)
+{
+    double scale = (s->source_to - s->source) / (double)(s->to - s->from); // per 1/256 pixel
+    double offset = chroma && vertical ? 1 : 0.5;
+    double at =
+        s->source + ((double)s->first * PLACE_UNIT + offset * PLACE_UNIT - (double)s->from) * scale;
+    int size = chroma ? 2 : 1;
+    return (struct axis_key){
+        .first = (at - offset) / size,
+        .step = scale * PLACE_UNIT,
+        .count = s->count / size,
+        .low = (int)floor(s->source / size),
+        .high = (int)ceil(s->source_to / size) - 1,
+    };
+}
+
+static int draw_planes(struct placer *placer, struct picture *out, const struct picture *src,
+                       const struct stretch *x, const struct stretch *y)
+{
+    for (int i = 0; i < picture_planes(src); i++) {
+        bool chroma = i == 1 || i == 2;
+        int r = scaler_plane(placer->scaler, out->plane[i], out->stride[i], src->plane[i],
+                             src->stride[i], axis_key_of(x, chroma, false),
+                             axis_key_of(y, chroma, true));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+// How much of pixel `at` lies within from..to, 0..256.
+static int covered(int64_t from, int64_t to, int at)
+{
+    int64_t low = (int64_t)at * PLACE_UNIT, high = low + PLACE_UNIT;
+    low = from > low ? from : low;
+    high = to < high ? to : high;
+    return high > low ? (int)(high - low) : 0;
+}
+
+// How far pixel `at` lies into the zone of a corner, 1/256 pixel; <= 0 outside of both zones.
+static int64_t corner_depth(int64_t from, int64_t to, int64_t radius, int at)
+{
+    int64_t centre = (int64_t)at * PLACE_UNIT + PLACE_UNIT / 2;
+    int64_t before = from + radius - centre, after = centre - (to - radius);
+    return before > after ? before : after;
+}
+
+// Coverage 0..255 of row `y` of pixels, for the columns from..to.
+static void mask_row(uint8_t *mask, const struct geometry *g, const struct stretch *x, int y,
+                     int from, int to)
+{
+    int rows = covered(g->top, g->bottom, y);
+    int64_t dy = corner_depth(g->top, g->bottom, g->radius, y);
+    for (int i = from; i < to; i++) {
+        int64_t cover = (int64_t)rows * covered(g->left, g->right, x->first + i); // of 65536
+        int64_t dx = corner_depth(g->left, g->right, g->radius, x->first + i);
+        if (dx > 0 && dy > 0) {
+            int64_t distance = (int64_t)sqrt((double)(dx * dx + dy * dy));
+            int64_t inside = g->radius - distance + PLACE_UNIT / 2;
+            inside = inside < 0 ? 0 : inside > PLACE_UNIT ? PLACE_UNIT : inside;
+            cover = cover * inside / PLACE_UNIT;
+        }
+        mask[i] = (uint8_t)((cover * 255 + 32768) >> 16);
+    }
+}
+
+static void multiply(uint8_t *sample, int by)
+{
+    *sample = (uint8_t)divide_255(*sample * by);
+}
+
+// Multiplies two rows of pixels, from..to (even), by the mask. Alpha of an opaque source has been
+// set to 255.
+static void mask_apply(struct picture *out, uint8_t *const mask[2], int y, int from, int to)
+{
+    for (int x = from; x < to; x += 2) {
+        int sum = 2;
+        for (int i = 0; i < 4; i++) {
+            int row = i / 2, column = x + i % 2;
+            int by = mask[row][column];
+            multiply(&out->plane[0][(y + row) * out->stride[0] + column], by);
+            multiply(&out->plane[3][(y + row) * out->stride[3] + column], by);
+            sum += by;
+        }
+        multiply(&out->plane[1][y / 2 * out->stride[1] + x / 2], sum >> 2);
+        multiply(&out->plane[2][y / 2 * out->stride[2] + x / 2], sum >> 2);
+    }
+}
+
+static int mask_reserve(struct placer *placer, int width)
+{
+    if (width <= placer->mask_width)
+        return 0;
+    placer->mask_width = 0;
+    for (int i = 0; i < 2; i++) {
+        free(placer->mask[i]);
+        placer->mask[i] = malloc((size_t)width);
+        if (!placer->mask[i])
+            return -ENOMEM;
+    }
+    placer->mask_width = width;
+    return 0;
+}
+
+static bool rows_full(const struct geometry *g, int y)
+{
+    for (int row = y; row < y + 2; row++)
+        if (covered(g->top, g->bottom, row) < PLACE_UNIT ||
+            (g->radius > 0 && corner_depth(g->top, g->bottom, g->radius, row) > 0))
+            return false;
+    return true;
+}
+
+// Puts the rectangle's edges and round corners into the alpha of `out`.
+static int mask_edges(struct placer *placer, struct picture *out, const struct geometry *g,
+                      const struct stretch *x, const struct stretch *y)
+{
+    int r = mask_reserve(placer, out->width);
+    if (r < 0)
+        return r;
+    int full = 0, full_to = out->width; // columns that need nothing, in rows that are full
+    while (full < out->width && covered(g->left, g->right, x->first + full) +
+                                        covered(g->left, g->right, x->first + full + 1) <
+                                    2 * PLACE_UNIT)
+        full += 2;
+    while (full_to > full && covered(g->left, g->right, x->first + full_to - 1) +
+                                     covered(g->left, g->right, x->first + full_to - 2) <
+                                 2 * PLACE_UNIT)
+        full_to -= 2;
+    for (int row = 0; row < out->height; row += 2) {
+        bool inner = rows_full(g, y->first + row);
+        int ranges[2][2] = {{0, inner ? full : out->width}, {full_to, inner ? out->width : 0}};
+        for (int i = 0; i < 2; i++) {
+            if (ranges[i][0] >= ranges[i][1])
+                continue;
+            for (int j = 0; j < 2; j++)
+                mask_row(placer->mask[j], g, x, y->first + row + j, ranges[i][0], ranges[i][1]);
+            mask_apply(out, placer->mask, row, ranges[i][0], ranges[i][1]);
+        }
+    }
+    return 0;
+}
+
+static void limit_chroma_row(uint8_t *row, const uint8_t *a0, const uint8_t *a1, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int alpha = (a0[2 * i] + a0[2 * i + 1] + a1[2 * i] + a1[2 * i + 1] + 2) >> 2;
+        row[i] = (uint8_t)(row[i] < alpha ? row[i] : alpha);
+    }
+}
+
+// The filter overshoots: brings colour back under its alpha.
+static void limit_colour(struct picture *p)
+{
+    for (int y = 0; y < p->height; y++) {
+        uint8_t *luma = p->plane[0] + y * p->stride[0];
+        const uint8_t *alpha = p->plane[3] + y * p->stride[3];
+        for (int x = 0; x < p->width; x++)
+            luma[x] = luma[x] < alpha[x] ? luma[x] : alpha[x];
+        if (y % 2)
+            continue;
+        for (int i = 1; i < 3; i++)
+            limit_chroma_row(p->plane[i] + y / 2 * p->stride[i], alpha, alpha + p->stride[3],
+                             p->width / 2);
+    }
+}
+
+static bool is_identity(const struct picture *src, const struct geometry *g)
+{
+    return g->crop_left + g->crop_top + g->crop_right + g->crop_bottom == 0 && g->radius == 0 &&
+           g->left % (2 * PLACE_UNIT) == 0 && g->top % (2 * PLACE_UNIT) == 0 &&
+           g->right - g->left == (int64_t)src->width * PLACE_UNIT &&
+           g->bottom - g->top == (int64_t)src->height * PLACE_UNIT;
+}
+
+static int draw(struct placer *placer, const struct picture *src, const struct geometry *g,
+                const struct stretch *x, const struct stretch *y, struct picture **ret)
+{
+    bool whole = g->radius == 0 && g->left <= (int64_t)x->first * PLACE_UNIT &&
+                 g->right >= (int64_t)(x->first + x->count) * PLACE_UNIT &&
+                 g->top <= (int64_t)y->first * PLACE_UNIT &&
+                 g->bottom >= (int64_t)(y->first + y->count) * PLACE_UNIT;
+    enum picture_format format = whole ? src->format : PICTURE_ALPHA;
+    struct picture *out = placer_take(placer, format, x->count, y->count);
+    if (!out)
+        return -ENOMEM;
+    int r = draw_planes(placer, out, src, x, y);
+    for (int row = 0; format != src->format && row < out->height; row++)
+        memset(out->plane[3] + row * out->stride[3], 255, (size_t)out->width);
+    if (r == 0 && !whole)
+        r = mask_edges(placer, out, g, x, y);
+    if (r == 0 && src->format == PICTURE_ALPHA)
+        limit_colour(out);
+    if (r == 0)
+        *ret = out;
+    else
+        picture_unref(&out);
+    return r;
+}
+
+int place_upright(struct placer *placer, const struct picture *src, const struct geometry *g,
+                  struct rect bounds, struct picture **ret, int *ret_x, int *ret_y)
+{
+    int right, bottom;
+    struct stretch x = {
+        .from = g->left,
+        .to = g->right,
+        .source = (double)g->crop_left * src->width / CROP_ONE,
+        .source_to = (double)(CROP_ONE - g->crop_right) * src->width / CROP_ONE,
+    };
+    struct stretch y = {
+        .from = g->top,
+        .to = g->bottom,
+        .source = (double)g->crop_top * src->height / CROP_ONE,
+        .source_to = (double)(CROP_ONE - g->crop_bottom) * src->height / CROP_ONE,
+    };
+    pixels_touched(g->left, g->right, bounds.x, bounds.x + bounds.width, &x.first, &right);
+    pixels_touched(g->top, g->bottom, bounds.y, bounds.y + bounds.height, &y.first, &bottom);
+    if (right <= x.first || bottom <= y.first) {
+        *ret = NULL;
+        return 0;
+    }
+    x.count = right - x.first;
+    y.count = bottom - y.first;
+    *ret_x = x.first;
+    *ret_y = y.first;
+    if (is_identity(src, g)) {
+        *ret = picture_ref(src);
+        *ret_x = (int)(g->left / PLACE_UNIT);
+        *ret_y = (int)(g->top / PLACE_UNIT);
+        return 0;
+    }
+    return draw(placer, src, g, &x, &y, ret);
+}
+
+int placer_place(struct placer *placer, const struct picture *src, const struct placement *p,
+                 int canvas_width, int canvas_height, struct picture **ret, int *ret_x, int *ret_y)
+{
+    assert(canvas_width % 2 == 0 && canvas_height % 2 == 0);
+    struct geometry g = geometry_of(p);
+    struct rect canvas = {0, 0, canvas_width, canvas_height};
+    *ret_x = *ret_y = 0;
+    if (!geometry_visible(&g)) {
+        *ret = NULL;
+        return 0;
+    }
+    if (g.rotation)
+        return place_rotated(placer, src, &g, canvas, ret, ret_x, ret_y);
+    return place_upright(placer, src, &g, canvas, ret, ret_x, ret_y);
+}
