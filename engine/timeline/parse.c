@@ -34,8 +34,8 @@ static int read_rate(struct parser *parser, const json_t *object, struct rate *r
     if (result < 0)
         return result;
     const char *text = json_string_value(json_object_get(object, "rate"));
-    // Stricter than rate_parse, which allows blanks and signs.
-    if (!text || strlen(text) > 21 || text[strspn(text, "0123456789/.")] ||
+    // Stricter than rate_parse, which allows blanks, signs and leading zeros.
+    if (!text || strlen(text) > 21 || text[0] == '0' || text[strspn(text, "0123456789/.")] ||
         rate_parse(text, ret) < 0)
         return refuse(parser, "rate", "timeline_bad_value",
                       "must be a rate of 1 to 240 frames a second in quotes: \"25\", \"29.97\" or "
@@ -64,11 +64,11 @@ static int add_asset(struct parser *parser, const char *name, const json_t *obje
 {
     struct timeline *timeline = parser->timeline;
     struct asset_name *asset = &timeline->assets[timeline->asset_count++];
-    size_t length = strlen(name);
+    size_t length = text_length(name);
     if (!length || length > 200)
         return refuse(parser, name, "timeline_out_of_range",
-                      "an asset's name must have 1 to 200 bytes");
-    int result = read_text(parser, object, name, 1, 1100, &asset->uri);
+                      "an asset's name must have 1 to 200 characters");
+    int result = read_text(parser, object, name, 1, 1029, &asset->uri);
     if (result < 0 || (result = check_uri(parser, name, asset->uri)) < 0)
         return result;
     asset->name = strdup(name);

@@ -57,6 +57,7 @@ int refuse_as(struct parser *parser, const char *field, int error, const char *c
 int refuse_memory(struct parser *parser);
 
 // parse_value.c
+size_t text_length(const char *text); // code points
 // Bytes of `text` to print, at most `max`, without cutting a character in two.
 int text_limit(const char *text, int max);
 int check_object(struct parser *parser, const json_t *value);

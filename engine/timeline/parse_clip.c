@@ -127,7 +127,7 @@ static int parse_placement(struct parser *parser, const json_t *object, struct c
     static const struct property_rule crop_lt = {RANGE_CROP, 4, 0, 2, {0, 0}};
     static const struct property_rule crop_rb = {RANGE_CROP, 4, 2, 2, {0, 0}};
     static const struct property_rule radius = {RANGE_RADIUS, 1, 0, 1, {0, 0}};
-    int fit = clip->fit, blend = BLEND_NORMAL, result;
+    int fit = (int)clip->fit, blend = BLEND_NORMAL, result;
     if ((result = read_choice(parser, object, "fit", fits, &fit)) < 0 ||
         (result = read_choice(parser, object, "blend", blends, &blend)) < 0 ||
         (result = read_property(parser, object, "position", &position, &clip->position)) < 0 ||

@@ -185,7 +185,7 @@ int read_integer(struct parser *parser, const json_t *object, const char *field,
     return value ? take_integer(parser, value, field, min, max, ret) : 0;
 }
 
-static size_t code_points(const char *text)
+size_t text_length(const char *text)
 {
     size_t count = 0;
     for (; *text; text++)
@@ -211,7 +211,7 @@ int read_text(struct parser *parser, const json_t *object, const char *field, si
         return 0;
     if (!json_is_string(value))
         return refuse_type(parser, field, "a string");
-    size_t length = code_points(json_string_value(value));
+    size_t length = text_length(json_string_value(value));
     if (length < min || length > max)
         return refuse(parser, field, "timeline_out_of_range",
                       "has %zu characters; must have %zu to %zu", length, min, max);
@@ -290,7 +290,7 @@ static bool parse_rational(const char *text, const char *suffix, struct rational
     int64_t num, den = 1;
     if (!text || !take_digits(&text, &num))
         return false;
-    if (*text == '/' && (text++, !take_digits(&text, &den)))
+    if (*text == '/' && (*++text == '0' || !take_digits(&text, &den)))
         return false;
     if (strcmp(text, suffix) || den < 1 || den > 1000000)
         return false;
@@ -391,7 +391,7 @@ int check_uri(struct parser *parser, const char *field, const char *uri)
     if (!strncmp(uri, "sha256:", 7) && strspn(uri + 7, "0123456789abcdef") == 64 &&
         strlen(uri) == 7 + 64)
         return 0;
-    size_t length = strlen(uri);
+    size_t length = text_length(uri);
     bool plain = !strncmp(uri, "file:", 5) && length > 5 && length <= 5 + 1024;
     for (const char *c = uri; plain && *c; c++)
         plain = (unsigned char)*c >= ' ' && *c != 0x7f;
