@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "engine/compose/blend_modes.h"
 #include "engine/compose/kernels.h"
 
 // Sample (x, y) in luma coordinates of plane `i`.
@@ -96,7 +95,7 @@ void blend_picture(struct picture *dst, const struct picture *src, int x, int y,
         if (mode == BLEND_NORMAL)
             k->over_rows(&rows, area.width, opacity);
         else
-            blend_mode_rows(&rows, area.width, opacity, mode);
+            k->mode_rows(&rows, area.width, opacity, mode);
     }
 }
 

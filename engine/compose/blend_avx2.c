@@ -127,6 +127,7 @@ const struct kernels kernels_avx2 = {
     .over_rows = over_rows,
     .lerp_row = lerp_row,
     .weigh_row = weigh_row,
+    .mode_rows = mode_rows_avx2,
     .scale_rows = scale_rows_avx2,
     .scale_columns = scale_columns_avx2,
 };

@@ -57,11 +57,9 @@ static inline int apply(enum blend_mode mode, int b, int s)
     return mode == BLEND_MULTIPLY ? product : b + s - product;
 }
 
-// Rounded division by `count` * 255 * 2^16, to nearest, halves upwards.
-static inline int rounded(int64_t v, int count)
+static inline int rounded(int delta)
 {
-    int64_t by = (int64_t)count * (255 << 16);
-    return (int)((v + by / 2 + by * 1024) / by) - 1024;
+    return (delta + (1 << (DELTA_SHIFT - 1))) >> DELTA_SHIFT;
 }
 
 // Loads the source's block with opacity applied; false when it is empty.
@@ -110,7 +108,7 @@ static void over_block(struct block *b, const struct block *s)
 static void blend_block(struct block *b, const struct block *s, bool opaque, enum blend_mode mode)
 {
     const struct block beneath = *b;
-    int64_t cb = 0, cr = 0;
+    struct rgb sum = {0};
     if (!opaque)
         over_block(b, s);
     for (int i = 0; i < 4; i++) {
@@ -119,21 +117,28 @@ static void blend_block(struct block *b, const struct block *s, bool opaque, enu
             continue;
         struct rgb source = to_rgb(s, i), backdrop = to_rgb(&beneath, i);
         struct rgb from = opaque ? backdrop : source;
-        int64_t red = weight * (apply(mode, backdrop.red, source.red) - from.red);
-        int64_t green = weight * (apply(mode, backdrop.green, source.green) - from.green);
-        int64_t blue = weight * (apply(mode, backdrop.blue, source.blue) - from.blue);
-        b->luma[i] += rounded(Y_FROM_RED * red + Y_FROM_GREEN * green + Y_FROM_BLUE * blue, 1);
+        int red = weight * (apply(mode, backdrop.red, source.red) - from.red);
+        int green = weight * (apply(mode, backdrop.green, source.green) - from.green);
+        int blue = weight * (apply(mode, backdrop.blue, source.blue) - from.blue);
+        b->luma[i] +=
+            rounded(DELTA_Y_FROM_RED * red + DELTA_Y_FROM_GREEN * green + DELTA_Y_FROM_BLUE * blue);
         b->luma[i] = clamp(b->luma[i], 0, b->alpha[i]);
-        cb += CB_FROM_RED * red + CB_FROM_GREEN * green + CB_FROM_BLUE * blue;
-        cr += CR_FROM_RED * red + CR_FROM_GREEN * green + CR_FROM_BLUE * blue;
+        sum.red += red;
+        sum.green += green;
+        sum.blue += blue;
     }
-    b->cb = clamp(b->cb + rounded(cb, 4), 0, 255);
-    b->cr = clamp(b->cr + rounded(cr, 4), 0, 255);
+    b->cb += rounded(DELTA_CB_FROM_RED * sum.red + DELTA_CB_FROM_GREEN * sum.green +
+                     DELTA_CB_FROM_BLUE * sum.blue);
+    b->cr += rounded(DELTA_CR_FROM_RED * sum.red + DELTA_CR_FROM_GREEN * sum.green +
+                     DELTA_CR_FROM_BLUE * sum.blue);
+    b->cb = clamp(b->cb, 0, 255);
+    b->cr = clamp(b->cr, 0, 255);
 }
 
-void blend_mode_rows(const struct over_rows *rows, int width, int opacity, enum blend_mode mode)
+void mode_rows_c(const struct over_rows *rows, int from, int width, int opacity,
+                 enum blend_mode mode)
 {
-    for (int x = 0; x < width; x += 2) {
+    for (int x = from; x < width; x += 2) {
         struct block source, b;
         if (!load_source(rows, x, opacity, &source))
             continue;

@@ -21,5 +21,15 @@
 #define CR_FROM_GREEN -26145
 #define CR_FROM_BLUE  -2639
 
-// As kernels.over_rows, in mode multiply, screen or add; src_a may be NULL (OPAQUE source).
-void blend_mode_rows(const struct over_rows *rows, int width, int opacity, enum blend_mode mode);
+// The same for a difference of R'G'B', times an alpha of 0..255: 23 fractional bits, and 21 for
+// chroma, where four pixels are summed. All sums fit in 32 bits.
+#define DELTA_SHIFT         23
+#define DELTA_Y_FROM_RED    6006
+#define DELTA_Y_FROM_GREEN  20206
+#define DELTA_Y_FROM_BLUE   2040
+#define DELTA_CB_FROM_RED   -828
+#define DELTA_CB_FROM_GREEN -2784
+#define DELTA_CB_FROM_BLUE  3612
+#define DELTA_CR_FROM_RED   3612
+#define DELTA_CR_FROM_GREEN -3281
+#define DELTA_CR_FROM_BLUE  -331

@@ -21,6 +21,9 @@ void over_rows_c(const struct over_rows *rows, int from, int width, int opacity)
 {
     for (int x = from; x < width; x += 2) {
         int sum = 0;
+        if (!(rows->src_a[0][x] | rows->src_a[0][x + 1] | rows->src_a[1][x] |
+              rows->src_a[1][x + 1]))
+            continue; // the formulas change nothing then, and most of a graphics layer is empty
         for (int i = 0; i < 4; i++) {
             int row = i / 2, column = x + i % 2;
             int alpha = divide_255(rows->src_a[row][column] * opacity);
@@ -53,6 +56,11 @@ static void weigh_row(uint8_t *dst, const uint8_t *src, int count, int opacity, 
 {
     for (int i = 0; i < count; i++)
         dst[i] = (uint8_t)min_int(255, dst[i] + divide_255(divide_255(src[i] * opacity) * weight));
+}
+
+static void mode_rows(const struct over_rows *rows, int width, int opacity, enum blend_mode mode)
+{
+    mode_rows_c(rows, 0, width, opacity, mode);
 }
 
 void scale_rows_c(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
@@ -92,6 +100,7 @@ const struct kernels kernels_c = {
     .over_rows = over_rows,
     .lerp_row = lerp_row,
     .weigh_row = weigh_row,
+    .mode_rows = mode_rows,
     .scale_rows = scale_rows,
     .scale_columns = scale_columns,
 };

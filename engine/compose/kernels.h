@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/timeline/timeline.h" // enum blend_mode
+
 // (x + 127) / 255: a product of two bytes, divided by 255 and rounded.
 static inline int divide_255(int x)
 {
@@ -32,6 +34,9 @@ struct kernels {
     void (*lerp_row)(uint8_t *dst, const uint8_t *src, int count, int opacity);
     // dst = min(255, dst + D(D(src * opacity) * weight)).
     void (*weigh_row)(uint8_t *dst, const uint8_t *src, int count, int opacity, int weight);
+    // As over_rows in mode multiply, screen or add (blend_modes.c); src_a may be NULL: OPAQUE
+    // source.
+    void (*mode_rows)(const struct over_rows *rows, int width, int opacity, enum blend_mode mode);
     // Scaling (scale.h). Weights have 14 fractional bits, sum to 1, and their magnitudes to
     // below 2. dst = (sum over taps of rows[tap] * weights[tap] + 128) >> 8: 6 fractional bits.
     void (*scale_rows)(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
@@ -47,12 +52,16 @@ struct kernels {
 const struct kernels *kernels_get(void);
 
 extern const struct kernels kernels_c, kernels_avx2, kernels_avx512;
-// Scaling is bound by shuffles and loads, so the AVX-512 table has the AVX2 code.
+// Shared by the AVX2 and AVX-512 tables: scaling is bound by shuffles and loads, and modes are
+// rare.
+void mode_rows_avx2(const struct over_rows *rows, int width, int opacity, enum blend_mode mode);
 void scale_rows_avx2(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
                      int count);
 void scale_columns_avx2(uint8_t *dst, const int16_t *row, const int32_t *start,
                         const int16_t *weights, int quads, int count);
 // The C kernels from sample `from` on: how SIMD kernels finish a row that is no multiple of theirs.
 void over_rows_c(const struct over_rows *rows, int from, int width, int opacity);
+void mode_rows_c(const struct over_rows *rows, int from, int width, int opacity,
+                 enum blend_mode mode);
 void scale_rows_c(int16_t *dst, const uint8_t *const *rows, const int16_t *weights, int taps,
                   int from, int count);

@@ -89,6 +89,30 @@ static void test_over(const struct kernels *level, uint64_t *state)
     }
 }
 
+static void test_modes(const struct kernels *level, uint64_t *state)
+{
+    static struct buffers input, expected, got;
+    for (int round = 0; round < 3000; round++) {
+        fill_random(&input, state, round % 4);
+        for (int i = DST_A; round % 3 && i <= DST_A1; i++) // opaque, all or in parts
+            memset(input.row[i], 255, round % 3 == 1 ? ROW_BYTES : ROW_BYTES / 2);
+        int width = 2 + 2 * (round % 40), skew = random_below(state, 64);
+        int opacity = random_below(state, 2) ? 255 : 1 + random_below(state, 255);
+        enum blend_mode mode = (enum blend_mode)(BLEND_MULTIPLY + random_below(state, 3));
+        expected = input;
+        got = input;
+        struct over_rows rows = rows_of(&expected, skew, round % 5);
+        if (round % 7 == 0)
+            rows.src_a[0] = rows.src_a[1] = NULL;
+        kernels_c.mode_rows(&rows, width, opacity, mode);
+        rows = rows_of(&got, skew, round % 5);
+        if (round % 7 == 0)
+            rows.src_a[0] = rows.src_a[1] = NULL;
+        level->mode_rows(&rows, width, opacity, mode);
+        CHECK_BYTES(got.row, expected.row, sizeof got.row);
+    }
+}
+
 // All pairs of backdrop and source, under all alphas; and all alphas under all opacities.
 static void test_pairs(const struct kernels *level)
 {
@@ -188,6 +212,7 @@ int main(int argc, char **argv)
         }
         tested++;
         test_over(levels[i], &state);
+        test_modes(levels[i], &state);
         test_pairs(levels[i]);
         test_rows(levels[i], &state);
         test_scale(levels[i], &state);

@@ -61,6 +61,14 @@ static struct picture *blend_straight(const struct picture *base, const struct t
     return p;
 }
 
+// Each picture is made at another kernel level: they must not differ.
+static void next_level(void)
+{
+    static const char *const levels[] = {"c", "avx2", "avx512"};
+    static int turn;
+    (void)compose_cpu_force(levels[turn++ % 3]); // what this CPU lacks is left out
+}
+
 // Folds groups cut where the bits of `cuts` say, over the base; the base group comes first.
 static struct picture *fold_cut(struct group_builder *builder, const struct picture *base,
                                 const struct test_layer *layers, int count, unsigned cuts)
@@ -70,8 +78,10 @@ static struct picture *fold_cut(struct group_builder *builder, const struct pict
     for (int i = 0; i <= count; i++) {
         if (i < count && !(cuts >> i & 1))
             continue;
+        next_level();
         struct group_frame *frame = build(builder, programme ? NULL : base, layers, from, i);
         struct picture *next = NULL;
+        next_level();
         CHECK_OK(group_fold_over(programme, frame, &next));
         picture_unref(&programme);
         programme = next;
