@@ -30,6 +30,7 @@ struct render_report {
     int problems;                   // clips shown by their fallback, or silent
     struct diagnostic first;        // of the first problem
     bool unchanged;                 // same group frame as the call before
+    int64_t track_ns[TIMELINE_TRACKS_MAX]; // time spent per track, for the planner
 };
 
 // Renders output frame `n`, counted from the timeline's start (n >= 0); `absolute_frame` is the

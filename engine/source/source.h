@@ -38,12 +38,13 @@ struct source;
 int source_open(const struct source_config *config, struct source **ret, struct diagnostic *reterr);
 void source_destroy(struct source **source);
 
-// Natural size in output pixels after rotation metadata and pixel aspect; constant.
+// Natural size in output pixels after rotation metadata and pixel aspect. That of each picture counts
+// (a text whose fields change has another); this one is known before the first.
 void source_size(const struct source *source, int *ret_width, int *ret_height);
 
 // The picture at an instant. `*ret_content` identifies its bits (see above). Gives a reference.
-// -ENODATA past the end of a source that does not loop (the renderer then holds the last picture),
-// or a negative errno when the material is broken at this place.
+// Past the end of a source that does not loop it is the last picture. A negative errno when the
+// material is broken at this place.
 int source_picture(struct source *source, const struct clip_instant *at, struct picture **ret,
                    uint64_t *ret_content, struct diagnostic *reterr);
 

@@ -1,0 +1,37 @@
+// One clip of a composition at work: its source (or nested composition), its fallback, and the last
+// picture made of it, so that what stands still is placed once. Private to engine/render.
+// Thread: the renderer's.
+#pragma once
+
+#include "engine/compose/group.h"
+#include "engine/compose/place.h"
+#include "engine/render/render.h"
+#include "engine/source/source.h"
+
+// A picture standing in the canvas. `key` names its bits: equal keys from the same clip, equal bits.
+struct placed {
+    struct picture *picture; // NULL: nothing visible
+    int x, y;                // even
+    uint64_t key;
+};
+
+// What all clips of a composition share.
+struct clip_context {
+    const struct timeline *timeline;
+    const struct render_config *config; // resolver, fields, plain, rate
+    struct font_set *fonts;
+    struct placer *placer;
+    int width, height; // canvas, output pixels
+    double scale_x, scale_y;
+    int depth; // of nesting
+};
+
+struct clip_view;
+struct clip_view *clip_view_create(const struct clip_context *context, const struct clip *clip);
+void clip_view_destroy(struct clip_view **view);
+
+// Gives the clip as it stands at `at` (a reference, or NULL inside). `frame` counts from the start of
+// the timeline at the output's rate. Problems (missing or broken material) are shown by the clip's
+// fallback and noted in `report`.
+void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
+                     struct render_report *report);

@@ -1,0 +1,287 @@
+#include "engine/render/composition.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/thread.h"
+#include "engine/compose/convert.h"
+#include "engine/frame/checksum.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Clips stay open this many calls after their last use: long enough for a cut back and forth, short
+// enough that decoders of past clips do not pile up.
+#define IDLE_CALLS 64
+
+struct open_clip {
+    const struct clip *clip;
+    struct clip_view *view;
+    uint64_t last_call;
+};
+
+struct composition {
+    struct clip_context context;
+    struct timeline *timeline;
+    struct layer *layers; // [track_count]
+    // Clips near the playhead; at most a few per track.
+    struct open_clip *open;
+    size_t open_count, open_capacity;
+    uint64_t calls;
+    struct picture_pool *canvas_pool; // ALPHA, canvas size: dissolves and nested pictures
+    // The last nested picture, reused while nothing in it changes.
+    struct picture *last_picture;
+    uint64_t last_key;
+};
+
+static int fonts_open(const struct render_config *config, const struct timeline *timeline,
+                      struct font_set **ret, struct diagnostic *reterr)
+{
+    if (!timeline->font_count)
+        return 0;
+    char **paths = base_alloc(timeline->font_count * sizeof *paths);
+    int error = 0;
+    for (size_t i = 0; i < timeline->font_count && !error; i++) {
+        paths[i] = base_alloc(PATH_MAX);
+        error = config->resolver.resolve(config->resolver.opaque, timeline->fonts[i], paths[i],
+                                         reterr);
+    }
+    if (!error)
+        error = font_set_create((const char *const *)paths, timeline->font_count, ret, reterr);
+    for (size_t i = 0; i < timeline->font_count; i++)
+        free(paths[i]);
+    free(paths);
+    return error;
+}
+
+int composition_create(const struct render_config *config, const struct timeline *timeline,
+                       int width, int height, int depth, struct composition **ret,
+                       struct diagnostic *reterr)
+{
+    struct composition *c = base_alloc(sizeof *c);
+    c->timeline = timeline_ref(timeline);
+    c->context = (struct clip_context){
+        .timeline = timeline,
+        .config = config,
+        .placer = placer_create(),
+        .width = width,
+        .height = height,
+        .scale_x = (double)width / timeline->width,
+        .scale_y = (double)height / timeline->height,
+        .depth = depth,
+    };
+    c->layers = base_alloc(timeline->track_count * sizeof *c->layers);
+    c->canvas_pool = picture_pool_create(PICTURE_ALPHA, width, height);
+    int error = fonts_open(config, timeline, &c->context.fonts, reterr);
+    if (error) {
+        composition_destroy(&c);
+        return error;
+    }
+    *ret = c;
+    return 0;
+}
+
+void composition_destroy(struct composition **composition)
+{
+    struct composition *c = *composition;
+    if (!c)
+        return;
+    *composition = NULL;
+    for (size_t i = 0; i < c->open_count; i++)
+        clip_view_destroy(&c->open[i].view);
+    free(c->open);
+    picture_unref(&c->last_picture);
+    picture_pool_destroy(&c->canvas_pool);
+    placer_destroy(&c->context.placer);
+    font_set_destroy(&c->context.fonts);
+    timeline_unref(&c->timeline);
+    free(c->layers);
+    free(c);
+}
+
+void composition_natural_size(const struct clip_context *outer, const struct timeline *nested,
+                              int *ret_width, int *ret_height)
+{
+    int width = (int)(nested->width * outer->scale_x + 0.5) & ~1;
+    int height = (int)(nested->height * outer->scale_y + 0.5) & ~1;
+    *ret_width = width < 2 ? 2 : width > PICTURE_SIDE_MAX ? PICTURE_SIDE_MAX : width;
+    *ret_height = height < 2 ? 2 : height > PICTURE_SIDE_MAX ? PICTURE_SIDE_MAX : height;
+}
+
+static struct clip_view *view_for(struct composition *c, const struct clip *clip)
+{
+    for (size_t i = 0; i < c->open_count; i++) {
+        if (c->open[i].clip == clip) {
+            c->open[i].last_call = c->calls;
+            return c->open[i].view;
+        }
+    }
+    if (c->open_count == c->open_capacity) {
+        c->open_capacity = c->open_capacity ? 2 * c->open_capacity : 16;
+        c->open = realloc(c->open, c->open_capacity * sizeof *c->open);
+        assert(c->open);
+    }
+    struct open_clip *slot = &c->open[c->open_count++];
+    *slot = (struct open_clip){clip, clip_view_create(&c->context, clip), c->calls};
+    return slot->view;
+}
+
+static void close_idle(struct composition *c)
+{
+    for (size_t i = 0; i < c->open_count;) {
+        if (c->open[i].last_call + IDLE_CALLS < c->calls) {
+            clip_view_destroy(&c->open[i].view);
+            c->open[i] = c->open[--c->open_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+static uint64_t key_of(const void *parts, size_t size)
+{
+    uint64_t key = checksum_add(checksum_begin(), parts, size);
+    return key ? key : 1;
+}
+
+static bool has_picture(const struct clip_instant *at)
+{
+    return at->clip && at->clip->kind != CLIP_AUDIO && at->opacity > 0;
+}
+
+static void dissolve_layer(struct composition *c, const struct layer *layer,
+                           struct composed_layer *ret, struct render_report *report)
+{
+    struct placed from = {0}, to = {0};
+    if (has_picture(&layer->from))
+        clip_view_place(view_for(c, layer->from.clip), &layer->from, &from, report);
+    if (has_picture(&layer->now))
+        clip_view_place(view_for(c, layer->now.clip), &layer->now, &to, report);
+    if (from.picture || to.picture) {
+        struct picture *canvas = picture_pool_take(c->canvas_pool);
+        if (canvas) {
+            blend_dissolve(canvas, from.picture, from.x, from.y, layer->from.opacity, to.picture,
+                           to.x, to.y, layer->now.opacity, layer->mix);
+            uint64_t parts[] = {(uint64_t)(uintptr_t)layer->from.clip, from.key,
+                                (uint64_t)layer->from.opacity,
+                                (uint64_t)(uintptr_t)layer->now.clip, to.key,
+                                (uint64_t)layer->now.opacity, (uint64_t)layer->mix};
+            *ret = (struct composed_layer){
+                .placed = {.picture = canvas},
+                .opacity = 255,
+                .mode = layer->now.clip ? layer->now.clip->blend : BLEND_NORMAL,
+                .key = key_of(parts, sizeof parts),
+            };
+        }
+    }
+    picture_unref(&from.picture);
+    picture_unref(&to.picture);
+}
+
+static void single_layer(struct composition *c, const struct clip_instant *at,
+                         struct composed_layer *ret, struct render_report *report)
+{
+    if (at->clip->kind == CLIP_ADJUST) {
+        uint64_t parts[5] = {(uint64_t)(uintptr_t)at->clip, (uint64_t)at->opacity};
+        memcpy(&parts[2], &at->brightness, sizeof at->brightness);
+        memcpy(&parts[3], &at->contrast, sizeof at->contrast);
+        memcpy(&parts[4], &at->saturation, sizeof at->saturation);
+        ret->adjust = at;
+        ret->key = key_of(parts, sizeof parts);
+        return;
+    }
+    clip_view_place(view_for(c, at->clip), at, &ret->placed, report);
+    if (!ret->placed.picture)
+        return;
+    ret->opacity = at->opacity;
+    ret->mode = at->clip->blend;
+    uint64_t parts[] = {(uint64_t)(uintptr_t)at->clip, ret->placed.key, (uint64_t)at->opacity};
+    ret->key = key_of(parts, sizeof parts);
+}
+
+void composition_layers(struct composition *c, struct rational seconds, bool loop, int from, int to,
+                        struct composed_layer *layers, struct render_report *report)
+{
+    c->calls++;
+    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height, c->layers);
+    for (int track = from; track < to; track++) {
+        int64_t start_ns = clock_monotonic_ns();
+        struct composed_layer *ret = &layers[track - from];
+        *ret = (struct composed_layer){0};
+        const struct layer *layer = &c->layers[track];
+        if (layer->from.clip)
+            dissolve_layer(c, layer, ret, report);
+        else if (has_picture(&layer->now))
+            single_layer(c, &layer->now, ret, report);
+        if (!c->context.depth)
+            report->track_ns[track] += clock_monotonic_ns() - start_ns;
+    }
+    close_idle(c);
+}
+
+void composition_release(struct composed_layer *layers, int count)
+{
+    for (int i = 0; i < count; i++)
+        picture_unref(&layers[i].placed.picture);
+}
+
+static int draw(struct composition *c, const struct composed_layer *layers, int count,
+                struct picture **ret)
+{
+    struct picture *canvas = picture_pool_take(c->canvas_pool);
+    if (!canvas)
+        return -ENOMEM;
+    picture_clear(canvas);
+    for (int i = 0; i < count; i++) {
+        const struct composed_layer *layer = &layers[i];
+        if (layer->placed.picture)
+            blend_picture(canvas, layer->placed.picture, layer->placed.x, layer->placed.y,
+                          layer->opacity, layer->mode, NULL);
+        if (!layer->adjust)
+            continue;
+        struct picture *adjusted = picture_pool_take(c->canvas_pool);
+        if (!adjusted) {
+            picture_unref(&canvas);
+            return -ENOMEM;
+        }
+        convert_adjust(adjusted, canvas, layer->adjust->brightness, layer->adjust->contrast,
+                       layer->adjust->saturation, layer->adjust->opacity);
+        picture_unref(&canvas);
+        canvas = adjusted;
+    }
+    *ret = canvas;
+    return 0;
+}
+
+int composition_picture(struct composition *c, struct rational seconds, bool loop,
+                        struct picture **ret, uint64_t *ret_key, struct render_report *report)
+{
+    struct composed_layer layers[TIMELINE_TRACKS_MAX];
+    const struct timeline *t = c->timeline;
+    int count = (int)t->track_count;
+    struct rational last = rational_make((t->duration - 1) * t->rate.den, t->rate.num);
+    struct rational end = rational_make(t->duration * t->rate.den, t->rate.num);
+    if (!loop && rational_compare(seconds, end) >= 0)
+        seconds = last;
+    composition_layers(c, seconds, loop, 0, count, layers, report);
+    uint64_t key = checksum_begin();
+    for (int i = 0; i < count; i++)
+        key = checksum_add(key, &layers[i].key, sizeof layers[i].key);
+    int error = 0;
+    if (c->context.config->plain || !c->last_picture || key != c->last_key) {
+        struct picture *picture;
+        error = draw(c, layers, count, &picture);
+        if (!error) {
+            picture_unref(&c->last_picture);
+            c->last_picture = picture;
+            c->last_key = key;
+        }
+    }
+    composition_release(layers, count);
+    if (error)
+        return error;
+    *ret = picture_ref(c->last_picture);
+    *ret_key = key & ~(UINT64_C(1) << 63); // the top bit marks fallbacks, see clip_view.c
+    return 0;
+}

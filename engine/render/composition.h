@@ -1,0 +1,37 @@
+// A composition: all or some tracks of one timeline on one canvas. The root of a render is one, and
+// so is each nested timeline. It keeps the clips that are near the playhead open. Private to
+// engine/render. Thread: the renderer's.
+#pragma once
+
+#include "engine/render/clip_view.h"
+
+struct composition;
+int composition_create(const struct render_config *config, const struct timeline *timeline,
+                       int width, int height, int depth, struct composition **ret,
+                       struct diagnostic *reterr);
+void composition_destroy(struct composition **composition);
+
+// Output pixels of a nested timeline's own canvas, given the composition it stands in.
+void composition_natural_size(const struct clip_context *outer, const struct timeline *nested,
+                              int *ret_width, int *ret_height);
+
+// One layer, ready to be blended: a picture, or an adjustment of all beneath.
+struct composed_layer {
+    struct placed placed; // picture NULL: nothing to see
+    int opacity;
+    enum blend_mode mode;
+    const struct clip_instant *adjust; // not NULL: adjust instead
+    uint64_t key; // names the layer's effect on what is beneath; 0: none
+};
+
+// Makes the layers of tracks [from, to) at a position in seconds into `layers[to - from]`; release
+// with composition_release. `loop`: start again at the timeline's end. Instants stay valid until the
+// next call.
+void composition_layers(struct composition *composition, struct rational seconds, bool loop, int from,
+                        int to, struct composed_layer *layers, struct render_report *report);
+void composition_release(struct composed_layer *layers, int count);
+
+// All tracks on a transparent canvas, as a nested timeline shows (its background is not drawn).
+// Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal bits.
+int composition_picture(struct composition *composition, struct rational seconds, bool loop,
+                        struct picture **ret, uint64_t *ret_key, struct render_report *report);

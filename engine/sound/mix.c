@@ -1,0 +1,228 @@
+#include "engine/sound/mix.h"
+
+#include "engine/base/thread.h"
+#include "engine/frame/sound.h"
+#include "engine/sound/sound_source.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Sounds at one instant: two per track in a dissolve.
+#define SOUNDS_MAX (2 * TIMELINE_TRACKS_MAX)
+// The flash pattern's beep: 20 ms of 1 kHz.
+#define BEEP_SAMPLES 960
+#define BEEP_HZ      1000
+#define BEEP_GAIN    0.5
+// A sound that could not be opened is tried again after this many frames.
+#define RETRY_FRAMES 32
+
+struct open_sound {
+    const char *uri; // borrowed from a timeline of the tree
+    struct sound_source *source;
+    int frames_until_retry;
+};
+
+struct sound_mixer {
+    struct timeline *timeline;
+    struct rate rate;
+    struct asset_resolver resolver;
+    struct open_sound *open;
+    size_t open_count;
+    float *buffers[TIMELINE_NESTING_MAX + 2]; // one clip's samples, per depth of nesting
+};
+
+// One frame as all clips see it.
+struct instant {
+    int64_t absolute_frame;
+    int count;             // samples
+    struct rational speed; // of the nested timelines around the clip
+    int problems;
+};
+
+struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
+                                       const struct asset_resolver *resolver)
+{
+    struct sound_mixer *m = base_alloc(sizeof *m);
+    m->timeline = timeline_ref(timeline);
+    m->rate = output_rate;
+    m->resolver = *resolver;
+    return m;
+}
+
+void sound_mixer_destroy(struct sound_mixer **mixer)
+{
+    struct sound_mixer *m = *mixer;
+    if (!m)
+        return;
+    *mixer = NULL;
+    for (size_t i = 0; i < m->open_count; i++)
+        sound_source_close(&m->open[i].source);
+    free(m->open);
+    for (size_t i = 0; i < sizeof m->buffers / sizeof m->buffers[0]; i++)
+        free(m->buffers[i]);
+    timeline_unref(&m->timeline);
+    free(m);
+}
+
+static float *buffer_at(struct sound_mixer *m, int depth)
+{
+    assert(depth < TIMELINE_NESTING_MAX + 2);
+    if (!m->buffers[depth])
+        m->buffers[depth] = base_alloc(SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof(float));
+    return m->buffers[depth];
+}
+
+static struct sound_source *source_for(struct sound_mixer *m, const char *uri)
+{
+    struct open_sound *o = NULL;
+    for (size_t i = 0; i < m->open_count && !o; i++)
+        if (!strcmp(m->open[i].uri, uri))
+            o = &m->open[i];
+    if (!o) {
+        m->open = realloc(m->open, (m->open_count + 1) * sizeof *m->open);
+        assert(m->open);
+        o = &m->open[m->open_count++];
+        *o = (struct open_sound){.uri = uri};
+    }
+    if (!o->source && --o->frames_until_retry <= 0) {
+        if (sound_source_open(&m->resolver, uri, &o->source, NULL))
+            o->frames_until_retry = RETRY_FRAMES;
+    }
+    return o->source;
+}
+
+// The place in the source, in samples, of the frame's first sample. The frame's first sample lies up
+// to one sample before the frame's exact time; taking that into account makes consecutive frames read
+// consecutive samples, whatever the cadence.
+static struct rational source_position(const struct sound_mixer *m, const struct layer_sound *s,
+                                       const struct instant *at)
+{
+    struct rational exact = rational_mul(s->source_time, rational_make(SAMPLE_RATE_HZ, 1));
+    int64_t first = rate_first_sample(m->rate, at->absolute_frame);
+    // first - absolute_frame * den * 48000 / num, in (-1, 0]; the whole part cancels before it
+    // could overflow.
+    int64_t rest = (int64_t)((__int128)first * m->rate.num -
+                             (__int128)at->absolute_frame * m->rate.den * SAMPLE_RATE_HZ);
+    struct rational speed = rational_mul(at->speed, s->clip->speed);
+    return rational_add(exact, rational_mul(rational_make(rest, m->rate.num), speed));
+}
+
+// The beep starts with the first sample of the first frame of each second.
+static void read_flash(const struct sound_mixer *m, const struct layer_sound *s,
+                       const struct instant *at, float *dst)
+{
+    int64_t second = rational_floor(s->source_time, 1);
+    struct rational since = rational_add(s->source_time, rational_make(-second, 1));
+    int64_t frames = muldiv_floor(since.num, m->rate.num, since.den * m->rate.den);
+    int64_t offset = rate_first_sample(m->rate, at->absolute_frame) -
+                     rate_first_sample(m->rate, at->absolute_frame - frames);
+    int64_t left = BEEP_SAMPLES - offset;
+    int count = left < 0 ? 0 : left < at->count ? (int)left : at->count;
+    sound_tone(offset, BEEP_HZ, BEEP_GAIN, count, dst);
+    memset(dst + count * SOUND_CHANNELS, 0,
+           (size_t)(at->count - count) * SOUND_CHANNELS * sizeof *dst);
+}
+
+static void read_pattern(const struct sound_mixer *m, const struct layer_sound *s,
+                         const struct instant *at, float *dst)
+{
+    const struct pattern_style *p = s->clip->pattern;
+    if (p->kind == PATTERN_FLASH)
+        read_flash(m, s, at, dst);
+    else
+        sound_tone(rational_floor(source_position(m, s, at), 1), p->tone_hz,
+                   decibel_to_gain(p->tone_db), at->count, dst);
+}
+
+static void read_sound(struct sound_mixer *m, const struct timeline *t, const struct layer_sound *s,
+                       struct instant *at, int depth, float *dst);
+
+// Gain and balance, ramped linearly over the frame, in place.
+static void apply_ramp(const struct layer_sound *s, int count, float *samples)
+{
+    for (int i = 0; i < count; i++) {
+        double share = (double)i / count;
+        double gain = s->gain_start + (s->gain_end - s->gain_start) * share;
+        double pan = s->pan_start + (s->pan_end - s->pan_start) * share;
+        double left = pan > 0 ? gain * (1 - pan) : gain, right = pan < 0 ? gain * (1 + pan) : gain;
+        samples[2 * i] = (float)((double)samples[2 * i] * left);
+        samples[2 * i + 1] = (float)((double)samples[2 * i + 1] * right);
+    }
+}
+
+// A nested timeline's sound is the sum of its own, in the order of its tracks.
+static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, struct instant *at,
+                        int depth, float *dst)
+{
+    const struct timeline *t = outer->clip->nested;
+    struct layer_sound sounds[SOUNDS_MAX];
+    struct rational around = at->speed;
+    at->speed = rational_mul(around, outer->clip->speed);
+    struct rational length = rational_mul(rational_make(m->rate.den, m->rate.num), at->speed);
+    size_t count = timeline_evaluate_sound_at(t, outer->source_time, length,
+                                              t->loop || outer->clip->loop, 0, (int)t->track_count,
+                                              sounds, SOUNDS_MAX);
+    memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
+    float *part = buffer_at(m, depth + 1);
+    for (size_t i = 0; i < count; i++) {
+        read_sound(m, t, &sounds[i], at, depth + 1, part);
+        apply_ramp(&sounds[i], at->count, part);
+        for (int k = 0; k < at->count * SOUND_CHANNELS; k++)
+            dst[k] += part[k];
+    }
+    at->speed = around;
+}
+
+// One clip's samples, before gain and pan.
+static void read_sound(struct sound_mixer *m, const struct timeline *t, const struct layer_sound *s,
+                       struct instant *at, int depth, float *dst)
+{
+    const struct clip *clip = s->clip;
+    if (clip->kind == CLIP_TIMELINE) {
+        read_nested(m, s, at, depth, dst);
+        return;
+    }
+    if (clip->kind == CLIP_PATTERN) {
+        read_pattern(m, s, at, dst);
+        return;
+    }
+    struct sound_source *source = source_for(m, t->assets[clip->asset].uri);
+    if (source) {
+        sound_source_read(source, source_position(m, s, at), rational_mul(at->speed, clip->speed),
+                          clip->loop, at->count, dst);
+        return;
+    }
+    memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
+    // A video without its file is the picture's problem, and is reported there.
+    at->problems += clip->kind == CLIP_AUDIO;
+}
+
+static int32_t quantise(float sample)
+{
+    float scaled = sample * SOUND_FULL_SCALE;
+    if (!(scaled < SOUND_LIMIT)) // also NaN
+        return scaled >= SOUND_LIMIT ? SOUND_LIMIT : 0;
+    if (scaled < -SOUND_LIMIT)
+        return -SOUND_LIMIT;
+    // Half away from zero, without the rounding mode.
+    return (int32_t)(scaled < 0 ? scaled - 0.5f : scaled + 0.5f);
+}
+
+void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, int track_from,
+                       int track_to, int32_t *dst, int *ret_problems)
+{
+    struct layer_sound sounds[SOUNDS_MAX];
+    struct instant at = {absolute_frame, rate_sample_count(m->rate, absolute_frame), {1, 1}, 0};
+    size_t count = timeline_evaluate_sound(m->timeline, m->rate, n, track_from, track_to, sounds,
+                                           SOUNDS_MAX);
+    memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
+    float *part = buffer_at(m, 0);
+    for (size_t i = 0; i < count; i++) {
+        read_sound(m, m->timeline, &sounds[i], &at, 0, part);
+        apply_ramp(&sounds[i], at.count, part);
+        for (int k = 0; k < at.count * SOUND_CHANNELS; k++)
+            dst[k] += quantise(part[k]);
+    }
+    *ret_problems = at.problems;
+}

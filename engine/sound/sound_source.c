@@ -1,0 +1,124 @@
+#include "engine/sound/sound_source.h"
+
+#include "engine/base/thread.h"
+#include "engine/media/media.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sound_source {
+    struct sound_file *file; // NULL: the asset has no sound
+    int64_t length;          // samples after which a loop starts again
+};
+
+static int read_facts(const char *path, struct media_info *ret, struct diagnostic *reterr)
+{
+    char name[PATH_MAX + 8], json[8192];
+    snprintf(name, sizeof name, "%s.json", path);
+    FILE *file = fopen(name, "re");
+    if (!file)
+        return diagnostic_set(reterr, -errno, "asset_missing", name, "%s", strerror(errno));
+    size_t size = fread(json, 1, sizeof json - 1, file);
+    fclose(file);
+    json[size] = 0;
+    return media_info_parse(json, ret, reterr);
+}
+
+int sound_source_open(const struct asset_resolver *resolver, const char *uri,
+                      struct sound_source **ret, struct diagnostic *reterr)
+{
+    char path[PATH_MAX], name[PATH_MAX + 8];
+    struct media_info info;
+    int error = resolver->resolve(resolver->opaque, uri, path, reterr);
+    if (!error)
+        error = read_facts(path, &info, reterr);
+    if (error)
+        return error;
+    struct sound_source *s = base_alloc(sizeof *s);
+    if (info.sample_count > 0) {
+        snprintf(name, sizeof name, "%s.sound", path);
+        error = sound_file_open(name, &s->file, reterr);
+    }
+    if (error) {
+        free(s);
+        return error;
+    }
+    // A video loops with its pictures, which may be longer than its sound.
+    s->length = info.duration.den > 0 ? rational_floor(info.duration, SAMPLE_RATE_HZ) : 0;
+    if (s->length <= 0)
+        s->length = info.sample_count;
+    *ret = s;
+    return 0;
+}
+
+void sound_source_close(struct sound_source **source)
+{
+    struct sound_source *s = *source;
+    if (!s)
+        return;
+    *source = NULL;
+    sound_file_close(&s->file);
+    free(s);
+}
+
+// Reads whole samples; a loop is put together from its pieces.
+static void read_whole(const struct sound_source *s, int64_t first, bool loop, int count, float *dst)
+{
+    if (!loop || s->length <= 0) {
+        sound_file_read(s->file, first, count, dst);
+        return;
+    }
+    int64_t at = first % s->length;
+    if (at < 0)
+        at += s->length;
+    while (count > 0) {
+        int part = s->length - at < count ? (int)(s->length - at) : count;
+        sound_file_read(s->file, at, part, dst);
+        dst += part * SOUND_CHANNELS;
+        count -= part;
+        at = 0;
+    }
+}
+
+static void read_between(const struct sound_source *s, struct rational position,
+                         struct rational speed, bool loop, int count, float *dst)
+{
+    for (int i = 0; i < count; i++) {
+        struct rational at = rational_add(position, rational_mul(speed, rational_make(i, 1)));
+        int64_t whole = rational_floor(at, 1);
+        double share = (double)(at.num - whole * at.den) / (double)at.den;
+        float pair[2 * SOUND_CHANNELS];
+        read_whole(s, whole, loop, 2, pair);
+        for (int c = 0; c < SOUND_CHANNELS; c++)
+            dst[i * SOUND_CHANNELS + c] =
+                (float)((double)pair[c] * (1 - share) + (double)pair[SOUND_CHANNELS + c] * share);
+    }
+}
+
+void sound_source_read(const struct sound_source *s, struct rational position,
+                       struct rational speed, bool loop, int count, float *dst)
+{
+    if (!s->file)
+        memset(dst, 0, (size_t)count * SOUND_CHANNELS * sizeof *dst);
+    else if (speed.num == speed.den)
+        read_whole(s, rational_floor(position, 1), loop, count, dst);
+    else
+        read_between(s, position, speed, loop, count, dst);
+}
+
+void sound_tone(int64_t first_sample, double hz, double gain, int count, float *dst)
+{
+    for (int i = 0; i < count; i++) {
+        // Whole turns are taken off exactly: products of sample numbers and frequencies stay below
+        // 2^53 for years.
+        double turns = (double)(first_sample + i) * hz / SAMPLE_RATE_HZ;
+        turns -= (double)(int64_t)turns;
+        double sine, cosine;
+        degrees_sin_cos(turns * 360, &sine, &cosine);
+        for (int c = 0; c < SOUND_CHANNELS; c++)
+            dst[i * SOUND_CHANNELS + c] = (float)(sine * gain);
+    }
+}

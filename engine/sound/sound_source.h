@@ -1,0 +1,22 @@
+// One asset's sound, or a pattern's tone, read at exact positions. Private to engine/sound.
+// Thread: the mixer's.
+#pragma once
+
+#include "engine/frame/sound.h"
+#include "engine/source/source.h"
+
+struct sound_source;
+// Opens the sound part of an asset. NULL inside on failure (the diagnostic says why); an asset
+// without sound opens as silence.
+int sound_source_open(const struct asset_resolver *resolver, const char *uri,
+                      struct sound_source **ret, struct diagnostic *reterr);
+void sound_source_close(struct sound_source **source);
+
+// Writes `count` stereo pairs. The first lies at `position` (samples of 48 kHz from the asset's
+// start, exact), the others follow at `speed`; between samples by linear interpolation. With `loop`
+// the asset starts again at its end; otherwise there is silence around it.
+void sound_source_read(const struct sound_source *source, struct rational position,
+                       struct rational speed, bool loop, int count, float *dst);
+
+// A sine of `hz` at amplitude `gain`, by sample number, so that it is continuous wherever it is cut.
+void sound_tone(int64_t first_sample, double hz, double gain, int count, float *dst);
