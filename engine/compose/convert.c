@@ -1,6 +1,7 @@
 #include "engine/compose/convert.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "engine/compose/blend_modes.h"
 
@@ -43,6 +44,21 @@ static inline void chroma_of(struct pixel sum, uint8_t *ret_cb, uint8_t *ret_cr)
     *ret_cr = (uint8_t)clamp((cr + C_OFFSET * 4 * alpha + round) >> 18, 0, alpha);
 }
 
+// A 2x2 block of nothing at all: most of a drawn picture.
+static bool skip_block(struct picture *dst, int x, int y, const uint32_t *const rows[2])
+{
+    if (rows[0][x] | rows[0][x + 1] | rows[1][x] | rows[1][x + 1])
+        return false;
+    for (int i = 0; i < 4; i++) {
+        int half = i == 1 || i == 2;
+        uint8_t *at = dst->plane[i] + (y >> half) * dst->stride[i] + (x >> half);
+        memset(at, 0, half ? 1 : 2);
+        if (!half)
+            memset(at + dst->stride[i], 0, 2);
+    }
+    return true;
+}
+
 static void convert_block(struct picture *dst, int x, int y, const uint32_t *const rows[2])
 {
     struct pixel sum = {0};
@@ -69,7 +85,8 @@ void convert_argb32(struct picture *dst, const uint8_t *src, ptrdiff_t stride)
             (const uint32_t *)(const void *)(src + (y + 1) * stride),
         };
         for (int x = 0; x < dst->width; x += 2)
-            convert_block(dst, x, y, rows);
+            if (!skip_block(dst, x, y, rows))
+                convert_block(dst, x, y, rows);
     }
 }
 

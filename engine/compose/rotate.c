@@ -111,6 +111,37 @@ static int sample_luma(const struct picture *p, const struct spot *s, int alpha)
     return luma < alpha ? luma : alpha;
 }
 
+// All four samples around the spot exist.
+static inline bool is_inner(const struct picture *p, const struct spot *s)
+{
+    return s->x >= 0 && s->y >= 0 && s->x < p->width - 1 && s->y < p->height - 1;
+}
+
+static inline int sample_inner(const struct picture *p, int plane, const struct spot *s)
+{
+    const uint8_t *a = p->plane[plane] + s->y * p->stride[plane] + s->x, *b = a + p->stride[plane];
+    return mix(s, a[0], a[1], b[0], b[1]);
+}
+
+// Luma and alpha at a spot. Most spots are inside; the general way gives the same there.
+static inline void sample_pixel(const struct picture *p, const struct spot *s, uint8_t *ret_luma,
+                                int *ret_alpha)
+{
+    int luma, alpha = 255;
+    if (is_inner(p, s)) {
+        luma = sample_inner(p, 0, s);
+        if (p->format == PICTURE_ALPHA) {
+            alpha = sample_inner(p, 3, s);
+            luma = luma < alpha ? luma : alpha;
+        }
+    } else {
+        alpha = sample_alpha(p, s);
+        luma = alpha ? sample_luma(p, s, alpha) : 0;
+    }
+    *ret_luma = (uint8_t)luma;
+    *ret_alpha = alpha;
+}
+
 static int chroma_alpha(const struct picture *p, int x, int y)
 {
     x = clamp(x, 0, p->width / 2 - 1) * 2;
@@ -141,9 +172,8 @@ static void draw_block(struct picture *out, const struct picture *src, const str
         int column = x + i % 2, row = y + i / 2;
         struct spot s = spot_of(m, (int64_t)(left + column) * 256 + 128,
                                 (int64_t)(top + row) * 256 + 128, 128, 128, 0);
-        int alpha = sample_alpha(src, &s);
-        int luma = alpha ? sample_luma(src, &s, alpha) : 0;
-        out->plane[0][row * out->stride[0] + column] = (uint8_t)luma;
+        int alpha;
+        sample_pixel(src, &s, &out->plane[0][row * out->stride[0] + column], &alpha);
         out->plane[3][row * out->stride[3] + column] = (uint8_t)alpha;
         sum += alpha;
     }
