@@ -227,6 +227,8 @@ int main(int argc, char **argv)
 {
     uint64_t state = test_seed(argc, argv);
     static const char *const levels[] = {"c", "avx2", "avx512"};
+    setenv("VISTTER_CPU", "c", 1); // read once, at first use
+    CHECK_TEXT(compose_cpu_name(), "c");
     for (int level = 0; level < 3; level++) {
         if (!compose_cpu_force(levels[level])) {
             fprintf(stderr, "this CPU lacks %s\n", levels[level]);
