@@ -14,15 +14,15 @@ struct source {
 static const struct source_ops *ops_of(enum clip_kind kind)
 {
     switch (kind) {
-    case CLIP_VIDEO:
-        return &source_video_ops;
-    case CLIP_IMAGE:
-        return &source_image_ops;
-    case CLIP_SEQUENCE:
-        return &source_sequence_ops;
     case CLIP_TEXT:
+        return &source_text_ops;
     case CLIP_SHAPE:
+        return &source_shape_ops;
     case CLIP_PATTERN:
+        return &source_pattern_ops;
+    case CLIP_VIDEO:
+    case CLIP_IMAGE:
+    case CLIP_SEQUENCE:
     case CLIP_AUDIO:
     case CLIP_TIMELINE:
     case CLIP_ADJUST:
