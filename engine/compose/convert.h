@@ -17,10 +17,10 @@
 void convert_argb32(struct picture *dst, const uint8_t *src, ptrdiff_t stride);
 // A colour as premultiplied Y'CbCrA: what convert_argb32 makes of an area filled with it.
 void convert_colour(struct colour colour, uint8_t ret[4]);
-// Adjust layer: dst = effect(src), both OPAQUE and of the same geometry. brightness is added to
-// luma (1 = full range), contrast scales luma about mid-grey (125.5), saturation scales chroma
-// about 128; parameters are rounded to 1/256 and kept within -256..256. opacity 0..255 goes from
-// src to the effect, per sample: D(effect * opacity) + D(src * (255 - opacity)). 0, 1, 1 changes
-// nothing.
+// Adjust layer: dst = effect(src), of the same format and geometry. brightness is added to luma
+// (1 = full range), contrast scales luma about mid-grey (125.5), saturation scales chroma about
+// 128; parameters are rounded to 1/256 and kept within -256..256. opacity 0..255 goes from src to
+// the effect, per sample: D(effect * opacity) + D(src * (255 - opacity)). 0, 1, 1 changes nothing.
+// ALPHA pictures are adjusted in straight colour and keep their alpha.
 void convert_adjust(struct picture *dst, const struct picture *src, double brightness,
                     double contrast, double saturation, int opacity);

@@ -105,12 +105,34 @@ static void test_adjust(uint64_t *state)
     picture_unref(&dst);
 }
 
+// Translucent pictures: straight colour is adjusted, alpha stays.
+static void test_adjust_alpha(uint64_t *state)
+{
+    struct picture *src = random_picture(state, PICTURE_ALPHA, 66, 34);
+    struct picture *dst = picture_create(PICTURE_ALPHA, 66, 34);
+    convert_adjust(dst, src, 0, 1, 1, 255);
+    CHECK_TRUE(picture_equal(dst, src));
+    convert_adjust(dst, src, 0.1, 0.5, 1, 255);
+    for (int y = 0; y < 34; y++)
+        for (int x = 0; x < 66; x++) {
+            int alpha = src->plane[3][y * src->stride[3] + x];
+            double v = src->plane[0][y * src->stride[0] + x], a = alpha / 255.0;
+            v = fmin(alpha, 125.5 * a + (v - 125.5 * a) * 0.5 + 0.1 * 219 * a);
+            // Half a step for each of three roundings, and 0.1 is 26/256.
+            CHECK_TRUE(fabs(dst->plane[0][y * dst->stride[0] + x] - v) <= 1.9);
+            CHECK(dst->plane[3][y * dst->stride[3] + x], ==, alpha);
+        }
+    picture_unref(&src);
+    picture_unref(&dst);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t state = test_seed(argc, argv);
     test_argb(&state);
     test_colours();
     test_adjust(&state);
+    test_adjust_alpha(&state);
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
 }

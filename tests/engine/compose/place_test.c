@@ -121,6 +121,14 @@ static void test_smooth(struct placer *placer, enum picture_format format)
          .width = 500,
          .height = 80,
          .rotation = -77.7},
+        // Beyond the size that rotation draws upright: enlarged while turning.
+        {.x = 200,
+         .y = 100,
+         .anchor_x = 0.5,
+         .anchor_y = 0.25,
+         .width = 6000,
+         .height = 3000,
+         .rotation = 12},
     };
     struct picture *src = smooth_picture(format, 256, 144);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
