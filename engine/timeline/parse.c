@@ -207,7 +207,8 @@ static int unpack_json(const char *bytes, size_t size, json_t **ret, struct diag
         *ret = root;
         return 0;
     }
-    if (json_error_code(&error) == json_error_out_of_memory)
+    // jansson has no words for most of its failed allocations.
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return diagnostic_set(reterr, -ENOMEM, "out_of_memory", "", "out of memory");
     char path[64];
     snprintf(path, sizeof path, "line %d, column %d", error.line, error.column);
@@ -244,11 +245,12 @@ static int parse_document(struct session *session, const char *uri, const char *
     parser.timeline = calloc(1, sizeof *parser.timeline);
     parser.asset_indices = json_object();
     parser.clip_ids = json_object();
+    if (parser.timeline)
+        parser.timeline->references = 1;
     if (!parser.timeline || !parser.asset_indices || !parser.clip_ids) {
         result = refuse_memory(&parser);
         goto out;
     }
-    parser.timeline->references = 1;
     memcpy(parser.timeline->sha256, link->sha256, sizeof link->sha256);
     session->depth++;
     result = parse_root(&parser, root);
