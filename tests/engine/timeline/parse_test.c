@@ -311,8 +311,8 @@ static void test_size(void)
     CHECK_TRUE(!strncmp(d.path, "assets[", 7));
 }
 
-// A document that nests the one below it twice on each of 32 tracks: a few kilobytes that would
-// show 64^6 layers.
+// A document that nests the one below it on each of 32 tracks: a few kilobytes that would show 32^6
+// layers.
 static int load_bomb(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
                      struct diagnostic *reterr)
 {
@@ -353,6 +353,92 @@ static void test_bomb(void)
         timeline_unref(&t);
         free(bytes);
     }
+}
+
+// A dissolve between nested timelines shows both: 64 tracks of 64 are allowed, twice as many not.
+static int load_wide(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
+                     struct diagnostic *reterr)
+{
+    (void)opaque, (void)uri, (void)reterr;
+    struct text text = {0};
+    text_add(&text, HEAD);
+    for (int i = 0; i < 64; i++)
+        text_add(&text,
+                 "%s{\"clips\":[{\"kind\":\"pattern\",\"start\":0,\"duration\":9,"
+                 "\"pattern\":{\"kind\":\"bars\"}}]}",
+                 i ? "," : "");
+    text_add(&text, "]}");
+    *ret_bytes = text.bytes;
+    *ret_size = text.size;
+    return 0;
+}
+
+static void test_wide_dissolve(void)
+{
+    for (int dissolve = 0; dissolve < 2; dissolve++) {
+        struct text text = {0};
+        struct timeline *t = NULL;
+        struct diagnostic d = {0};
+        text_add(&text, HEAD);
+        for (int i = 0; i < 64; i++)
+            text_add(&text,
+                     "%s{\"clips\":[{\"kind\":\"timeline\",\"asset\":\"a\",\"start\":0,"
+                     "\"duration\":9},{\"kind\":\"timeline\",\"asset\":\"a\",\"start\":%d,"
+                     "\"duration\":9,\"transition\":%d}]}",
+                     i ? "," : "", 9 - dissolve, dissolve);
+        text_add(&text, "]}");
+        CHECK_ERROR(timeline_parse(text.bytes, text.size, load_wide, NULL, &t, &d),
+                    dissolve ? -E2BIG : 0);
+        CHECK_TEXT(d.path, dissolve ? "tracks" : "");
+        free(text.bytes);
+        timeline_unref(&t);
+    }
+}
+
+// Clips are counted with those of nested timelines: 5,000 + 5,001 are too many.
+static int load_long(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
+                     struct diagnostic *reterr)
+{
+    (void)uri, (void)reterr;
+    struct text text = {0};
+    text_add(&text, HEAD "{\"clips\":[");
+    add_clips(&text, *(const int *)opaque, "");
+    text_add(&text, "]}]}");
+    *ret_bytes = text.bytes;
+    *ret_size = text.size;
+    return 0;
+}
+
+static void test_many_nested_clips(void)
+{
+    for (int count = 5000; count <= 5001; count++) {
+        struct text text = {0};
+        struct timeline *t = NULL;
+        struct diagnostic d = {0};
+        text_add(&text, HEAD "{\"clips\":[");
+        add_clips(&text, 4999, "");
+        text_add(&text, "]},{\"clips\":[{\"kind\":\"timeline\",\"asset\":\"a\",\"start\":0,"
+                        "\"duration\":9}]}]}");
+        CHECK_ERROR(timeline_parse(text.bytes, text.size, load_long, &count, &t, &d),
+                    count > 5000 ? -E2BIG : 0);
+        CHECK_TEXT(d.path, count > 5000 ? "tracks[1].clips[0].asset" : "");
+        free(text.bytes);
+        timeline_unref(&t);
+    }
+}
+
+// What is in a string is text, whatever it looks like.
+static void test_brackets_in_text(void)
+{
+    struct text text = {0};
+    struct timeline *t = NULL;
+    struct diagnostic d;
+    text_add(&text,
+             HEAD "],\"duration\":1,\"name\":\"\\\\\\\"[[[[[[[[[[{{{{{{{{{{[[[[[[[[[[[[[[[\"}");
+    CHECK_OK(parse_text(&text, &t, &d));
+    if (t)
+        CHECK_TEXT(t->name, "\\\"[[[[[[[[[[{{{{{{{{{{[[[[[[[[[[[[[[[");
+    timeline_unref(&t);
 }
 
 // An error in a nested timeline is told at the clip, with its own place in the text.
@@ -401,6 +487,9 @@ int main(void)
     test_escaped_keyframes();
     test_size();
     test_bomb();
+    test_wide_dissolve();
+    test_many_nested_clips();
+    test_brackets_in_text();
     test_nested_words();
     test_odd_names();
     return check_end();
