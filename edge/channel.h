@@ -1,0 +1,53 @@
+// A channel on this edge: its plans, its mix thread, its outputs.
+//
+// The mix thread sends frame after frame on the frame clock. For frame n it takes the plan in force
+// at n, waits for that plan's groups until n is due and no longer, mixes, and gives the frame to
+// the encoders at the due time. It waits for nobody else: everything behind it has a queue that
+// refuses. Threads: channel_* are called by the control thread.
+#pragma once
+
+#include "edge/outputs.h"
+#include "edge/receive/links.h"
+
+#define CHANNEL_PLANS_MAX 3
+
+struct channel_config {
+    uint64_t channel;
+    struct links *links;
+    struct outputs_config outputs;
+    size_t window_bytes;     // coded frames held ahead, per plan
+    const char *hash_folder; // "": where plans name a hash file, it is ignored
+    const char *hash_file;   // not empty: written for every plan
+};
+
+struct channel_stats {
+    int64_t cursor;
+    uint32_t plan_epoch; // on air, 0: none
+    uint64_t frames, late, concealed, skipped, mix_frames;
+    int64_t slack_frames;
+    double mix_median_ms, mix_p99_ms;
+    struct intake_stats intake; // of the plan on air
+    struct rendition_stats encode;
+    int64_t clock_difference_ns; // system's clock - channel's
+    char alarm[192];             // an output that could not be made; "": none
+};
+
+enum channel_plan_state { CHANNEL_PLAN_PREPARED, CHANNEL_PLAN_ARMED, CHANNEL_PLAN_ACTIVE };
+
+struct channel_plan_report {
+    uint32_t epoch;
+    enum channel_plan_state state;
+};
+
+struct channel;
+int channel_create(const struct channel_config *config, struct channel **ret);
+void channel_destroy(struct channel **channel);
+// Makes these the channel's plans: new ones get connections, ones that became committed are armed,
+// ones not listed go, except the one on air while nothing that is listed has taken over.
+int channel_set_plans(struct channel *channel, const struct plan *const *plans, int count,
+                      struct diagnostic *reterr);
+// Control thread, ten times a second: retires plans, follows a plan switch with the outputs.
+void channel_tend(struct channel *channel);
+void channel_stats(struct channel *channel, struct channel_stats *ret);
+int channel_plans(struct channel *channel, struct channel_plan_report *ret, int max);
+int channel_destinations(struct channel *channel, struct outputs_destination *ret, int max);

@@ -1,0 +1,250 @@
+// vistter-edge: puts channels on air. Takes group frames from workers, mixes them on the frame
+// clock, encodes each rendition once, and feeds one process per destination.
+//
+// The path of a frame and its threads (every arrow is a bounded queue or window):
+//
+//   thread        one per     owns                         waits for            feeds
+//   link's own    provider    its socket                   SRT                  windows
+//   (intake_put) decode        plan        decoding, wishes             messages, 20 ms decoded
+//   frames mix           channel     frame clock, mixer, ladder   frame n's due time   queues of
+//   encoders encode-N      rendition   x264, AAC                    its queue            outlet
+//   queues hash          hash file   the file                     its queue            the disk
+//   deliver       program     children and their sockets   poll                 vistter-deliver
+//   link's own    program     control connections          NNG                  `main`, by eventfd
+//   main          program     plans, settings, reports     signals, 100 ms      everything's set-up
+//
+// The mix thread waits for nobody behind it: full queues refuse and are counted. Nothing here waits
+// for a coordinator: the desired state is remembered on disk and goes on without one.
+#include "edge/report.h"
+#include "edge/state.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/settings.h"
+#include "engine/base/thread.h"
+#include "proto/control.pb-c.h"
+
+#include <errno.h>
+#include <libavutil/log.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define REPORT_NS INT64_C(100000000)
+
+static struct settings {
+    const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
+    const char *record_folder, *hash_folder, *hash_file, *deliver, *log_level;
+    int64_t segment_seconds, viewers_max, window_mib;
+} settings;
+
+static const struct setting table[] = {
+    {"name", SETTING_TEXT, "NAME", NULL, 0, 0, "this node's name; the host's name by default",
+     &settings.name},
+    {"coordinators", SETTING_TEXT, "HOST:PORT,...", "127.0.0.1:7400", 0, 0,
+     "addresses of the coordinators", &settings.coordinators},
+    {"cluster-key", SETTING_TEXT, "FILE", "var/cluster.key", 0, 0,
+     "file with the cluster's key, 64 hex digits, readable by its owner only",
+     &settings.cluster_key},
+    {"state-folder", SETTING_TEXT, "FOLDER", "var/edge", 0, 0,
+     "where the newest desired state is kept", &settings.state_folder},
+    {"preview-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:8090", 0, 0,
+     "where browsers fetch previews; empty for none", &settings.preview_listen},
+    {"preview-url", SETTING_TEXT, "URL", "", 0, 0,
+     "how browsers reach preview-listen; http://HOST:PORT by default", &settings.preview_url},
+    {"viewers-max", SETTING_INTEGER, "N", "32", 1, 1000, "viewers of previews at a time",
+     &settings.viewers_max},
+    {"record-folder", SETTING_TEXT, "FOLDER", "var/recordings", 0, 0,
+     "folder of recordings that name none of their own", &settings.record_folder},
+    {"segment-seconds", SETTING_INTEGER, "S", "900", 2, 86400, "length of a recording's files",
+     &settings.segment_seconds},
+    {"window-mib", SETTING_INTEGER, "MiB", "256", 16, 65536,
+     "memory for coded frames held ahead, per plan", &settings.window_mib},
+    {"hash-folder", SETTING_TEXT, "FOLDER", "", 0, 0,
+     "where plans may have checksums of the final mix written", &settings.hash_folder},
+    {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
+     "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
+    {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
+     "the delivery program; vistter-deliver beside this one by default", &settings.deliver},
+    {"log-level", SETTING_TEXT, "LEVEL", "info", 0, 0, "error, warning, info or debug",
+     &settings.log_level},
+    {0},
+};
+
+// What the control link's thread leaves for the main thread: the newest state, packed.
+static struct mailbox {
+    pthread_mutex_t lock;
+    int wake_fd;
+    uint8_t *bytes;
+    size_t size;
+} mailbox = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+struct edge {
+    struct outlet_hub *hub;
+    struct outlet *preview;
+    struct links *links;
+    struct state *state;
+    struct control_client *client;
+    int signal_fd;
+    char preview_url[256];
+};
+
+static void on_state(void *opaque, const desired_state_message *message)
+{
+    (void)opaque;
+    size_t size = vistter__control__v1__desired_state__get_packed_size(message);
+    uint8_t *bytes = malloc(size ? size : 1);
+    if (!bytes || size > CONTROL_MESSAGE_BYTES_MAX) {
+        free(bytes);
+        return; // the coordinator sends it again
+    }
+    vistter__control__v1__desired_state__pack(message, bytes);
+    pthread_mutex_lock(&mailbox.lock);
+    free(mailbox.bytes);
+    mailbox.bytes = bytes;
+    mailbox.size = size;
+    pthread_mutex_unlock(&mailbox.lock);
+    uint64_t one = 1;
+    ssize_t written = write(mailbox.wake_fd, &one, sizeof one);
+    (void)written; // full means that a wake is already pending
+}
+
+static void empty_mailbox(struct edge *e)
+{
+    uint64_t count;
+    ssize_t got = read(mailbox.wake_fd, &count, sizeof count);
+    (void)got; // only empties the counter
+    pthread_mutex_lock(&mailbox.lock);
+    uint8_t *bytes = mailbox.bytes;
+    size_t size = mailbox.size;
+    mailbox.bytes = NULL;
+    pthread_mutex_unlock(&mailbox.lock);
+    if (bytes)
+        (void)state_apply(e->state, bytes, size, true); // refusals are reported, old ones ignored
+    free(bytes);
+}
+
+static int create_parts(struct edge *e, struct diagnostic *reterr)
+{
+    bool preview = *settings.preview_listen;
+    const char *deliver = settings.deliver && *settings.deliver ? settings.deliver : NULL;
+    int result = outlet_hub_create(deliver, &e->hub, reterr);
+    if (result)
+        return result;
+    if (preview) {
+        e->preview = outlet_create(e->hub, "preview");
+        snprintf(e->preview_url, sizeof e->preview_url, "%s%s",
+                 *settings.preview_url ? "" : "http://",
+                 *settings.preview_url ? settings.preview_url : settings.preview_listen);
+    }
+    e->links = links_create(settings.name);
+    struct channel_config config = {
+        .links = e->links,
+        .outputs = {.hub = e->hub,
+                    .preview = e->preview,
+                    .preview_listen = settings.preview_listen,
+                    .record_folder = settings.record_folder,
+                    .segment_seconds = (int)settings.segment_seconds,
+                    .viewers_max = (int)settings.viewers_max},
+        .window_bytes = (size_t)settings.window_mib << 20,
+        .hash_folder = settings.hash_folder,
+        .hash_file = settings.hash_file,
+    };
+    return state_create(settings.name, settings.state_folder, &config, &e->state, reterr);
+}
+
+static int connect_control(struct edge *e, struct diagnostic *reterr)
+{
+    struct control_client_config config = {
+        .addresses = settings.coordinators, .node = settings.name, .on_state = on_state};
+    int result = cluster_key_read(settings.cluster_key, config.key, reterr);
+    if (!result)
+        result = control_client_create(&config, &e->client, reterr);
+    explicit_bzero(config.key, sizeof config.key);
+    return result;
+}
+
+static void run(struct edge *e)
+{
+    struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
+    int64_t next = clock_monotonic_ns();
+    for (;;) {
+        struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
+                               {.fd = mailbox.wake_fd, .events = POLLIN}};
+        int64_t left = next - clock_monotonic_ns();
+        (void)poll(fds, 2, left > 0 ? (int)(left / 1000000) + 1 : 0);
+        if (fds[0].revents)
+            return;
+        if (fds[1].revents)
+            empty_mailbox(e);
+        if (clock_monotonic_ns() < next)
+            continue;
+        next = clock_monotonic_ns() + REPORT_NS;
+        for (int i = 0; i < e->state->channel_count; i++)
+            channel_tend(e->state->channels[i].channel);
+        (void)report_send(e->client, e->state, &context); // lost when nobody is there
+    }
+}
+
+// In reverse: no more states, then the channels, which give their last packets to the outlets.
+static void destroy_parts(struct edge *e)
+{
+    control_client_destroy(&e->client);
+    state_destroy(&e->state);
+    links_destroy(&e->links);
+    outlet_destroy(&e->preview);
+    outlet_hub_destroy(&e->hub);
+    free(mailbox.bytes);
+}
+
+static int block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char **argv)
+{
+    struct diagnostic d = {0};
+    struct edge e = {0};
+    char host[64] = "edge", text[768];
+    if (settings_load(table, "vistter-edge [settings]",
+                      "Mixes, encodes and delivers the channels that a coordinator places here.",
+                      argc, argv, NULL, NULL, &d))
+        goto fail;
+    if (!settings.name || !*settings.name) {
+        (void)gethostname(host, sizeof host - 1); // keeps "edge" when it fails
+        settings.name = host;
+    }
+    if (log_set_level_name(settings.log_level)) {
+        diagnostic_set(&d, -EINVAL, "setting_value", "log-level", "no such level");
+        goto fail;
+    }
+    av_log_set_level(AV_LOG_ERROR);
+    e.signal_fd = block_signals();
+    mailbox.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (create_parts(&e, &d) || connect_control(&e, &d))
+        goto fail;
+    int resumed = state_resume(e.state);
+    if (resumed && resumed != -ENOENT)
+        log_warning("state_resume", "error=\"%s\"", strerror(-resumed));
+    log_info("edge_start", "name=%s version=%s", settings.name, VISTTER_VERSION);
+    run(&e);
+    log_info("edge_stop", "name=%s", settings.name);
+    destroy_parts(&e);
+    return EXIT_SUCCESS;
+fail:
+    fprintf(stderr, "vistter-edge: %s\n", diagnostic_format(&d, text, sizeof text));
+    destroy_parts(&e);
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,54 @@
+// Mixing one frame of the programme, and what to do about groups that did not arrive.
+//
+// Pictures: groups folded bottom to top (group.h). Sound: the sum of their stems, clamped.
+// A missing group goes down its ladder:
+//   hold      its last good frame, up to 500 ms
+//   fallback  nothing (transparent); for the group that starts from the background, black
+// When a plan has just taken over and none of its groups has arrived yet, the whole programme is
+// held instead, also up to 500 ms. Sound of a missing group falls from its last sample to silence
+// within 10 ms, and comes back within 10 ms; a buffer is never repeated.
+//
+// Pure: what comes out depends on the calls so far and nothing else. Frames of which no group was
+// missing have the bits that an offline render gives, unless they are the first after a gap in a
+// group's sound.
+// Thread: one, the mix thread.
+#pragma once
+
+#include "edge/mix/programme.h"
+#include "engine/base/rate.h"
+#include "engine/compose/group.h"
+
+#define MIXER_GROUPS_MAX   64
+#define MIXER_HOLD_NS      INT64_C(500000000)
+#define MIXER_FADE_SAMPLES 480
+
+enum mixer_step { MIXER_FRESH, MIXER_HOLD, MIXER_FALLBACK };
+
+struct mixer_group {
+    uint32_t group;
+    bool from_base; // starts from the background: everything beneath is hidden
+};
+
+// What arrived of one group; both NULL: nothing.
+struct mixer_input {
+    const struct group_frame *frame;
+    const int32_t *stem; // rate_sample_count(n) stereo samples
+};
+
+struct mixer_result {
+    int late;       // groups that were missing
+    bool concealed; // late > 0
+    enum mixer_step worst;
+    uint32_t worst_group; // its number
+    bool programme_held;
+};
+
+struct mixer;
+struct mixer *mixer_create(int width, int height, struct rate rate);
+void mixer_destroy(struct mixer **mixer);
+// Takes a new plan's groups, bottom to top. Groups start anew: what the old plan's showed is not
+// held for them.
+void mixer_set_groups(struct mixer *mixer, const struct mixer_group *groups, int count);
+// Mixes frame `n` from `inputs`, one per group. -ENOMEM.
+int mixer_frame(struct mixer *mixer, int64_t n, const struct mixer_input *inputs,
+                struct programme_frame **ret, struct mixer_result *ret_result);

@@ -1,0 +1,316 @@
+#include "edge/outputs.h"
+
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct target {
+    struct plan_destination plan;
+    struct outlet *outlet; // for the preview: the shared one
+};
+
+struct output {
+    struct outputs *owner;
+    struct plan_rendition plan;
+    struct rate rate;
+    uint64_t channel;
+    char channel_name[64];
+    struct rendition *rendition;
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    struct target targets[PLAN_DESTINATIONS_MAX + 1];
+    int target_count;
+};
+
+struct outputs {
+    // -- constant after create
+    struct outputs_config config;
+    // -- guarded by lock; changed by the control thread only
+    pthread_mutex_t lock;
+    struct output *items[PLAN_RENDITIONS_MAX];
+    int count;
+};
+
+static void on_packet(void *opaque, struct packet *packet)
+{
+    struct output *o = opaque;
+    pthread_mutex_lock(&o->lock);
+    for (int i = 0; i < o->target_count; i++)
+        outlet_push(o->targets[i].outlet, o->channel, packet);
+    pthread_mutex_unlock(&o->lock);
+    packet_unref(&packet);
+}
+
+// ---- Destinations ------------------------------------------------------------------------------
+
+static void fill_setup(const struct output *o, const struct plan_destination *d,
+                       struct deliver_setup *ret)
+{
+    const struct outputs_config *c = &o->owner->config;
+    *ret = (struct deliver_setup){
+        .kind = (enum deliver_kind)d->kind,
+        .programme = o->channel,
+        .width = o->plan.width,
+        .height = o->plan.height,
+        .rate = o->rate,
+        .video_bitrate = o->plan.video_bitrate,
+        .audio_bitrate = o->plan.audio_bitrate,
+        .segment_seconds = c->segment_seconds,
+        .viewers_max = c->viewers_max,
+    };
+    snprintf(ret->name, sizeof ret->name, "%s", o->channel_name);
+    const char *url = d->kind == DELIVER_KIND_PREVIEW ? c->preview_listen : d->url;
+    if (d->kind == DELIVER_KIND_RECORDING && *url != '/')
+        snprintf(ret->url, sizeof ret->url, "%s%s%s", c->record_folder, *url ? "/" : "", url);
+    else
+        snprintf(ret->url, sizeof ret->url, "%s", url);
+    size_t size;
+    const uint8_t *bytes = rendition_video_extradata(o->rendition, &size);
+    ret->video_extradata_size = size > sizeof ret->video_extradata ? 0 : (uint32_t)size;
+    memcpy(ret->video_extradata, bytes, ret->video_extradata_size);
+    bytes = rendition_audio_extradata(o->rendition, &size);
+    ret->audio_extradata_size = size > sizeof ret->audio_extradata ? 0 : (uint32_t)size;
+    memcpy(ret->audio_extradata, bytes, ret->audio_extradata_size);
+}
+
+static void add_target(struct output *o, const struct plan_destination *d)
+{
+    static const char *const kinds[] = {"none", "rtmp", "recording", "preview"};
+    bool preview = d->kind == DELIVER_KIND_PREVIEW;
+    if (preview && !o->owner->config.preview)
+        return;
+    char label[48];
+    snprintf(label, sizeof label, "%s-%llu", kinds[d->kind], (unsigned long long)d->destination);
+    struct target t = {.plan = *d};
+    t.outlet = preview ? o->owner->config.preview : outlet_create(o->owner->config.hub, label);
+    struct deliver_setup setup;
+    fill_setup(o, d, &setup);
+    outlet_set_programme(t.outlet, &setup);
+    explicit_bzero(&setup, sizeof setup);
+    pthread_mutex_lock(&o->lock);
+    o->targets[o->target_count++] = t;
+    pthread_mutex_unlock(&o->lock);
+}
+
+static void remove_target(struct output *o, int index)
+{
+    pthread_mutex_lock(&o->lock);
+    struct target t = o->targets[index];
+    o->targets[index] = o->targets[--o->target_count];
+    pthread_mutex_unlock(&o->lock);
+    if (t.plan.kind == DELIVER_KIND_PREVIEW)
+        outlet_clear_programme(t.outlet, o->channel);
+    else
+        outlet_destroy(&t.outlet);
+}
+
+static bool same_destination(const struct plan_destination *a, const struct plan_destination *b)
+{
+    return a->destination == b->destination && a->kind == b->kind && !strcmp(a->url, b->url);
+}
+
+static void apply_destinations(struct output *o, const struct plan_rendition *r, bool preview)
+{
+    struct plan_destination wanted[PLAN_DESTINATIONS_MAX + 1];
+    int count = 0;
+    struct plan_destination shown = {.kind = DELIVER_KIND_PREVIEW};
+    for (int i = 0; i < r->destination_count; i++) {
+        if (r->destinations[i].kind != DELIVER_KIND_PREVIEW)
+            wanted[count++] = r->destinations[i];
+        else
+            shown.destination = r->destinations[i].destination;
+    }
+    if (preview)
+        wanted[count++] = shown;
+    for (int i = o->target_count - 1; i >= 0; i--) {
+        bool keep = false;
+        for (int k = 0; k < count && !keep; k++)
+            keep = same_destination(&o->targets[i].plan, &wanted[k]);
+        if (!keep)
+            remove_target(o, i);
+    }
+    for (int k = 0; k < count; k++) {
+        bool there = false;
+        for (int i = 0; i < o->target_count && !there; i++)
+            there = same_destination(&o->targets[i].plan, &wanted[k]);
+        if (!there)
+            add_target(o, &wanted[k]);
+    }
+    explicit_bzero(wanted, sizeof wanted);
+}
+
+// ---- Renditions --------------------------------------------------------------------------------
+
+static void output_destroy(struct output *o)
+{
+    // First the encoder, which gives its last packets, then those who take them.
+    rendition_destroy(&o->rendition);
+    while (o->target_count)
+        remove_target(o, o->target_count - 1);
+    pthread_mutex_destroy(&o->lock);
+    explicit_bzero(&o->plan, sizeof o->plan);
+    free(o);
+}
+
+static int output_create(struct outputs *owner, const struct plan *plan,
+                         const struct plan_rendition *r, struct output **ret,
+                         struct diagnostic *reterr)
+{
+    struct output *o = base_alloc(sizeof *o);
+    o->owner = owner;
+    o->plan = *r;
+    o->rate = plan->rate;
+    o->channel = plan->channel;
+    snprintf(o->channel_name, sizeof o->channel_name, "%s", plan->name);
+    pthread_mutex_init(&o->lock, NULL);
+    char name[32];
+    snprintf(name, sizeof name, "encode-%u", r->rendition);
+    struct rendition_config config = {
+        .name = name,
+        .width = r->width,
+        .height = r->height,
+        .video_bitrate = r->video_bitrate,
+        .audio_bitrate = r->audio_bitrate,
+        .gop_frames = r->gop_frames,
+        .rate = plan->rate,
+        .preset = r->preset,
+        .on_packet = on_packet,
+        .opaque = o,
+    };
+    int result = rendition_create(&config, &o->rendition, reterr);
+    if (result) {
+        pthread_mutex_destroy(&o->lock);
+        free(o);
+        return result;
+    }
+    *ret = o;
+    return 0;
+}
+
+static bool same_rendition(const struct output *o, const struct plan *plan,
+                           const struct plan_rendition *r)
+{
+    const struct plan_rendition *p = &o->plan;
+    return p->rendition == r->rendition && p->width == r->width && p->height == r->height &&
+           p->video_bitrate == r->video_bitrate && p->audio_bitrate == r->audio_bitrate &&
+           p->gop_frames == r->gop_frames && !strcmp(p->preset, r->preset) &&
+           o->rate.num == plan->rate.num && o->rate.den == plan->rate.den;
+}
+
+static int preview_rendition(const struct plan *plan)
+{
+    for (int i = 0; i < plan->rendition_count; i++)
+        for (int k = 0; k < plan->renditions[i].destination_count; k++)
+            if (plan->renditions[i].destinations[k].kind == DELIVER_KIND_PREVIEW)
+                return i;
+    return 0;
+}
+
+static struct output *take_same(struct outputs *outputs, const struct plan *plan,
+                                const struct plan_rendition *r)
+{
+    for (int i = 0; i < outputs->count; i++)
+        if (outputs->items[i] && same_rendition(outputs->items[i], plan, r))
+            return outputs->items[i];
+    return NULL;
+}
+
+int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagnostic *reterr)
+{
+    struct output *next[PLAN_RENDITIONS_MAX], *gone[PLAN_RENDITIONS_MAX];
+    int count = 0, gone_count = 0, result = 0, preview = preview_rendition(plan);
+    for (int i = 0; i < plan->rendition_count; i++) {
+        struct output *o = take_same(outputs, plan, &plan->renditions[i]);
+        int error =
+            o ? 0 : output_create(outputs, plan, &plan->renditions[i], &o, result ? NULL : reterr);
+        if (error) {
+            result = result ? result : error;
+            continue;
+        }
+        next[count++] = o;
+    }
+    pthread_mutex_lock(&outputs->lock);
+    for (int i = 0; i < outputs->count; i++) {
+        bool kept = false;
+        for (int k = 0; k < count; k++)
+            kept = kept || next[k] == outputs->items[i];
+        if (!kept)
+            gone[gone_count++] = outputs->items[i];
+    }
+    memcpy(outputs->items, next, sizeof next[0] * (size_t)count);
+    outputs->count = count;
+    pthread_mutex_unlock(&outputs->lock);
+    // What goes first makes room for what comes: a preview programme is one per channel.
+    for (int i = 0; i < gone_count; i++)
+        output_destroy(gone[i]);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < plan->rendition_count; k++)
+            if (same_rendition(next[i], plan, &plan->renditions[k]))
+                apply_destinations(next[i], &plan->renditions[k], k == preview);
+    return result;
+}
+
+struct outputs *outputs_create(const struct outputs_config *config)
+{
+    struct outputs *o = base_alloc(sizeof *o);
+    o->config = *config;
+    pthread_mutex_init(&o->lock, NULL);
+    return o;
+}
+
+void outputs_destroy(struct outputs **outputs)
+{
+    struct outputs *o = *outputs;
+    if (!o)
+        return;
+    *outputs = NULL;
+    for (int i = 0; i < o->count; i++)
+        output_destroy(o->items[i]);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+void outputs_push(struct outputs *outputs, const struct programme_frame *frame)
+{
+    pthread_mutex_lock(&outputs->lock);
+    for (int i = 0; i < outputs->count; i++)
+        rendition_push(outputs->items[i]->rendition, frame);
+    pthread_mutex_unlock(&outputs->lock);
+}
+
+void outputs_stats(struct outputs *outputs, struct rendition_stats *ret)
+{
+    *ret = (struct rendition_stats){0};
+    for (int i = 0; i < outputs->count; i++) {
+        struct rendition_stats s;
+        rendition_stats(outputs->items[i]->rendition, &s);
+        ret->frames += s.frames;
+        ret->dropped += s.dropped;
+        ret->failed += s.failed;
+        ret->frame = s.frame > ret->frame ? s.frame : ret->frame;
+        if (s.median_ms > ret->median_ms) {
+            ret->median_ms = s.median_ms;
+            ret->p99_ms = s.p99_ms;
+        }
+    }
+}
+
+int outputs_destinations(struct outputs *outputs, struct outputs_destination *ret, int max)
+{
+    int count = 0;
+    for (int i = 0; i < outputs->count; i++) {
+        for (int k = 0; k < outputs->items[i]->target_count && count < max; k++) {
+            const struct target *t = &outputs->items[i]->targets[k];
+            if (t->plan.kind == DELIVER_KIND_PREVIEW && !t->plan.destination)
+                continue; // not one that anybody asked for
+            ret[count].destination = t->plan.destination;
+            outlet_report(t->outlet, &ret[count++].report);
+        }
+    }
+    return count;
+}

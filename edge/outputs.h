@@ -1,0 +1,34 @@
+// What a channel's programme is made into: renditions, and the outlets that take their packets.
+//
+// outputs_apply brings them in line with a plan: what is the same in the plan before goes on
+// without a gap, what is new starts at the next key frame, what is gone stops. The preview takes
+// the rendition that names it, or the first. Threads: outputs_apply, _stats: the control thread.
+// outputs_push: the mix thread; never blocks. Packets pass on the renditions' threads.
+#pragma once
+
+#include "edge/deliver/outlet.h"
+#include "edge/encode/rendition.h"
+#include "edge/plan.h"
+
+struct outputs_config {
+    struct outlet_hub *hub;
+    struct outlet *preview;     // shared by all channels; NULL: no preview
+    const char *preview_listen; // "host:port"
+    const char *record_folder;  // for recordings without an absolute folder
+    int segment_seconds, viewers_max;
+};
+
+struct outputs_destination {
+    uint64_t destination;
+    struct deliver_report report;
+};
+
+struct outputs;
+struct outputs *outputs_create(const struct outputs_config *config);
+void outputs_destroy(struct outputs **outputs);
+// A rendition that cannot be made is left out: the first such gives the error and the diagnostic.
+int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagnostic *reterr);
+void outputs_push(struct outputs *outputs, const struct programme_frame *frame);
+// Sum of the renditions; the times are those of the slowest.
+void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
+int outputs_destinations(struct outputs *outputs, struct outputs_destination *ret, int max);

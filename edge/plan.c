@@ -1,0 +1,213 @@
+#include "edge/plan.h"
+
+#include "edge/deliver/message.h"
+#include "edge/encode/video_encoder.h"
+#include "engine/base/thread.h"
+#include "proto/control.pb-c.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef Vistter__Control__V1__ChannelPlan channel_message;
+typedef Vistter__Control__V1__GroupPlan group_message;
+typedef Vistter__Control__V1__RenditionPlan rendition_message;
+
+#define DEFAULT_DELAY_NS INT64_C(1600000000)
+#define DELAY_NS_MAX     INT64_C(60000000000)
+#define DEFAULT_VIDEO    3000000
+#define DEFAULT_AUDIO    160000
+
+static int refuse(struct diagnostic *reterr, const char *path, const char *text)
+{
+    return diagnostic_set(reterr, -EINVAL, "plan_invalid", path, "%s", text);
+}
+
+// False when it does not fit.
+static bool copy_text(char *dst, size_t size, const char *src)
+{
+    size_t length = strlen(src);
+    if (length >= size)
+        return false;
+    memcpy(dst, src, length + 1);
+    return true;
+}
+
+static int parse_group(const group_message *message, const char *node, struct plan_group *g,
+                       struct diagnostic *reterr)
+{
+    g->group = message->group;
+    g->from_base = message->from_base;
+    if (!copy_text(g->address, sizeof g->address, message->provider_address) || !*g->address)
+        return refuse(reterr, "groups.provider_address", "the provider's address is missing");
+    for (size_t i = 0; i < message->n_links; i++) {
+        const Vistter__Control__V1__LinkPlan *link = message->links[i];
+        if (strcmp(link->consumer, node))
+            continue;
+        if (link->key.len != LINK_KEY_BYTES)
+            return refuse(reterr, "groups.links.key", "a link key has 32 bytes");
+        if (!copy_text(g->link_id, sizeof g->link_id, link->link_id))
+            return refuse(reterr, "groups.links.link_id", "the link id is too long");
+        memcpy(g->key, link->key.data, LINK_KEY_BYTES);
+        return 0;
+    }
+    return refuse(reterr, "groups.links", "a group has no link to this edge");
+}
+
+static int parse_groups(const channel_message *message, const char *node, struct plan *p,
+                        struct diagnostic *reterr)
+{
+    if (message->n_groups < 1 || message->n_groups > MIXER_GROUPS_MAX)
+        return refuse(reterr, "groups", "a plan has 1 to 64 groups");
+    for (size_t i = 0; i < message->n_groups; i++) {
+        int result = parse_group(message->groups[i], node, &p->groups[i], reterr);
+        if (result)
+            return result;
+        if (i && p->groups[i].group <= p->groups[i - 1].group)
+            return refuse(reterr, "groups", "groups are listed bottom to top, by rising number");
+    }
+    p->group_count = (int)message->n_groups;
+    return 0;
+}
+
+static int parse_destinations(const rendition_message *message, struct plan_rendition *r,
+                              struct diagnostic *reterr)
+{
+    if (message->n_destinations > PLAN_DESTINATIONS_MAX)
+        return refuse(reterr, "destinations", "a rendition has at most 32 destinations");
+    for (size_t i = 0; i < message->n_destinations; i++) {
+        const Vistter__Control__V1__DestinationPlan *from = message->destinations[i];
+        struct plan_destination *d = &r->destinations[i];
+        d->destination = from->destination;
+        d->kind = (int)from->kind;
+        if (d->kind < DELIVER_KIND_RTMP || d->kind > DELIVER_KIND_PREVIEW)
+            return refuse(reterr, "destinations.kind", "this edge does not know such destinations");
+        if (!copy_text(d->url, sizeof d->url, from->url) ||
+            !copy_text(d->name, sizeof d->name, from->name))
+            return refuse(reterr, "destinations.url", "a destination's address is too long");
+    }
+    r->destination_count = (int)message->n_destinations;
+    return 0;
+}
+
+static int parse_rendition(const rendition_message *message, const struct plan *p,
+                           struct plan_rendition *r, struct diagnostic *reterr)
+{
+    struct rate rate = p->rate;
+    r->rendition = message->rendition;
+    if (message->width > PICTURE_SIDE_MAX || message->height > PICTURE_SIDE_MAX ||
+        message->video_bitrate > 200000000 || message->audio_bitrate > 512000 ||
+        message->gop_frames > VIDEO_GOP_MAX)
+        return refuse(reterr, "renditions", "a rendition's size, rate or GOP is out of range");
+    r->width = message->width ? (int)message->width : p->width;
+    r->height = message->height ? (int)message->height : p->height;
+    r->video_bitrate = message->video_bitrate ? (int)message->video_bitrate : DEFAULT_VIDEO;
+    r->audio_bitrate = message->audio_bitrate ? (int)message->audio_bitrate : DEFAULT_AUDIO;
+    r->gop_frames = message->gop_frames ? (int)message->gop_frames
+                                        : (4 * rate.num + rate.den) / (2 * rate.den); // 2 s
+    if (!copy_text(r->preset, sizeof r->preset, *message->preset ? message->preset : "veryfast"))
+        return refuse(reterr, "renditions.preset", "no such preset");
+    return parse_destinations(message, r, reterr);
+}
+
+static int parse_outputs(const channel_message *message, const char *node, struct plan *p,
+                         struct diagnostic *reterr)
+{
+    for (size_t i = 0; i < message->n_outputs; i++) {
+        const Vistter__Control__V1__OutputPlan *output = message->outputs[i];
+        if (strcmp(output->edge, node))
+            continue;
+        if (!copy_text(p->hash_file, sizeof p->hash_file, output->hash_file) ||
+            strchr(p->hash_file, '/'))
+            return refuse(reterr, "outputs.hash_file", "a plain file name is wanted");
+        for (size_t k = 0; k < output->n_renditions; k++) {
+            if (p->rendition_count == PLAN_RENDITIONS_MAX)
+                return refuse(reterr, "outputs.renditions", "an edge makes at most 8 renditions");
+            int result = parse_rendition(output->renditions[k], p,
+                                         &p->renditions[p->rendition_count++], reterr);
+            if (result)
+                return result;
+        }
+    }
+    return 0;
+}
+
+static int parse_format(const channel_message *m, struct plan *p, struct diagnostic *reterr)
+{
+    if (m->width < 16 || m->height < 16 || m->width > PICTURE_SIDE_MAX ||
+        m->height > PICTURE_SIDE_MAX || m->width % 2 || m->height % 2)
+        return refuse(reterr, "width", "the picture needs an even size between 16 and 16384");
+    if (!m->rate_num || !m->rate_den || m->rate_num > 240000 || m->rate_den > 1001 ||
+        m->rate_num / m->rate_den > 240 || m->rate_num < m->rate_den)
+        return refuse(reterr, "rate_num", "the frame rate must lie between 1 and 240");
+    if (m->revision.len < sizeof p->revision)
+        return refuse(reterr, "revision", "the revision's SHA-256 is missing");
+    if (m->playout_delay_ns < 0 || m->playout_delay_ns > DELAY_NS_MAX)
+        return refuse(reterr, "playout_delay_ns", "the playout delay must lie between 0 and 60 s");
+    p->channel = m->channel;
+    if (!copy_text(p->name, sizeof p->name, m->channel_name))
+        return refuse(reterr, "channel_name", "the channel's name is too long");
+    p->epoch = m->plan_epoch;
+    p->committed = m->committed;
+    p->at_frame = m->at_frame;
+    p->width = (int)m->width;
+    p->height = (int)m->height;
+    p->rate = (struct rate){(int32_t)m->rate_num, (int32_t)m->rate_den};
+    p->epoch_ns = m->epoch_ns;
+    p->playout_delay_ns = m->playout_delay_ns ? m->playout_delay_ns : DEFAULT_DELAY_NS;
+    p->lead_frames = m->lead_frames < 1      ? p->rate.num / p->rate.den * 2
+                     : m->lead_frames > 1000 ? 1000
+                                             : (int)m->lead_frames;
+    memcpy(p->revision, m->revision.data, sizeof p->revision);
+    return 0;
+}
+
+int plan_parse(const channel_message *message, const char *node, struct plan **ret,
+               struct diagnostic *reterr)
+{
+    struct plan *p = base_alloc(sizeof *p);
+    atomic_init(&p->references, 1);
+    int result = parse_format(message, p, reterr);
+    if (!result)
+        result = parse_groups(message, node, p, reterr);
+    if (!result)
+        result = parse_outputs(message, node, p, reterr);
+    if (result)
+        plan_unref(&p);
+    else
+        *ret = p;
+    return result;
+}
+
+struct plan *plan_ref(const struct plan *plan)
+{
+    struct plan *p = (struct plan *)plan;
+    atomic_fetch_add(&p->references, 1);
+    return p;
+}
+
+void plan_unref(struct plan **plan)
+{
+    struct plan *p = *plan;
+    *plan = NULL;
+    if (!p || atomic_fetch_sub(&p->references, 1) != 1)
+        return;
+    OPENSSL_cleanse(p, sizeof *p);
+    free(p);
+}
+
+int plan_in_force(const struct plan *const *plans, int count, int64_t n)
+{
+    int best = -1;
+    for (int i = 0; i < count; i++) {
+        const struct plan *p = plans[i];
+        if (!p->committed || p->at_frame > n)
+            continue;
+        if (best < 0 || p->at_frame > plans[best]->at_frame ||
+            (p->at_frame == plans[best]->at_frame && p->epoch > plans[best]->epoch))
+            best = i;
+    }
+    return best;
+}

@@ -1,0 +1,63 @@
+// A channel's plan as this edge needs it: checked once, at the door, and constant afterwards.
+// Thread: counted references are atomic.
+#pragma once
+
+#include "edge/mix/mixer.h"
+#include "engine/base/diagnostic.h"
+#include "engine/link/frame_message.h"
+
+#define PLAN_RENDITIONS_MAX   8
+#define PLAN_DESTINATIONS_MAX 32
+
+struct plan_group {
+    uint32_t group;
+    bool from_base;
+    char address[128]; // of its provider
+    char link_id[64];
+    uint8_t key[LINK_KEY_BYTES];
+};
+
+struct plan_destination {
+    uint64_t destination;
+    int kind; // enum deliver_kind
+    char name[64];
+    char url[2048]; // secret
+};
+
+struct plan_rendition {
+    uint32_t rendition;
+    int width, height, video_bitrate, audio_bitrate, gop_frames;
+    char preset[32];
+    int destination_count;
+    struct plan_destination destinations[PLAN_DESTINATIONS_MAX];
+};
+
+struct plan {
+    uint64_t channel;
+    char name[64];
+    uint32_t epoch;
+    bool committed;
+    int64_t at_frame;
+    int width, height;
+    struct rate rate;
+    int64_t epoch_ns, playout_delay_ns;
+    int lead_frames;
+    uint8_t revision[8];
+    char hash_file[128];
+    int group_count;
+    struct plan_group groups[MIXER_GROUPS_MAX];
+    int rendition_count;
+    struct plan_rendition renditions[PLAN_RENDITIONS_MAX];
+    _Atomic int references; // private
+};
+
+struct Vistter__Control__V1__ChannelPlan;
+// The part of `message` that concerns edge `node`. -EINVAL with a diagnostic that names the field.
+int plan_parse(const struct Vistter__Control__V1__ChannelPlan *message, const char *node,
+               struct plan **ret, struct diagnostic *reterr);
+struct plan *plan_ref(const struct plan *plan);
+void plan_unref(struct plan **plan); // accepts NULL inside; wipes the secrets
+
+// Of plans [0, count), the one on air at frame n: committed, with the largest at_frame <= n, and of
+// several the highest epoch. -1: none.
+int plan_in_force(const struct plan *const *plans, int count, int64_t n);

@@ -1,0 +1,287 @@
+#include "edge/receive/intake.h"
+
+#include "edge/mix/timing.h"
+#include "edge/receive/payload.h"
+#include "engine/base/clock.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WISH_PERIOD_NS  INT64_C(20000000)
+#define BYTES_PER_GROUP ((size_t)8 << 20) // at least
+
+struct intake {
+    // -- constant after create
+    struct intake_config config;
+    struct plan *plan;
+    pthread_t thread;
+    bool running;
+    struct timing timing;
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    pthread_cond_t work;  // for the decode thread
+    pthread_cond_t ready; // for the mix thread
+    struct window *windows[MIXER_GROUPS_MAX];
+    int64_t cursor;
+    bool closing, woken, dirty; // dirty: something to look at for the decode thread
+    uint64_t decoded;
+    // -- the decode thread
+    struct frame_want sent[MIXER_GROUPS_MAX];
+};
+
+// Called with the lock held, which is let go while decoding. Returns whether anything was done.
+static bool decode_one(struct intake *in)
+{
+    int best = -1;
+    struct window_job job;
+    // Lowest frame first, over all groups: what is due next is never behind something later.
+    for (int64_t limit = in->cursor + 1; best < 0 && limit <= in->cursor + INTAKE_AHEAD; limit++)
+        for (int i = 0; i < in->plan->group_count && best < 0; i++)
+            if (window_next_job(in->windows[i], limit, &job))
+                best = i;
+    if (best < 0)
+        return false;
+    pthread_mutex_unlock(&in->lock);
+    struct group_frame *frame = NULL;
+    int32_t *stem = NULL;
+    int64_t start = clock_monotonic_ns();
+    // A broken one leaves both NULL: it is counted and asked for again.
+    (void)payload_decode(job.payload, job.size, in->plan->width, in->plan->height, job.base,
+                         rate_sample_count(in->plan->rate, job.frame), &frame, &stem);
+    int64_t now = clock_monotonic_ns();
+    timing_add(&in->timing, now - start);
+    pthread_mutex_lock(&in->lock);
+    window_done(in->windows[best], &job, &frame, &stem, now);
+    in->decoded++;
+    pthread_cond_broadcast(&in->ready);
+    return true;
+}
+
+static bool want_differs(const struct frame_want *a, const struct frame_want *b)
+{
+    return a->from != b->from || a->credit != b->credit || a->missing_count != b->missing_count ||
+           memcmp(a->missing, b->missing, sizeof a->missing[0] * (size_t)a->missing_count) != 0;
+}
+
+// Called with the lock held, which is let go while telling.
+static void tell_wishes(struct intake *in, int64_t now)
+{
+    for (int i = 0; i < in->plan->group_count; i++) {
+        struct frame_want want;
+        window_want(in->windows[i], now, &want);
+        if (!want_differs(&want, &in->sent[i]))
+            continue;
+        in->sent[i] = want;
+        pthread_mutex_unlock(&in->lock);
+        in->config.want(in->config.opaque, i, &want);
+        pthread_mutex_lock(&in->lock);
+    }
+}
+
+static void *run(void *opaque)
+{
+    struct intake *in = opaque;
+    int64_t next_wish = 0;
+    pthread_mutex_lock(&in->lock);
+    while (!in->closing) {
+        in->dirty = false;
+        bool worked = decode_one(in);
+        int64_t now = clock_monotonic_ns();
+        if (now >= next_wish) {
+            tell_wishes(in, now);
+            next_wish = now + WISH_PERIOD_NS;
+        }
+        if (worked || in->dirty)
+            continue;
+        struct timespec until = {next_wish / 1000000000, next_wish % 1000000000};
+        pthread_cond_timedwait(&in->work, &in->lock, &until);
+    }
+    pthread_mutex_unlock(&in->lock);
+    return NULL;
+}
+
+int intake_create(const struct intake_config *config, struct intake **ret)
+{
+    struct intake *in = base_alloc(sizeof *in);
+    in->config = *config;
+    in->plan = plan_ref(config->plan);
+    in->config.plan = in->plan;
+    in->cursor = config->cursor;
+    pthread_mutex_init(&in->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&in->work, &attr);
+    pthread_cond_init(&in->ready, &attr);
+    pthread_condattr_destroy(&attr);
+    timing_init(&in->timing);
+    size_t share = config->bytes_max / (size_t)in->plan->group_count;
+    for (int i = 0; i < in->plan->group_count; i++) {
+        struct window_config window = {
+            .channel = in->plan->channel,
+            .group = in->plan->groups[i].group,
+            .plan_epoch = in->plan->epoch,
+            .width = in->plan->width,
+            .height = in->plan->height,
+            .lead_frames = in->plan->lead_frames,
+            .bytes_max = share > BYTES_PER_GROUP ? share : BYTES_PER_GROUP,
+            .cursor = config->cursor,
+        };
+        memcpy(window.revision, in->plan->revision, sizeof window.revision);
+        in->windows[i] = window_create(&window);
+    }
+    int result = thread_start(&in->thread, "decode", run, in);
+    in->running = !result;
+    if (result)
+        intake_destroy(&in);
+    else
+        *ret = in;
+    return result;
+}
+
+void intake_destroy(struct intake **intake)
+{
+    struct intake *in = *intake;
+    if (!in)
+        return;
+    *intake = NULL;
+    pthread_mutex_lock(&in->lock);
+    in->closing = in->woken = true;
+    pthread_cond_broadcast(&in->work);
+    pthread_cond_broadcast(&in->ready);
+    pthread_mutex_unlock(&in->lock);
+    if (in->running)
+        thread_join(in->thread);
+    for (int i = 0; i < in->plan->group_count; i++) {
+        struct frame_want ended = {.channel = in->plan->channel,
+                                   .group = in->plan->groups[i].group,
+                                   .plan_epoch = in->plan->epoch,
+                                   .from = in->cursor,
+                                   .credit = in->cursor,
+                                   .ended = true};
+        if (in->running)
+            in->config.want(in->config.opaque, i, &ended);
+        window_destroy(&in->windows[i]);
+    }
+    timing_finish(&in->timing);
+    pthread_cond_destroy(&in->work);
+    pthread_cond_destroy(&in->ready);
+    pthread_mutex_destroy(&in->lock);
+    plan_unref(&in->plan);
+    free(in);
+}
+
+const struct plan *intake_plan(const struct intake *in)
+{
+    return in->plan;
+}
+
+int intake_put(struct intake *in, const struct frame_header *header, uint8_t *payload, size_t size)
+{
+    int index = 0;
+    while (index < in->plan->group_count && in->plan->groups[index].group != header->group)
+        index++;
+    if (index == in->plan->group_count) {
+        free(payload);
+        return -ENOENT;
+    }
+    pthread_mutex_lock(&in->lock);
+    int result = window_put(in->windows[index], header, payload, size, clock_monotonic_ns());
+    in->dirty = true;
+    pthread_cond_signal(&in->work);
+    pthread_mutex_unlock(&in->lock);
+    return result;
+}
+
+static bool all_decoded(struct intake *in, int64_t n)
+{
+    for (int i = 0; i < in->plan->group_count; i++)
+        if (!window_has(in->windows[i], n))
+            return false;
+    return true;
+}
+
+bool intake_ready(struct intake *in, int64_t n)
+{
+    pthread_mutex_lock(&in->lock);
+    bool ready = all_decoded(in, n);
+    pthread_mutex_unlock(&in->lock);
+    return ready;
+}
+
+void intake_wait(struct intake *in, int64_t n, int64_t until_ns)
+{
+    struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+    pthread_mutex_lock(&in->lock);
+    int late = 0;
+    while (!late && !in->woken && !all_decoded(in, n))
+        late = pthread_cond_timedwait(&in->ready, &in->lock, &until);
+    in->woken = in->closing;
+    pthread_mutex_unlock(&in->lock);
+}
+
+void intake_wake(struct intake *in)
+{
+    pthread_mutex_lock(&in->lock);
+    in->woken = true;
+    pthread_cond_broadcast(&in->ready);
+    pthread_mutex_unlock(&in->lock);
+}
+
+void intake_take(struct intake *in, int64_t n, struct mixer_input *inputs)
+{
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->plan->group_count; i++) {
+        struct group_frame *frame = NULL;
+        int32_t *stem = NULL;
+        (void)window_take(in->windows[i], n, &frame, &stem); // nothing: both stay NULL
+        inputs[i] = (struct mixer_input){.frame = frame, .stem = stem};
+    }
+    pthread_mutex_unlock(&in->lock);
+}
+
+void intake_release(struct mixer_input *inputs, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct group_frame *frame = (struct group_frame *)inputs[i].frame;
+        group_frame_unref(&frame);
+        free((void *)(uintptr_t)inputs[i].stem);
+        inputs[i] = (struct mixer_input){0};
+    }
+}
+
+void intake_advance(struct intake *in, int64_t cursor)
+{
+    pthread_mutex_lock(&in->lock);
+    if (cursor > in->cursor) {
+        in->cursor = cursor;
+        for (int i = 0; i < in->plan->group_count; i++)
+            window_advance(in->windows[i], cursor);
+        in->dirty = true;
+        pthread_cond_signal(&in->work);
+    }
+    pthread_mutex_unlock(&in->lock);
+}
+
+void intake_stats(struct intake *in, struct intake_stats *ret)
+{
+    *ret = (struct intake_stats){.slack_frames = INT64_MAX};
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->plan->group_count; i++) {
+        struct window_counts c;
+        window_counts(in->windows[i], &c);
+        ret->counts.stored += c.stored;
+        ret->counts.duplicate += c.duplicate;
+        ret->counts.late += c.late;
+        ret->counts.wrong += c.wrong;
+        ret->counts.overflow += c.overflow;
+        ret->counts.broken += c.broken;
+        int64_t slack = window_slack(in->windows[i]);
+        ret->slack_frames = slack < ret->slack_frames ? slack : ret->slack_frames;
+    }
+    ret->decoded = in->decoded;
+    pthread_mutex_unlock(&in->lock);
+    timing_read(&in->timing, &ret->median_ms, &ret->p99_ms);
+}

@@ -1,0 +1,38 @@
+#include "edge/receive/payload.h"
+
+#include "engine/frame/sound.h"
+#include "engine/link/tile_codec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static uint32_t read_u32(const uint8_t *b)
+{
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+int payload_decode(const uint8_t *bytes, size_t size, int width, int height,
+                   const struct group_frame *base, int sample_count, struct group_frame **ret,
+                   int32_t **ret_stem)
+{
+    if (size < 8)
+        return -EPROTO;
+    uint64_t picture = read_u32(bytes), stem = read_u32(bytes + 4);
+    if (8 + picture + stem != size)
+        return -EPROTO;
+    int32_t *samples = calloc((size_t)sample_count, SOUND_CHANNELS * sizeof *samples);
+    if (!samples)
+        return -ENOMEM;
+    struct group_frame *frame = NULL;
+    int result = group_decode(bytes + 8, (size_t)picture, width, height, base, &frame);
+    if (!result)
+        result = stem_decode(bytes + 8 + picture, (size_t)stem, samples, sample_count);
+    if (result) {
+        group_frame_unref(&frame);
+        free(samples);
+        return result;
+    }
+    *ret = frame;
+    *ret_stem = samples;
+    return 0;
+}

@@ -1,0 +1,393 @@
+#include "edge/receive/window.h"
+
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CAPACITY_MAX 2048
+#define NEVER        INT64_MAX
+
+struct slot {
+    int64_t frame;      // which frame this place stands for now
+    int64_t base_frame; // valid when `present`
+    bool present;       // a message is here, coded, being decoded or decoded
+    bool decoding;
+    uint8_t *payload; // coded; NULL when taken by a job or decoded
+    size_t size;
+    struct group_frame *decoded;
+    int32_t *stem;
+    int64_t noticed_ns; // when something newer showed that this one is missing
+};
+
+struct base {
+    int64_t frame;
+    bool decoding;
+    uint8_t *payload;
+    size_t size;
+    struct group_frame *decoded; // neither payload nor decoded: the entry is free
+};
+
+struct window {
+    struct window_config config;
+    int64_t cursor, newest; // newest message so far, cursor - 1 at first
+    int capacity;
+    size_t bytes;
+    struct base bases[WINDOW_BASES_MAX];
+    struct window_counts counts;
+    struct slot slots[];
+};
+
+struct window *window_create(const struct window_config *config)
+{
+    int lead = config->lead_frames < 1 ? 1 : config->lead_frames;
+    int capacity = lead + 64 > CAPACITY_MAX ? CAPACITY_MAX : lead + 64;
+    struct window *w = base_alloc(sizeof *w + (size_t)capacity * sizeof w->slots[0]);
+    w->config = *config;
+    w->config.lead_frames = lead > capacity - 64 ? capacity - 64 : lead;
+    w->capacity = capacity;
+    w->cursor = config->cursor;
+    w->newest = config->cursor - 1;
+    for (int64_t n = w->cursor; n < w->cursor + capacity; n++)
+        w->slots[n % capacity] = (struct slot){.frame = n, .noticed_ns = NEVER};
+    return w;
+}
+
+static void slot_clear(struct window *w, struct slot *s, int64_t frame)
+{
+    if (s->payload)
+        w->bytes -= s->size;
+    free(s->payload);
+    free(s->stem);
+    group_frame_unref(&s->decoded);
+    *s = (struct slot){.frame = frame, .noticed_ns = NEVER};
+}
+
+static void base_clear(struct window *w, struct base *b)
+{
+    if (b->payload)
+        w->bytes -= b->size;
+    free(b->payload);
+    group_frame_unref(&b->decoded);
+    *b = (struct base){0};
+}
+
+static bool base_used(const struct base *b)
+{
+    return b->payload || b->decoded || b->decoding;
+}
+
+void window_destroy(struct window **window)
+{
+    struct window *w = *window;
+    if (!w)
+        return;
+    *window = NULL;
+    for (int i = 0; i < w->capacity; i++)
+        slot_clear(w, &w->slots[i], 0);
+    for (int i = 0; i < WINDOW_BASES_MAX; i++)
+        base_clear(w, &w->bases[i]);
+    free(w);
+}
+
+static bool inside(const struct window *w, int64_t n)
+{
+    return n >= w->cursor && n < w->cursor + w->capacity;
+}
+
+static struct slot *slot_of(const struct window *w, int64_t n)
+{
+    return inside(w, n) ? (struct slot *)&w->slots[n % w->capacity] : NULL;
+}
+
+static struct base *find_base(const struct window *w, int64_t frame)
+{
+    for (int i = 0; i < WINDOW_BASES_MAX; i++)
+        if (base_used(&w->bases[i]) && w->bases[i].frame == frame)
+            return (struct base *)&w->bases[i];
+    return NULL;
+}
+
+// Whether a stored difference that is not decoded yet refers to key frame `frame`.
+static bool base_needed(const struct window *w, int64_t frame)
+{
+    for (int64_t n = w->cursor; n <= w->newest; n++) {
+        const struct slot *s = slot_of(w, n);
+        if (s && s->present && !s->decoded && s->base_frame == frame && s->frame != frame)
+            return true;
+    }
+    return false;
+}
+
+// A free entry, or the oldest that nothing refers to, or simply the oldest.
+static struct base *make_base(struct window *w, int64_t frame)
+{
+    struct base *best = NULL;
+    bool best_needed = false;
+    for (int i = 0; i < WINDOW_BASES_MAX; i++) {
+        struct base *b = &w->bases[i];
+        if (!base_used(b)) {
+            best = b;
+            break;
+        }
+        if (b->decoding)
+            continue;
+        bool needed = base_needed(w, b->frame);
+        if (!best || (best_needed && !needed) ||
+            (best_needed == needed && b->frame < best->frame)) {
+            best = b;
+            best_needed = needed;
+        }
+    }
+    if (best) {
+        base_clear(w, best);
+        best->frame = frame;
+    }
+    return best;
+}
+
+static bool header_right(const struct window *w, const struct frame_header *h)
+{
+    const struct window_config *c = &w->config;
+    return h->kind == FRAME_MESSAGE_PICTURE && h->channel == c->channel && h->group == c->group &&
+           h->plan_epoch == c->plan_epoch && !memcmp(h->revision, c->revision, 8) &&
+           h->width == c->width && h->height == c->height && h->base_frame <= h->frame;
+}
+
+static int put_late(struct window *w, const struct frame_header *h, uint8_t *payload, size_t size)
+{
+    bool useful = h->base_frame == h->frame && base_needed(w, h->frame) && !find_base(w, h->frame);
+    struct base *b = useful ? make_base(w, h->frame) : NULL;
+    if (!b) {
+        free(payload);
+        w->counts.late++;
+        return -ESTALE;
+    }
+    b->payload = payload;
+    b->size = size;
+    w->bytes += size;
+    w->counts.stored++;
+    return 0;
+}
+
+int window_put(struct window *w, const struct frame_header *h, uint8_t *payload, size_t size,
+               int64_t now_ns)
+{
+    if (!header_right(w, h)) {
+        free(payload);
+        w->counts.wrong++;
+        return -EBADMSG;
+    }
+    if (h->frame < w->cursor)
+        return put_late(w, h, payload, size);
+    struct slot *s = slot_of(w, h->frame);
+    if (s && s->present) {
+        free(payload);
+        w->counts.duplicate++;
+        return -EEXIST;
+    }
+    // The next frames are taken even when the bytes are used up: without them nothing would move.
+    bool full = w->bytes + size > w->config.bytes_max && h->frame > w->cursor + 8;
+    if (!s || full) {
+        free(payload);
+        w->counts.overflow++;
+        return -ENOSPC;
+    }
+    s->present = true;
+    s->base_frame = h->base_frame;
+    s->payload = payload;
+    s->size = size;
+    w->bytes += size;
+    w->counts.stored++;
+    for (int64_t n = w->newest + 1; n < h->frame; n++) {
+        struct slot *gap = slot_of(w, n);
+        if (gap && !gap->present)
+            gap->noticed_ns = now_ns;
+    }
+    if (h->frame > w->newest)
+        w->newest = h->frame;
+    return 0;
+}
+
+void window_advance(struct window *w, int64_t cursor)
+{
+    // Far jumps (a clock that skipped) need not walk over every frame number.
+    if (cursor - w->cursor > w->capacity) {
+        for (int i = 0; i < w->capacity; i++)
+            slot_clear(w, &w->slots[i], 0);
+        for (int64_t n = cursor; n < cursor + w->capacity; n++)
+            w->slots[n % w->capacity].frame = n;
+        w->cursor = cursor;
+    }
+    for (; w->cursor < cursor; w->cursor++) {
+        struct slot *s = slot_of(w, w->cursor);
+        bool coded_key = s->payload && s->base_frame == s->frame && !find_base(w, s->frame);
+        struct base *b = coded_key && base_needed(w, s->frame) ? make_base(w, s->frame) : NULL;
+        if (b) {
+            b->payload = s->payload;
+            b->size = s->size;
+            s->payload = NULL;
+        }
+        slot_clear(w, s, w->cursor + w->capacity);
+    }
+    if (w->newest < w->cursor - 1)
+        w->newest = w->cursor - 1;
+}
+
+int64_t window_cursor(const struct window *w)
+{
+    return w->cursor;
+}
+
+// ---- Decoding ----------------------------------------------------------------------------------
+
+static bool job_from_slot(struct window *w, struct slot *s, struct group_frame *base,
+                          struct window_job *ret)
+{
+    *ret = (struct window_job){
+        .frame = s->frame,
+        .key = s->base_frame == s->frame,
+        .payload = s->payload,
+        .size = s->size,
+        .base = base ? group_frame_ref(base) : NULL,
+    };
+    w->bytes -= s->size;
+    s->payload = NULL;
+    s->decoding = true;
+    return true;
+}
+
+static bool job_from_base(struct window *w, struct base *b, struct window_job *ret)
+{
+    *ret =
+        (struct window_job){.frame = b->frame, .key = true, .payload = b->payload, .size = b->size};
+    w->bytes -= b->size;
+    b->payload = NULL;
+    b->decoding = true;
+    return true;
+}
+
+bool window_next_job(struct window *w, int64_t limit, struct window_job *ret)
+{
+    for (int64_t n = w->cursor; n < limit && n <= w->newest; n++) {
+        struct slot *s = slot_of(w, n);
+        if (!s || !s->payload)
+            continue;
+        if (s->base_frame == s->frame)
+            return job_from_slot(w, s, NULL, ret);
+        struct base *b = find_base(w, s->base_frame);
+        if (b && b->decoded)
+            return job_from_slot(w, s, b->decoded, ret);
+        if (b && b->payload)
+            return job_from_base(w, b, ret);
+        // The key may stand in the window itself, before `limit` or (never from our workers) after.
+        struct slot *key = slot_of(w, s->base_frame);
+        if (key && key->payload)
+            return job_from_slot(w, key, NULL, ret);
+        if (key && key->decoded)
+            return job_from_slot(w, s, key->decoded, ret);
+    }
+    return false;
+}
+
+void window_done(struct window *w, struct window_job *job, struct group_frame **frame,
+                 int32_t **stem, int64_t now_ns)
+{
+    w->counts.broken += !*frame;
+    struct base *b = find_base(w, job->frame);
+    if (b && b->decoding) {
+        b->decoding = false;
+        if (*frame)
+            b->decoded = group_frame_ref(*frame);
+    } else if (job->key && *frame && !b && (b = make_base(w, job->frame))) {
+        b->decoded = group_frame_ref(*frame);
+    }
+    struct slot *s = slot_of(w, job->frame);
+    if (s && s->decoding) {
+        s->decoding = false;
+        if (*frame) {
+            s->decoded = *frame;
+            s->stem = *stem;
+            *frame = NULL;
+            *stem = NULL;
+        } else {
+            slot_clear(w, s, job->frame);
+            s->noticed_ns = now_ns - WINDOW_GAP_NS; // ask again at once
+        }
+    }
+    group_frame_unref(frame);
+    free(*stem);
+    *stem = NULL;
+    group_frame_unref(&job->base);
+    free(job->payload);
+    *job = (struct window_job){0};
+}
+
+bool window_has(const struct window *w, int64_t n)
+{
+    const struct slot *s = slot_of(w, n);
+    return s && s->decoded && s->stem;
+}
+
+bool window_take(struct window *w, int64_t n, struct group_frame **ret_frame, int32_t **ret_stem)
+{
+    if (!window_has(w, n))
+        return false;
+    struct slot *s = slot_of(w, n);
+    *ret_frame = group_frame_ref(s->decoded);
+    *ret_stem = s->stem;
+    s->stem = NULL;
+    return true;
+}
+
+// ---- Asking ------------------------------------------------------------------------------------
+
+static void add_missing(struct frame_want *want, int64_t frame)
+{
+    for (int i = 0; i < want->missing_count; i++)
+        if (want->missing[i] == frame)
+            return;
+    if (want->missing_count < FRAME_WANT_MISSING_MAX)
+        want->missing[want->missing_count++] = frame;
+}
+
+void window_want(const struct window *w, int64_t now_ns, struct frame_want *ret)
+{
+    *ret = (struct frame_want){.channel = w->config.channel,
+                               .group = w->config.group,
+                               .plan_epoch = w->config.plan_epoch,
+                               .from = w->cursor,
+                               .credit = w->cursor + w->config.lead_frames};
+    for (int64_t n = w->cursor; n <= w->newest; n++) {
+        const struct slot *s = slot_of(w, n);
+        if (!s->present) {
+            if (s->noticed_ns != NEVER && now_ns - s->noticed_ns >= WINDOW_GAP_NS)
+                add_missing(ret, n);
+            continue;
+        }
+        const struct slot *key = slot_of(w, s->base_frame);
+        if (s->decoded || s->base_frame == n || find_base(w, s->base_frame) ||
+            (key && key->present))
+            continue;
+        add_missing(ret, s->base_frame);
+        if (s->base_frame < ret->from)
+            ret->from = s->base_frame;
+    }
+    // Memory before lead: what is here already may be used up first.
+    if (w->bytes > w->config.bytes_max / 4 * 3 && ret->credit > w->newest + 1)
+        ret->credit = w->newest + 1;
+}
+
+int64_t window_slack(const struct window *w)
+{
+    int64_t n = w->cursor;
+    while (inside(w, n) && slot_of(w, n)->present)
+        n++;
+    return n - w->cursor;
+}
+
+void window_counts(const struct window *w, struct window_counts *ret)
+{
+    *ret = w->counts;
+}

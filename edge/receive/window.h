@@ -1,0 +1,70 @@
+// The window of one group of one plan: coded messages that have arrived, what was made of them, and
+// what to ask the provider for. Pure; the caller locks and says what time it is.
+//
+// A message is stored by frame number, [cursor, cursor + capacity). Differences need their key
+// frame decoded first; keys leave the window when the cursor passes them, and are kept beside it
+// (coded or decoded) while something refers to them. What is wrong (channel, group, plan, revision,
+// geometry) is refused and counted; what came twice or too late is dropped.
+//
+// Bounds: `capacity` frames, `bytes_max` of coded payload. Above three quarters of the bytes no
+// further credit is granted.
+// Thread: one at a time.
+#pragma once
+
+#include "engine/compose/group.h"
+#include "engine/link/frame_link.h"
+
+#define WINDOW_BASES_MAX 4
+#define WINDOW_GAP_NS    INT64_C(30000000) // a hole is asked for when it is this old
+
+struct window_config {
+    uint64_t channel;
+    uint32_t group, plan_epoch;
+    uint8_t revision[8];
+    int width, height;
+    int lead_frames;
+    size_t bytes_max;
+    int64_t cursor;
+};
+
+struct window_counts {
+    uint64_t stored, duplicate, late, wrong, overflow, broken;
+};
+
+struct window;
+struct window *window_create(const struct window_config *config);
+void window_destroy(struct window **window);
+
+// Takes the payload in any case. 0 stored, -EEXIST, -ESTALE (below the cursor and no base),
+// -EBADMSG (wrong), -ENOSPC (beyond the bounds).
+int window_put(struct window *window, const struct frame_header *header, uint8_t *payload,
+               size_t size, int64_t now_ns);
+// Frames below `cursor` are not needed any more.
+void window_advance(struct window *window, int64_t cursor);
+int64_t window_cursor(const struct window *window);
+
+// Work for the decoder: the lowest frame below `limit` that can be decoded now, or the key it
+// needs.
+struct window_job {
+    int64_t frame;
+    bool key;
+    uint8_t *payload; // the caller frees it after window_done
+    size_t size;
+    struct group_frame *base; // reference, NULL for a key
+};
+bool window_next_job(struct window *window, int64_t limit, struct window_job *ret);
+// Result of a job: takes `frame` and `stem` (malloc'ed) and the job's contents; `frame` NULL: it
+// was broken and is asked for again.
+void window_done(struct window *window, struct window_job *job, struct group_frame **frame,
+                 int32_t **stem, int64_t now_ns);
+
+// Whether frame `n` is decoded.
+bool window_has(const struct window *window, int64_t n);
+// Gives frame `n`: a reference, and the stem itself, which can be taken once. False: not there.
+bool window_take(struct window *window, int64_t n, struct group_frame **ret_frame,
+                 int32_t **ret_stem);
+// What to ask for now.
+void window_want(const struct window *window, int64_t now_ns, struct frame_want *ret);
+// Frames from the cursor on that are here without a hole.
+int64_t window_slack(const struct window *window);
+void window_counts(const struct window *window, struct window_counts *ret);

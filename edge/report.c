@@ -1,0 +1,203 @@
+#include "edge/report.h"
+
+#include "engine/base/clock.h"
+#include "proto/control.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DESTINATIONS_MAX 64
+#define PLANS_MAX        CHANNEL_PLANS_MAX
+#define ALARMS_MAX       (STATE_CHANNELS_MAX * 3 + 1)
+
+typedef Vistter__Control__V1__StageReport stage_report;
+typedef Vistter__Control__V1__PlanReport plan_report;
+typedef Vistter__Control__V1__ChannelReport channel_report;
+typedef Vistter__Control__V1__DestinationReport destination_report;
+typedef Vistter__Control__V1__AlarmReport alarm_report;
+
+// Everything a message points to; static, since reports come ten times a second from one thread.
+static struct storage {
+    stage_report stages[STATE_CHANNELS_MAX * 3], *stage_list[STATE_CHANNELS_MAX * 3];
+    plan_report plans[STATE_CHANNELS_MAX * (PLANS_MAX + 1)],
+        *plan_list[STATE_CHANNELS_MAX * (PLANS_MAX + 1)];
+    channel_report channels[STATE_CHANNELS_MAX], *channel_list[STATE_CHANNELS_MAX];
+    destination_report destinations[STATE_CHANNELS_MAX][DESTINATIONS_MAX],
+        *destination_list[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
+    struct outputs_destination sources[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
+    alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];
+    char alarm_text[ALARMS_MAX][256];
+    size_t stage_count, plan_count, alarm_count;
+} store;
+
+static void add_stage(uint64_t channel, uint32_t epoch, Vistter__Control__V1__StageKind kind,
+                      double median, double p99, int64_t frame, uint64_t frames)
+{
+    stage_report *s = &store.stages[store.stage_count];
+    vistter__control__v1__stage_report__init(s);
+    s->channel = channel;
+    s->plan_epoch = epoch;
+    s->kind = kind;
+    s->median_ms = median;
+    s->p99_ms = p99;
+    s->frame = frame;
+    s->frames = frames;
+    store.stage_list[store.stage_count++] = s;
+}
+
+static void add_plan(uint64_t channel, uint32_t epoch, Vistter__Control__V1__PlanState state,
+                     const char *reason)
+{
+    plan_report *p = &store.plans[store.plan_count];
+    vistter__control__v1__plan_report__init(p);
+    p->channel = channel;
+    p->plan_epoch = epoch;
+    p->state = state;
+    p->reason = (char *)(uintptr_t)reason;
+    store.plan_list[store.plan_count++] = p;
+}
+
+static void add_alarm(uint64_t channel, const char *code, const char *text, uint64_t count)
+{
+    if (store.alarm_count == ALARMS_MAX)
+        return;
+    alarm_report *a = &store.alarms[store.alarm_count];
+    vistter__control__v1__alarm_report__init(a);
+    snprintf(store.alarm_text[store.alarm_count], sizeof store.alarm_text[0], "%s", text);
+    a->code = (char *)(uintptr_t)code;
+    a->text = store.alarm_text[store.alarm_count];
+    a->channel = channel;
+    a->count = count;
+    store.alarm_list[store.alarm_count++] = a;
+}
+
+static void add_plans(uint64_t id, struct channel *channel)
+{
+    static const Vistter__Control__V1__PlanState states[] = {
+        [CHANNEL_PLAN_PREPARED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED,
+        [CHANNEL_PLAN_ARMED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ARMED,
+        [CHANNEL_PLAN_ACTIVE] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE,
+    };
+    struct channel_plan_report plans[PLANS_MAX];
+    int count = channel_plans(channel, plans, PLANS_MAX);
+    for (int i = 0; i < count; i++)
+        add_plan(id, plans[i].epoch, states[plans[i].state], "");
+}
+
+static size_t add_destinations(int index, struct channel *channel)
+{
+    int count = channel_destinations(channel, store.sources[index], DESTINATIONS_MAX);
+    for (int i = 0; i < count; i++) {
+        struct outputs_destination *source = &store.sources[index][i];
+        destination_report *d = &store.destinations[index][i];
+        vistter__control__v1__destination_report__init(d);
+        d->destination = source->destination;
+        d->state = (Vistter__Control__V1__DestinationState)source->report.state;
+        d->error = source->report.error;
+        d->bytes = source->report.bytes;
+        d->dropped = source->report.dropped;
+        d->reconnects = source->report.reconnects;
+        store.destination_list[index][i] = d;
+    }
+    return (size_t)count;
+}
+
+static void add_channel(int index, uint64_t id, struct channel *channel)
+{
+    struct channel_stats s;
+    channel_stats(channel, &s);
+    channel_report *c = &store.channels[index];
+    vistter__control__v1__channel_report__init(c);
+    c->channel = id;
+    c->cursor = s.cursor;
+    c->plan_epoch = s.plan_epoch;
+    c->frames = s.frames;
+    c->late = s.late;
+    c->concealed = s.concealed;
+    c->slack_frames = s.slack_frames;
+    c->mix_median_ms = s.mix_median_ms;
+    c->mix_p99_ms = s.mix_p99_ms;
+    c->n_destinations = add_destinations(index, channel);
+    c->destinations = store.destination_list[index];
+    store.channel_list[index] = c;
+    add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE,
+              s.intake.median_ms, s.intake.p99_ms, s.cursor, s.intake.decoded);
+    add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_MIX, s.mix_median_ms,
+              s.mix_p99_ms, s.cursor - 1, s.frames);
+    add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_ENCODE,
+              s.encode.median_ms, s.encode.p99_ms, s.encode.frame, s.encode.frames);
+    add_plans(id, channel);
+    if (*s.alarm)
+        add_alarm(id, "output_failed", s.alarm, 1);
+    if (s.encode.dropped + s.encode.failed)
+        add_alarm(id, "encode_dropped", "pictures were not encoded: this edge is too slow",
+                  s.encode.dropped + s.encode.failed);
+    int64_t difference_ms = s.clock_difference_ns / 1000000;
+    if (difference_ms > 100 || difference_ms < -100) {
+        char text[128];
+        snprintf(text, sizeof text, "the system clock is %lld ms ahead of the channel's",
+                 (long long)difference_ms);
+        add_alarm(id, "clock_stepped", text, 1);
+    }
+}
+
+static double cpu_load(void)
+{
+    static int64_t last_ns, last_cpu_ns;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    int64_t now = clock_monotonic_ns();
+    int64_t cpu = ((int64_t)usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
+                  ((int64_t)usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+    double load = last_ns ? (double)(cpu - last_cpu_ns) / (double)(now - last_ns) : 0;
+    last_ns = now;
+    last_cpu_ns = cpu;
+    return load;
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+int report_send(struct control_client *client, struct state *state,
+                const struct report_context *context)
+{
+    Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+    store.stage_count = store.plan_count = store.alarm_count = 0;
+    for (int i = 0; i < state->channel_count; i++)
+        add_channel(i, state->channels[i].id, state->channels[i].channel);
+    for (int i = 0; i < state->refusal_count; i++)
+        add_plan(state->refusals[i].channel, state->refusals[i].epoch,
+                 VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason);
+    struct deliver_report preview = {0};
+    if (context->preview)
+        outlet_report(context->preview, &preview);
+    if (*preview.error)
+        add_alarm(0, "preview_failed", preview.error, 1);
+    report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
+    report.version = (char *)(uintptr_t)VISTTER_VERSION;
+    report.preview_url = (char *)(uintptr_t)context->preview_url;
+    report.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    report.state_epoch = state->epoch;
+    report.state_version = state->version;
+    report.cpu_load = cpu_load();
+    report.memory_bytes = resident_bytes();
+    report.n_stages = store.stage_count;
+    report.stages = store.stage_list;
+    report.n_plans = store.plan_count;
+    report.plans = store.plan_list;
+    report.n_channels = (size_t)state->channel_count;
+    report.channels = store.channel_list;
+    report.n_alarms = store.alarm_count;
+    report.alarms = store.alarm_list;
+    return control_client_report(client, &report);
+}
