@@ -1,0 +1,225 @@
+// The farm as the leading coordinator sees it: channels that should be on air, nodes that report,
+// and the plans in between. Pure step logic: no threads, no sockets, no clock, no SQL; farm_run.h
+// has those. What goes in are channels, reports and the time; what comes out are desired states to
+// send and plans to commit.
+//
+// Life of a plan (one channel):
+//
+//   changed -> PROPOSED (plan_epoch + 1, sent uncommitted) -> all needed nodes PREPARED
+//           -> COMMITTING (at_frame chosen; the store writes the row: the row is the truth)
+//           -> COMMITTED (sent to all) -> ACTIVE on all -> the plan before it is dropped
+//
+//   A node that refuses, or that has not answered after FARM_PREPARE_NS, is left out of the next
+//   try. A channel holds at most two plans: the one on air and the next.
+//
+// Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
+// that a needed node has not prepared; no epoch is ever used for two different plans (uncommitted
+// and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
+// for byte as they were committed.
+//
+// What nodes get: a worker sees only the links that it serves or calls, and no outputs (they hold
+// stream keys); an edge sees its own outputs.
+// Thread: one at a time; farm_run holds a lock around it.
+#pragma once
+
+#include "coordinator/planner/planner.h"
+#include "engine/base/diagnostic.h"
+#include "proto/control.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FARM_NODES_MAX    256
+#define FARM_CHANNELS_MAX 256
+#define FARM_KEY_BYTES    32
+
+#define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
+#define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
+#define FARM_RETRY_NS                                                                              \
+    INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
+#define FARM_SETTLE_NS                                                                             \
+    INT64_C(1500000000) // after a start, for nodes to report before anything is placed
+#define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
+#define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
+
+// start_frame of a channel whose timeline begins at the frame where its plan takes effect.
+#define FARM_START_AT_SWITCH INT64_MIN
+
+typedef Vistter__Control__V1__ChannelPlan channel_plan_message;
+typedef Vistter__Control__V1__NodeReport farm_report_message;
+typedef Vistter__Control__V1__DesiredState farm_state_message;
+
+struct farm;
+
+struct farm_config {
+    uint64_t leader_epoch;         // of the lease; 1 without leases. Nodes ignore lower ones
+    uint64_t coordinator_instance; // random per process
+    const char *media_url;         // "http://host:8080/api/v1/media", as nodes reach it
+    // Fills `bytes` with random bytes (link keys). 0 or negative errno.
+    int (*random)(void *opaque, uint8_t *bytes, size_t size);
+    void *opaque;
+};
+
+struct farm_time {
+    int64_t monotonic_ns, realtime_ns;
+};
+
+struct farm *farm_create(const struct farm_config *config, struct farm_time now);
+void farm_destroy(struct farm **farm);
+
+// ---- From the store and the API ---------------------------------------------------------------
+
+// A channel as it should be. `plan` is a template and is copied: channel, channel_name, width,
+// height, rate, epoch_ns, revision, start_frame, outputs (with renditions and destinations, `edge`
+// empty), playout_delay_ns, lead_frames, assets. The farm fills plan_epoch, committed, at_frame,
+// groups and edges.
+struct farm_channel {
+    const channel_plan_message *plan;
+    bool running;
+    const struct planner_track
+        *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
+    int track_count; // then a default by `kinds` (may be NULL: video)
+    const enum planner_kind *kinds;
+    const uint32_t *cuts;     // forced cuts, for tests; copied
+    int cut_count;            // < 0: the planner chooses
+    int workers_max;          // 0: any
+    uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
+    int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
+};
+
+// Start of the process, before farm_set_channel: a committed plan as the store has it. For each
+// running channel load the newest, and the one before if the newest's at_frame may be in the
+// future; in rising order. They go out again exactly as they are. 0, or -EPROTO for bytes that are
+// no plan.
+int farm_load(struct farm *farm, const void *plan, size_t size, struct diagnostic *reterr);
+// Channel created, started, stopped, or its revision, format or destinations changed. The same
+// again changes nothing. -EINVAL with words for what cannot be, -ENOSPC beyond FARM_CHANNELS_MAX.
+int farm_set_channel(struct farm *farm, const struct farm_channel *channel,
+                     struct diagnostic *reterr);
+// Channel deleted: as stopped, then forgotten.
+void farm_remove_channel(struct farm *farm, uint64_t channel);
+
+// ---- From nodes and the clock -----------------------------------------------------------------
+
+// A report (already authenticated). Returns 0, -ESTALE for a repeated or overtaken one, -EINVAL for
+// nonsense, -ENOSPC beyond FARM_NODES_MAX.
+int farm_report(struct farm *farm, const farm_report_message *report, struct farm_time now);
+
+// A plan to be written in one transaction: channel's plan_epoch and at_frame, and the bytes
+// (secret: they hold link keys and stream addresses). The same commit is handed out again until its
+// result is known, so the write must be idempotent: the same (channel, plan_epoch) again is
+// success.
+struct farm_commit {
+    uint64_t channel;
+    uint32_t plan_epoch;
+    int64_t at_frame;
+    uint8_t revision[32];
+    const void *plan; // packed ChannelPlan; the farm's memory, valid until the next call into it
+    size_t plan_bytes;
+};
+
+struct farm_outputs {
+    void *opaque;
+    // Send to a node; `state` lasts for the call. A send that fails is repeated by a later tick.
+    void (*send)(void *opaque, const char *node, const farm_state_message *state);
+    // Epochs of this channel up to `plan_epoch` are used: to be made durable before the plan goes
+    // out, so that a restarted coordinator never reuses one. May be NULL. Answer with
+    // farm_reserved.
+    void (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch);
+    // Write the commit; answer with farm_committed, now or later.
+    void (*commit)(void *opaque, const struct farm_commit *commit);
+};
+
+// Advances everything; call every 50 ms and after reports. Callbacks run inside the call.
+void farm_tick(struct farm *farm, struct farm_time now, const struct farm_outputs *outputs);
+// Result of a reserve: 0 or negative (then tried again by a later tick).
+void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result);
+// Result of a commit: 0 = the row is written; -ESTALE = refused for good (lease lost, channel
+// stopped or newer epoch there); any other negative = unknown, tried again.
+void farm_committed(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result,
+                    struct farm_time now);
+
+// ---- For REST and WebSocket -------------------------------------------------------------------
+
+struct farm_stage_view {
+    uint64_t channel;
+    uint32_t plan_epoch, group;
+    Vistter__Control__V1__StageKind kind;
+    double median_ms, p99_ms;
+    int64_t frame;
+    uint64_t frames, bytes;
+};
+
+struct farm_alarm_view {
+    char code[40], text[256];
+    uint64_t channel, count;
+};
+
+struct farm_node_view {
+    char name[PLANNER_NAME_BYTES], version[32], frame_address[PLANNER_NAME_BYTES], preview_url[256];
+    Vistter__Control__V1__NodeRole role;
+    bool alive;
+    int64_t report_age_ns;
+    uint64_t instance, memory_bytes;
+    uint32_t cores;
+    double cpu_load;
+    uint8_t golden[PLANNER_GOLDEN_BYTES];
+    int stage_count, alarm_count;
+    struct farm_stage_view *stages;
+    struct farm_alarm_view *alarms;
+};
+
+enum farm_channel_state {
+    FARM_CHANNEL_STOPPED,
+    FARM_CHANNEL_WAITING,   // cannot be placed yet: `text` says why
+    FARM_CHANNEL_PREPARING, // first plan on its way
+    FARM_CHANNEL_ARMED,     // first plan committed, its frame not reached
+    FARM_CHANNEL_ON_AIR,
+    FARM_CHANNEL_OFF_AIR, // should be on air, but its edge is lost
+};
+const char *farm_channel_state_name(enum farm_channel_state state); // "on_air"
+
+struct farm_group_view {
+    uint32_t group, track_from, track_to;
+    char provider[PLANNER_NAME_BYTES];
+    bool provider_alive;
+};
+
+struct farm_destination_view {
+    uint64_t destination;
+    Vistter__Control__V1__DestinationState state;
+    char error[256];
+    uint64_t bytes, dropped;
+    uint32_t reconnects;
+};
+
+struct farm_channel_view {
+    uint64_t channel;
+    char name[128], text[512]; // text: what is wrong or waited for, "" if nothing
+    enum farm_channel_state state;
+    uint32_t plan_epoch, next_plan_epoch; // on air (or stored), being prepared or armed; 0: none
+    int64_t at_frame, next_at_frame;
+    uint8_t revision[32];
+    int group_count;
+    struct farm_group_view *groups; // of the plan on air, else of the next
+    char edge[PLANNER_NAME_BYTES], preview_url[256];
+    // From the edge's newest report; zero if there is none.
+    int64_t cursor, slack_frames;
+    uint64_t frames, late, concealed;
+    double mix_median_ms, mix_p99_ms;
+    int destination_count;
+    struct farm_destination_view *destinations;
+};
+
+struct farm_snapshot {
+    int node_count, channel_count;
+    struct farm_node_view *nodes;       // by name
+    struct farm_channel_view *channels; // by id
+    bool deposed; // a node knows a higher leader epoch: this coordinator must not lead
+    uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
+};
+
+// A copy of how things are; release with farm_snapshot_destroy.
+struct farm_snapshot *farm_snapshot_create(const struct farm *farm, struct farm_time now);
+void farm_snapshot_destroy(struct farm_snapshot **snapshot);

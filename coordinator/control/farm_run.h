@@ -1,0 +1,37 @@
+// The farm at work: a thread that ticks every 50 ms and on reports, with the control server that
+// nodes dial. All SQL is done by callbacks on that thread, outside its lock, so that a slow
+// database delays plans and never a snapshot.
+//
+// Use: farm_run_create, farm_run_load for each stored plan, farm_run_set_channel for each channel,
+// farm_run_start; later farm_run_set_channel on every change. Destroy joins the threads.
+//
+// Threads: "farm" (tick, sends, callbacks), the link's own (reports are posted to the farm).
+#pragma once
+
+#include "coordinator/control/farm.h"
+#include "engine/link/control_link.h"
+
+struct farm_run;
+
+struct farm_run_config {
+    const char *listen; // "host:port" for nodes
+    uint8_t cluster_key[CLUSTER_KEY_BYTES];
+    uint64_t leader_epoch;
+    const char *media_url;
+    void *opaque;
+    // Thread: farm; may block (bounded, please: a few seconds). See farm.h for what results mean.
+    int (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch); // may be NULL
+    int (*commit)(void *opaque, const struct farm_commit *commit);
+};
+
+int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
+                    struct diagnostic *reterr);
+int farm_run_start(struct farm_run *run, struct diagnostic *reterr);
+void farm_run_destroy(struct farm_run **run);
+
+// As the functions of farm.h. Thread: any.
+int farm_run_load(struct farm_run *run, const void *plan, size_t size, struct diagnostic *reterr);
+int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channel,
+                         struct diagnostic *reterr);
+void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
+struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

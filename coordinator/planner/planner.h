@@ -1,0 +1,114 @@
+// Places a channel on nodes: cuts its tracks into groups, gives each group a worker and each output
+// an edge, and names the links between them.
+//
+// A pure function of its arguments: no I/O, no clock, no random numbers; same input, same output,
+// on any machine. Costs are compared as whole microseconds, so nothing depends on the order of
+// sums.
+//
+// Rules
+//  1. Groups are z-ranges of tracks, cut at track boundaries, bottom to top, numbered 1, 2, ...;
+//  they
+//     cover every track once. Group 1 starts from the background (opaque). No tracks: one empty
+//     group.
+//  2. A group above the first that holds an adjust track needs what lies beneath. Its provider
+//     consumes the groups beneath it down to the nearest opaque one (group 1, or another that needs
+//     beneath, since that one's picture already contains all below). Every group has a link to each
+//     edge (a group's sound travels with it) and one to each such worker, even when provider and
+//     consumer are the same node: nodes need no special case.
+//  3. All providers of one channel have the same golden hash, so their bits are interchangeable.
+//  4. The busiest worker gets as little as possible: milliseconds a frame of its groups, plus
+//     PLANNER_LINK_US per group sent and per group taken in, plus what it does for other channels,
+//     divided by its cores. More groups only where that helps.
+//  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
+//  lost
+//     providers replaced, while its busiest worker stays below a quarter of the frame time or
+//     within a quarter of the best found.
+// Thread: any.
+#pragma once
+
+#include "engine/base/diagnostic.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLANNER_TRACKS_MAX   64
+#define PLANNER_GROUPS_MAX   PLANNER_TRACKS_MAX
+#define PLANNER_OUTPUTS_MAX  8
+#define PLANNER_NAME_BYTES   64
+#define PLANNER_LINK_BYTES   160
+#define PLANNER_LINK_US      1500 // coding or decoding of one group, 1280x720, per frame
+#define PLANNER_GOLDEN_BYTES 32
+
+// What the most expensive clip of a track is; gives the cost before anything is measured.
+enum planner_kind {
+    PLANNER_KIND_EMPTY,
+    PLANNER_KIND_AUDIO,
+    PLANNER_KIND_STILL,  // image, shape, text, pattern: drawn once, placed per frame
+    PLANNER_KIND_MOVING, // keyframed or moving text, image sequences
+    PLANNER_KIND_VIDEO,
+    PLANNER_KIND_ADJUST,
+    PLANNER_KIND_TIMELINE,
+};
+
+// Microseconds per frame assumed for a track of `kind` at this size.
+int64_t planner_default_us(enum planner_kind kind, uint32_t width, uint32_t height);
+
+struct planner_track {
+    int64_t cost_us; // per frame: measured, or planner_default_us
+    bool has_adjust;
+};
+
+struct planner_node {
+    const char *name;                     // unique, shorter than PLANNER_NAME_BYTES
+    const char *frame_address;            // workers: "host:port"
+    uint32_t cores;                       // 0 counts as 1
+    int64_t busy_us;                      // per frame, work for other channels, all cores together
+    uint32_t outputs;                     // edges: outputs it already makes for other channels
+    uint8_t golden[PLANNER_GOLDEN_BYTES]; // all zero: unknown, a class of its own
+};
+
+struct plan_link {
+    char consumer[PLANNER_NAME_BYTES];
+    char id[PLANNER_LINK_BYTES]; // "c<channel>-p<plan epoch>-g<group>-<consumer>"
+};
+
+struct plan_group {
+    uint32_t group;
+    uint32_t track_from, track_to; // half open
+    bool from_base, needs_beneath;
+    char provider[PLANNER_NAME_BYTES];
+    char provider_address[PLANNER_NAME_BYTES];
+    int link_count;
+    struct plan_link *links; // owned
+};
+
+struct placement {
+    int group_count, output_count;
+    struct plan_group *groups;                           // owned
+    char edges[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES]; // of each output
+    int64_t busiest_us;                                  // of rule 4, for the busiest worker
+};
+
+struct planner_request {
+    uint64_t channel;
+    uint32_t plan_epoch; // goes into link ids
+    int64_t frame_us;    // duration of a frame
+    const struct planner_track *tracks;
+    int track_count;
+    const struct planner_node *workers, *edges; // live ones, in any order
+    int worker_count, edge_count;
+    int output_count;                 // 1..PLANNER_OUTPUTS_MAX
+    const struct placement *previous; // NULL: none
+    const uint32_t *cuts;             // forced: a group starts at each of these tracks
+    int cut_count;                    // < 0: not forced; 0: one group
+    int workers_max;                  // at most so many workers; 0: any
+};
+
+// 0; -EHOSTUNREACH when there is no worker or no edge, -EINVAL for a bad request; `reterr` says why
+// in words. `ret` is written on success only; release it with placement_finish.
+int plan_place(const struct planner_request *request, struct placement *ret,
+               struct diagnostic *reterr);
+void placement_finish(struct placement *placement);
+// Same ranges, providers, addresses and edges (link ids aside).
+bool placement_equal(const struct placement *a, const struct placement *b);
