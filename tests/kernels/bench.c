@@ -131,7 +131,10 @@ static void bench_blend(struct bench *b)
     report("multiply, translucent", run_over, b, pixels);
     b->mode = BLEND_NORMAL;
     report("group of two sparse layers, fold", run_group, b, pixels);
-    report("convert argb32", run_convert, b, pixels);
+    report("convert argb32, empty", run_convert, b, pixels);
+    for (int i = 0; i < pixels; i++)
+        b->argb[i] = UINT32_C(0xff000000) | (uint32_t)i * UINT32_C(2654435761) >> 8;
+    report("convert argb32, full", run_convert, b, pixels);
     report("adjust", run_adjust, b, pixels);
 }
 
