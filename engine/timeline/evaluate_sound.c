@@ -48,9 +48,14 @@ static size_t evaluate_clip_sound(const struct timeline *timeline, const struct 
         return 0;
     double gain_start = gain_at(clip, position, side, ramp);
     double gain_end = gain_at(clip, end, side, ramp);
+    struct rational local = clip_local(clip, position);
+    // At another rate than the timeline's, a clip's first output frame starts some way into the
+    // clip. What rises from nothing still begins at nothing, or there would be a click.
+    bool rises = side == SIDE_RISING || clip->sound_fade_in > 0;
+    if (rises && rational_compare(local, rational_difference(end, position)) < 0)
+        gain_start = 0;
     if (gain_start == 0 && gain_end == 0)
         return 0;
-    struct rational local = clip_local(clip, position);
     *ret = (struct layer_sound){
         .clip = clip,
         .source_time = clip_source_time(timeline, clip, local),

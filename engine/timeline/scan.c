@@ -117,6 +117,14 @@ static void scan_string(struct scan *scan, size_t *at)
     *at = i;
 }
 
+static int count_values(struct scan *scan, size_t weight)
+{
+    scan->values += weight;
+    if (scan->values <= TIMELINE_VALUES_MAX)
+        return 0;
+    return refuse_scan(scan, scan->depth, "too many values", TIMELINE_VALUES_MAX);
+}
+
 static int scan_byte(struct scan *scan, size_t *at)
 {
     struct level *level = scan->depth ? &scan->levels[scan->depth - 1] : NULL;
@@ -133,14 +141,13 @@ static int scan_byte(struct scan *scan, size_t *at)
     case ',':
         if (level && level->array)
             level->index++;
-        if (++scan->values > TIMELINE_VALUES_MAX)
-            return refuse_scan(scan, scan->depth, "too many values", TIMELINE_VALUES_MAX);
-        break;
+        return count_values(scan, 1);
     case '[':
-    case '{':
-        if (++scan->values > TIMELINE_VALUES_MAX)
-            return refuse_scan(scan, scan->depth, "too many values", TIMELINE_VALUES_MAX);
-        return on_open(scan, scan->bytes[*at] == '[');
+    case '{': {
+        bool array = scan->bytes[*at] == '[';
+        int result = count_values(scan, array ? 4 : 8);
+        return result < 0 ? result : on_open(scan, array);
+    }
     case ']':
     case '}':
         if (scan->depth)

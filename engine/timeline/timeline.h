@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 // Limits; beyond them a timeline is refused with the path of the offender.
-#define TIMELINE_BYTES_MAX     (64 << 20) // of JSON; its values are counted before it is unpacked
-#define TIMELINE_VALUES_MAX    2000000
-#define TIMELINE_DEPTH_MAX     32 // of JSON
+#define TIMELINE_BYTES_MAX     (32 << 20) // of JSON; its values are counted before it is unpacked
+#define TIMELINE_VALUES_MAX    4000000    // an array counts as 4 and an object as 8, as in memory
+#define TIMELINE_DEPTH_MAX     32         // of JSON
 #define TIMELINE_TRACKS_MAX    64
 #define TIMELINE_CLIPS_MAX     10000  // in a timeline with all that it nests
 #define TIMELINE_KEYFRAMES_MAX 100000 // likewise
@@ -42,12 +42,8 @@ enum clip_kind {
 
 enum blend_mode { BLEND_NORMAL, BLEND_MULTIPLY, BLEND_SCREEN, BLEND_ADD };
 
-enum fit {
-    FIT_NONE,
-    FIT_CONTAIN,
-    FIT_COVER,
-    FIT_FILL
-}; // natural size; inside; fill and crop; stretch
+// Natural size; inside; fill and crop; stretch.
+enum fit { FIT_NONE, FIT_CONTAIN, FIT_COVER, FIT_FILL };
 
 // At share t of the time from one keyframe to the next, the value has gone this share of its way:
 // linear t; hold 0; in t^3; out 1 - (1 - t)^3; in-out 3t^2 - 2t^3; bezier: the curve's y where its

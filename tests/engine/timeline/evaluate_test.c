@@ -347,6 +347,37 @@ static void test_dissolve(void)
     timeline_unref(&timeline);
 }
 
+// At a rate that is not the timeline's, frames start anywhere in a dissolve or fade, and still no
+// gain jumps: a clip begins at 0, goes on where the frame before ended, and ends at 0. The sound
+// that goes may step by what the dissolve took between its start and the next frame's.
+static void test_smooth_gains(void)
+{
+    for (size_t r = 0; r < RATE_COUNT; r++) {
+        struct timeline *timeline = parse_tracks(
+            "50", "",
+            "{\"clips\":[{\"id\":\"a\",\"kind\":\"audio\",\"asset\":\"a\",\"start\":7,"
+            "\"duration\":301,\"sound\":{\"fade_in\":11}},{\"id\":\"b\",\"kind\":\"audio\","
+            "\"asset\":\"b\",\"start\":251,\"duration\":200,\"transition\":57,"
+            "\"sound\":{\"fade_out\":13}}]}");
+        double last[2] = {0, 0};
+        for (int64_t n = 0; n < 600; n++) {
+            struct layer_sound sounds[2];
+            size_t count = timeline_evaluate_sound(timeline, rates[r], n, 0, 1, sounds, 2);
+            double starts[2] = {0, 0}, ends[2] = {0, 0}; // a sound that is not given is silent
+            for (size_t i = 0; i < count; i++) {
+                int id = sounds[i].clip->id[0] - 'a';
+                starts[id] = sounds[i].gain_start;
+                ends[id] = sounds[i].gain_end;
+            }
+            CHECK_TRUE(near(starts[0], last[0], 0.02) && near(starts[1], last[1], 1e-12));
+            last[0] = ends[0];
+            last[1] = ends[1];
+        }
+        CHECK_TRUE(last[0] == 0 && last[1] == 0);
+        timeline_unref(&timeline);
+    }
+}
+
 static void test_sound_choice(void)
 {
     struct timeline *timeline = parse_tracks(
@@ -453,6 +484,7 @@ int main(int argc, char **argv)
     test_adjust();
     test_fades();
     test_dissolve();
+    test_smooth_gains();
     test_sound_choice();
     test_evaluate_at();
     test_arithmetic();

@@ -305,7 +305,7 @@ static void test_size(void)
     CHECK_TEXT(d.code, "timeline_too_large");
     struct text text = {0};
     text_add(&text, "{\"assets\":[");
-    for (int i = 0; i < 2000001; i++)
+    for (int i = 0; i < 4000001; i++)
         text_add(&text, "0,");
     CHECK_ERROR(parse_text(&text, &t, &d), -E2BIG);
     CHECK_TRUE(!strncmp(d.path, "assets[", 7));
