@@ -9,6 +9,8 @@
 //  48  u32 boot  52 u64 counter   (nonce: boot, counter; a sender never repeats one under a key)
 //  60  u8 revision[8] (first bytes of the timeline revision's SHA-256)
 //  68  payload, then 16 bytes of tag
+// Payload of a PICTURE: u32 picture bytes, u32 stem bytes, then group_encode's bytes (tile_codec.h)
+// of the frame against base_frame, then stem_encode's of the frame's samples.
 // Over SRT (live mode, payload 1456) a message is cut into parts of at most 1456 bytes:
 //   u32 message number, u16 part, u16 parts, then bytes.
 // Messages are idempotent: identity is (channel, group, plan_epoch, revision, frame); any copy will do.
