@@ -134,16 +134,10 @@ static void evaluate_clip(const struct timeline *timeline, const struct clip *cl
         .source_time = clip_source_time(timeline, clip, local),
         .placement = place(clip, local, scale_x, scale_y),
         .opacity = level(opacity),
-        .contrast = 1,
-        .saturation = 1,
+        .brightness = property_single(&clip->brightness, local, RANGE_BRIGHTNESS),
+        .contrast = property_single(&clip->contrast, local, RANGE_CONTRAST),
+        .saturation = property_single(&clip->saturation, local, RANGE_SATURATION),
     };
-    if (clip->kind != CLIP_ADJUST)
-        return;
-    // A half-opaque adjustment is half of it: its parameters are linear in the picture.
-    ret->brightness = property_single(&clip->brightness, local, RANGE_BRIGHTNESS) * opacity;
-    ret->contrast += (property_single(&clip->contrast, local, RANGE_CONTRAST) - 1) * opacity;
-    ret->saturation += (property_single(&clip->saturation, local, RANGE_SATURATION) - 1) * opacity;
-    ret->opacity = 255;
 }
 
 void timeline_evaluate_at(const struct timeline *timeline, struct rational seconds, bool loop,

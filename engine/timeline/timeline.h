@@ -225,7 +225,7 @@ struct placement {
 
 // One clip at one instant. All is sampled where the output frame starts: a fade-in of 15 frames has
 // its clip's frame k at k/15, a fade-out has the frame k before the end at k/15, and frame k of a
-// dissolve of 30 mixes k/30. An adjust clip's opacity and fades are already in its parameters.
+// dissolve of 30 mixes k/30. An adjust clip's opacity is its strength.
 struct clip_instant {
     const struct clip *clip;
     int64_t local_frame;         // timeline frames since the clip's start (floor)

@@ -269,15 +269,16 @@ static void test_adjust(void)
     struct timeline *timeline = parse_tracks(
         "30", "",
         "{\"clips\":[{\"kind\":\"adjust\",\"start\":0,\"duration\":100,\"brightness\":0.5,"
-        "\"contrast\":2,\"saturation\":0,\"fade_in\":10}]}");
-    struct layer layer;
-    timeline_evaluate(timeline, rates[2], 1280, 720, 0, &layer);
-    CHECK_TRUE(layer.now.brightness == 0 && layer.now.contrast == 1 && layer.now.saturation == 1);
-    timeline_evaluate(timeline, rates[2], 1280, 720, 5, &layer);
-    CHECK_TRUE(layer.now.brightness == 0.25 && layer.now.contrast == 1.5 &&
-               layer.now.saturation == 0.5);
-    timeline_evaluate(timeline, rates[2], 1280, 720, 50, &layer);
-    CHECK_TRUE(layer.now.brightness == 0.5 && layer.now.contrast == 2 && layer.now.saturation == 0);
+        "\"contrast\":{\"keyframes\":[{\"at\":0,\"value\":1},{\"at\":10,\"value\":3}]},"
+        "\"saturation\":0,\"opacity\":0.8,\"fade_in\":10}]}");
+    for (int64_t n = 0; n < 100; n++) {
+        struct layer layer;
+        timeline_evaluate(timeline, rates[2], 1280, 720, n, &layer);
+        double share = n < 10 ? (double)n / 10 : 1;
+        CHECK_TRUE(layer.now.brightness == 0.5 && layer.now.saturation == 0);
+        CHECK_TRUE(near(layer.now.contrast, 1 + 2 * share, 1e-12));
+        CHECK(layer.now.opacity, ==, (int)floor(0.8 * share * 255 + 0.5));
+    }
     timeline_unref(&timeline);
 }
 
