@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 struct media_info {
-    char sha256[65];   // hex
+    char sha256[65]; // hex
     int64_t bytes;
     char container[32], picture_codec[32], sound_codec[32]; // FFmpeg's names; "" where absent
     int width, height; // as shown: after rotation metadata and pixel aspect; 0 without pictures
@@ -35,8 +35,8 @@ struct media_info {
 // truncated), -E2BIG (limits), with a diagnostic.
 int media_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
 
-// Imports `path` into folder `store`: writes the parts listed above under temporary names, syncs and
-// renames, the facts last. A file already there is recognised by its hash and costs one read.
+// Imports `path` into folder `store`: writes the parts listed above under temporary names, syncs
+// and renames, the facts last. A file already there is recognised by its hash and costs one read.
 // `progress` (may be NULL) is called with 0..1000.
 int media_import(const char *path, const char *store, struct media_info *ret,
                  void (*progress)(void *opaque, int permille), void *opaque,

@@ -1,0 +1,344 @@
+#include "engine/media/import.h"
+
+#include "engine/media/shape.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void copy_name(char *dst, size_t size, const char *name)
+{
+    snprintf(dst, size, "%s", name ? name : "");
+}
+
+// What headers say about the shown picture: rotated, with square pixels, even.
+static void shown_size(const struct demuxer *d, struct media_info *info)
+{
+    AVStream *stream = d->format->streams[d->picture];
+    int width, height;
+    media_shown_size(stream->codecpar->width, stream->codecpar->height,
+                     av_guess_sample_aspect_ratio(d->format, stream, NULL), &width, &height);
+    const uint8_t *matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, NULL);
+    bool turned = matrix && media_orientation((const int32_t *)matrix) & MEDIA_TRANSPOSED;
+    info->width = turned ? height : width;
+    info->height = turned ? width : height;
+}
+
+static struct rational seconds_of(int64_t count, AVRational time_base)
+{
+    return rational_mul(rational_make(count, 1), rational_make(time_base.num, time_base.den));
+}
+
+static void describe(const struct demuxer *d, struct media_info *info)
+{
+    AVFormatContext *format = d->format;
+    info->bytes = d->size;
+    copy_name(info->container, sizeof info->container, format->iformat->name);
+    if (format->duration > 0)
+        info->duration = seconds_of(format->duration, AV_TIME_BASE_Q);
+    if (d->sound >= 0) {
+        const AVCodecParameters *p = format->streams[d->sound]->codecpar;
+        copy_name(info->sound_codec, sizeof info->sound_codec, avcodec_get_name(p->codec_id));
+        info->sample_count = rational_floor(info->duration, SAMPLE_RATE_HZ);
+    }
+    if (d->picture < 0)
+        return;
+    AVStream *stream = format->streams[d->picture];
+    const AVCodecParameters *p = stream->codecpar;
+    copy_name(info->picture_codec, sizeof info->picture_codec, avcodec_get_name(p->codec_id));
+    shown_size(d, info);
+    AVRational rate = av_guess_frame_rate(format, stream, NULL);
+    if (rate.num > 0 && rate.den > 0)
+        info->rate = (struct rate){rate.num, rate.den};
+    info->picture_count = stream->nb_frames;
+    if (!info->picture_count && info->rate.num > 0)
+        info->picture_count =
+            muldiv_floor(rational_floor(info->duration, info->rate.num), 1, info->rate.den);
+    size_t length = strlen(format->iformat->name);
+    info->still = length > 5 && !strcmp(format->iformat->name + length - 5, "_pipe");
+    if (info->still || !info->picture_count)
+        info->picture_count = 1;
+    info->interlaced = p->field_order > AV_FIELD_PROGRESSIVE;
+    info->hdr = p->color_trc == AVCOL_TRC_SMPTE2084 || p->color_trc == AVCOL_TRC_ARIB_STD_B67;
+    if (info->still) {
+        info->duration = (struct rational){0, 1};
+        info->rate = (struct rate){0, 1};
+    }
+}
+
+int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr)
+{
+    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}};
+    if (import_document(path, &info)) {
+        *ret = info;
+        return 0;
+    }
+    struct demuxer *demuxer;
+    int error = demuxer_open(path, &demuxer, reterr);
+    if (error < 0)
+        return error;
+    describe(demuxer, &info);
+    demuxer_close(&demuxer);
+    *ret = info;
+    return 0;
+}
+
+// -- an import under way: names, and what to remove when it fails
+
+struct job {
+    char part[4][PATH_MAX], name[4][PATH_MAX]; // file, index, sound, facts: temporary and final
+    bool made[4];
+    void (*progress)(void *opaque, int permille);
+    void *opaque;
+    int from, to; // of the step under way, permille
+};
+
+static void step_progress(void *opaque, int permille)
+{
+    struct job *job = opaque;
+    if (job->progress)
+        job->progress(job->opaque, job->from + (job->to - job->from) * permille / 1000);
+}
+
+static void step(struct job *job, int from, int to)
+{
+    job->from = from;
+    job->to = to;
+    step_progress(job, 0);
+}
+
+static int name_parts(struct job *job, const char *store, const char *sha256,
+                      struct diagnostic *reterr)
+{
+    static const char *const ending[4] = {"", ".index", ".sound", ".json"};
+    for (int i = 0; i < 4; i++) {
+        int a = snprintf(job->name[i], PATH_MAX, "%s/%s%s", store, sha256, ending[i]);
+        int b = snprintf(job->part[i], PATH_MAX, "%s/.import-%d-%s%s", store, (int)getpid(), sha256,
+                         ending[i]);
+        if (a >= PATH_MAX || b >= PATH_MAX)
+            return diagnostic_set(reterr, -ENAMETOOLONG, "media_store", store, "path is too long");
+    }
+    return 0;
+}
+
+static int create(struct job *job, int i, struct diagnostic *reterr)
+{
+    int fd = open(job->part[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return diagnostic_set(reterr, -errno, "media_store", job->part[i], "cannot be written: %s",
+                              strerror(errno));
+    job->made[i] = true;
+    return fd;
+}
+
+static int copy_file(struct job *job, const char *path, struct diagnostic *reterr)
+{
+    char block[65536];
+    int in = open(path, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return diagnostic_set(reterr, -errno, "media_open", path, "cannot be opened: %s",
+                              strerror(errno));
+    int out = create(job, 0, reterr), error = out < 0 ? out : 0;
+    while (!error) {
+        ssize_t n = read(in, block, sizeof block);
+        if (n == 0)
+            break;
+        if (n < 0)
+            error = -errno;
+        for (ssize_t done = 0; !error && done < n;) {
+            ssize_t written = write(out, block + done, (size_t)(n - done));
+            if (written < 0)
+                error = -errno;
+            else
+                done += written;
+        }
+    }
+    if (!error && fdatasync(out))
+        error = -errno;
+    close(in);
+    if (out >= 0) {
+        close(out);
+        if (error < 0)
+            diagnostic_set(reterr, error, "media_store", job->part[0], "cannot be written: %s",
+                           strerror(-error));
+    }
+    return error;
+}
+
+static int make_index(struct job *job, struct media_info *info, struct rational *ret_start,
+                      struct diagnostic *reterr)
+{
+    struct demuxer *demuxer;
+    struct media_index *index = NULL;
+    int error = demuxer_open(job->part[0], &demuxer, reterr);
+    if (error < 0)
+        return error;
+    error = index_build(demuxer, step_progress, job, &index, reterr);
+    if (error >= 0) {
+        job->made[1] = true;
+        error = index_save(index, job->part[1], reterr);
+    }
+    if (error >= 0) {
+        info->picture_count = index->picture_count;
+        info->interlaced = index->interlaced;
+        info->hdr = index->hdr;
+        info->duration = index_duration(index);
+        if (index->first_turned) {
+            int width = info->width;
+            info->width = info->height;
+            info->height = width;
+        }
+        *ret_start = rational_mul(rational_make(index->pictures[0].pts, 1), index->time_base);
+        // Counted times begin at 0 with the first picture, and so does then the file's clock.
+        if (index->mode == INDEX_COUNT)
+            *ret_start = (struct rational){0, 1};
+    }
+    index_destroy(&index);
+    demuxer_close(&demuxer);
+    return error;
+}
+
+static int make_sound(struct job *job, const struct rational *start, struct media_info *info,
+                      struct diagnostic *reterr)
+{
+    struct demuxer *demuxer;
+    int error = demuxer_open(job->part[0], &demuxer, reterr);
+    if (error < 0)
+        return error;
+    int fd = create(job, 2, reterr);
+    error = fd < 0 ? fd
+                   : import_sound(demuxer, demuxer->sound, start, fd, &info->sample_count,
+                                  step_progress, job, reterr);
+    if (error >= 0 && fdatasync(fd))
+        error = diagnostic_set(reterr, -errno, "media_store", job->part[2], "cannot be written: %s",
+                               strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    demuxer_close(&demuxer);
+    return error;
+}
+
+static int write_facts(struct job *job, const struct media_info *info, struct diagnostic *reterr)
+{
+    char *text = media_info_format(info);
+    if (!text)
+        return diagnostic_set(reterr, -ENOMEM, "media_memory", "", "not enough memory");
+    int fd = create(job, 3, reterr), error = fd < 0 ? fd : 0;
+    size_t size = strlen(text);
+    if (fd >= 0 && (write(fd, text, size) != (ssize_t)size || fdatasync(fd)))
+        error = diagnostic_set(reterr, -EIO, "media_store", job->part[3], "cannot be written");
+    if (fd >= 0)
+        close(fd);
+    free(text);
+    return error;
+}
+
+// The facts go last: an asset whose facts are there is complete.
+static int publish(struct job *job, const char *store, struct diagnostic *reterr)
+{
+    int folder = open(store, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
+    for (int i = 0; i < 4 && !error; i++) {
+        if (i == 3 && folder >= 0 && fsync(folder))
+            error = -errno;
+        if (!error && job->made[i] && rename(job->part[i], job->name[i]))
+            error = -errno;
+        if (!error)
+            job->made[i] = false;
+    }
+    if (!error && folder >= 0 && fsync(folder))
+        error = -errno;
+    if (folder >= 0)
+        close(folder);
+    if (error)
+        diagnostic_set(reterr, error, "media_store", store, "cannot be written: %s",
+                       strerror(-error));
+    return error;
+}
+
+static int import_known(const struct job *job, struct media_info *ret)
+{
+    char text[4096];
+    FILE *f = fopen(job->name[3], "re");
+    if (!f)
+        return -errno;
+    size_t size = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[size] = 0;
+    if (access(job->name[0], R_OK))
+        return -ENOENT;
+    return media_info_parse(text, ret, NULL);
+}
+
+static void import_parts(struct job *job, struct media_info *info, int *error,
+                         struct diagnostic *reterr)
+{
+    struct rational start = {0, 1};
+    bool pictures = info->picture_codec[0], sound = info->sound_codec[0];
+    step(job, 200, sound ? 700 : 1000);
+    if (*error >= 0 && pictures)
+        *error = make_index(job, info, &start, reterr);
+    info->sample_count = 0;
+    step(job, pictures ? 700 : 200, 1000);
+    if (*error >= 0 && sound)
+        *error = make_sound(job, pictures ? &start : NULL, info, reterr);
+    if (*error < 0)
+        return;
+    if (pictures && info->picture_count == 1 && !sound) {
+        info->still = true;
+        info->duration = (struct rational){0, 1};
+        info->rate = (struct rate){0, 1};
+    }
+    struct rational length = rational_make(info->sample_count, SAMPLE_RATE_HZ);
+    if (!pictures || rational_compare(length, info->duration) > 0)
+        info->duration = length;
+}
+
+int import_file(const char *path, const char *store, struct media_info *ret,
+                void (*progress)(void *opaque, int permille), void *opaque,
+                struct diagnostic *reterr)
+{
+    struct job *job = calloc(1, sizeof *job);
+    struct media_info info;
+    char sha256[65], again[65];
+    if (!job)
+        return diagnostic_set(reterr, -ENOMEM, "media_memory", path, "not enough memory");
+    job->progress = progress;
+    job->opaque = opaque;
+    int error = import_probe(path, &info, reterr);
+    if (error >= 0)
+        error = media_hash_file(path, sha256, reterr);
+    if (error >= 0)
+        error = name_parts(job, store, sha256, reterr);
+    if (error < 0 || !import_known(job, ret))
+        goto finish;
+    step(job, 100, 200);
+    error = copy_file(job, path, reterr);
+    if (error >= 0)
+        error = media_hash_file(job->part[0], again, reterr);
+    if (error >= 0 && strcmp(sha256, again))
+        error = diagnostic_set(reterr, -EAGAIN, "media_changed", path,
+                               "changed while it was read; import it when it is complete");
+    if (error >= 0)
+        error = import_probe(job->part[0], &info, reterr);
+    memcpy(info.sha256, sha256, sizeof sha256);
+    bool document = !info.picture_codec[0] && !info.sound_codec[0];
+    if (error >= 0 && !document)
+        import_parts(job, &info, &error, reterr);
+    if (error >= 0)
+        error = write_facts(job, &info, reterr);
+    if (error >= 0)
+        error = publish(job, store, reterr);
+    if (error >= 0)
+        *ret = info;
+finish:
+    for (int i = 0; i < 4; i++)
+        if (job->made[i])
+            unlink(job->part[i]);
+    free(job);
+    return error;
+}

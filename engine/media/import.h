@@ -1,0 +1,26 @@
+// The work of an import, done inside the program `vistter-import`: one process per file, so that
+// hostile media can take down nothing else, and so that FFmpeg's process-wide processor flags can
+// be off while sound is converted. Thread: one per process.
+#pragma once
+
+#include "engine/media/index.h"
+#include "engine/media/media.h"
+
+// What the file's headers say; counts are estimates where headers give none.
+int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
+int import_file(const char *path, const char *store, struct media_info *ret,
+                void (*progress)(void *opaque, int permille), void *opaque,
+                struct diagnostic *reterr);
+
+// Fills the facts of assets that are not media and are kept as they are: fonts, and lists of
+// pictures ("vistter.sequence/1"). False for anything else.
+bool import_document(const char *path, struct media_info *ret);
+
+// Writes the sound of `stream` to `file` as 48 kHz stereo float32. Sample 0 is at `start` seconds
+// on the file's own clock (later sound is preceded by silence, earlier sound is cut); gaps longer
+// than 0.1 s are kept as silence, overlaps are cut. More than two channels are mixed down as in
+// ITU-R BS.775: centre and surround at -3 dB, no LFE, not normalised (float does not clip). Mono
+// plays on both sides at its own level. `start` is NULL: at the first sample.
+int import_sound(struct demuxer *demuxer, int stream, const struct rational *start, int fd,
+                 int64_t *ret_count, void (*progress)(void *opaque, int permille), void *opaque,
+                 struct diagnostic *reterr);
