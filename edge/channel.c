@@ -110,9 +110,6 @@ static int follow_plan(struct channel *c, const struct plan *p)
     c->mixer_width = p->width;
     c->mixer_height = p->height;
     c->mixer_epoch = p->epoch;
-    atomic_store(&c->epoch, p->epoch);
-    log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld groups=%d",
-             (unsigned long long)p->channel, p->epoch, (long long)c->playout.next, p->group_count);
     return 0;
 }
 
@@ -137,6 +134,9 @@ static void note_concealment(struct channel *c, int64_t n, const struct mixer_re
 static void send_frame(struct channel *c, struct programme_frame *frame, int64_t due_ns)
 {
     clock_sleep_until_ns(due_ns);
+    if (atomic_exchange(&c->epoch, c->mixer_epoch) != c->mixer_epoch)
+        log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
+                 (unsigned long long)c->config.channel, c->mixer_epoch, (long long)frame->frame);
     outputs_push(c->outputs, frame);
     int64_t next = frame->frame + 1;
     playout_sent(&c->playout);

@@ -17,20 +17,22 @@ extern char **environ;
 
 int child_program(const char *program, char *ret)
 {
+    char path[PATH_MAX];
     if (program) {
-        snprintf(ret, PATH_MAX, "%s", program);
+        snprintf(path, sizeof path, "%s", program);
     } else {
-        ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+        ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
         if (n < 0)
             return -errno;
-        ret[n] = 0;
-        char *slash = strrchr(ret, '/');
+        path[n] = 0;
+        char *slash = strrchr(path, '/');
         static const char name[] = "/vistter-deliver";
-        if (!slash || (size_t)(slash - ret) + sizeof name > PATH_MAX)
+        if (!slash || (size_t)(slash - path) + sizeof name > sizeof path)
             return -ENOENT;
         memcpy(slash, name, sizeof name);
     }
-    return access(ret, X_OK) ? -errno : 0;
+    memcpy(ret, path, strlen(path) + 1);
+    return access(path, X_OK) ? -errno : 0;
 }
 
 int child_start(const char *program, const char *label, struct child *ret)
