@@ -30,12 +30,21 @@ struct frame_want {
 };
 
 struct frame_link_stats {
-    uint64_t messages, bytes, incomplete, bad, replayed, resent;
-    double rtt_ms, loss_percent;
+    uint64_t messages, bytes;    // opened and delivered
+    uint64_t incomplete;         // parts never came
+    uint64_t bad, replayed;      // refused: damaged, wrong key or kind; seen before
+    uint64_t resent;             // datagrams that libsrt had to send again
+    double rtt_ms, loss_percent; // of the last second
 };
 
 // ---- Provider -------------------------------------------------------------------------------
-// One listener for all consumers of a node. Callbacks run on the server's threads and must not block.
+// One listener for all consumers of a node. Callbacks run on the server's threads, several at once,
+// and must not block. Stream ids must be as above with names of [A-Za-z0-9._-]{1,64}; others get
+// SRT reject reason 1400, unknown links 1403, too many peers (FRAME_PEERS_MAX) 1402. A consumer
+// that proves itself on a new connection ends its older one of the same link. A peer that shows no
+// valid message for 5 s is closed.
+#define FRAME_PEERS_MAX        64
+#define FRAME_PEER_QUEUE_BYTES (32 << 20)
 struct frame_server;
 struct frame_peer; // one connected consumer
 struct frame_server_config {
@@ -43,7 +52,8 @@ struct frame_server_config {
     // Key of link `link_id` if `consumer` may call now; false refuses the handshake.
     bool (*link_key)(void *opaque, const char *consumer, const char *link_id,
                      uint8_t ret_key[LINK_KEY_BYTES]);
-    // A WANT from a link. `peer` is valid until on_gone for it.
+    // A WANT from a link. `peer` is valid until on_gone for it returns. on_gone comes once for each
+    // peer that an on_want was called for, maybe after the first on_want of its successor.
     void (*on_want)(void *opaque, struct frame_peer *peer, const struct frame_want *want);
     void (*on_gone)(void *opaque, struct frame_peer *peer);
     void *opaque;
@@ -51,28 +61,37 @@ struct frame_server_config {
 int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
                         struct diagnostic *reterr);
 int frame_server_port(const struct frame_server *server);
+// Most bytes per second that each peer gets (default 75 MB/s = 600 Mbit/s): keep it below 60 % of
+// the link, since a burst that overruns it costs more in repairs than it gains. Thread: any.
+void frame_server_set_rate(struct frame_server *server, int64_t bytes_per_second);
 void frame_server_destroy(struct frame_server **server); // joins its threads
 // Seals and queues a message for a peer; takes a copy of the payload. -EAGAIN when the peer's queue
 // (bounded in bytes) is full: try again when it has drained; -EPIPE when it is gone. Thread: any.
-int frame_peer_send(struct frame_peer *peer, const struct frame_header *header,
-                    const void *payload, size_t size);
+int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, const void *payload,
+                    size_t size);
+// Keeps a peer's memory beyond on_gone for threads that may be late; they get -EPIPE. Thread: any.
+struct frame_peer *frame_peer_ref(struct frame_peer *peer);
+void frame_peer_unref(struct frame_peer **peer);
 
 // ---- Consumer -------------------------------------------------------------------------------
-// One per (provider, link). Connects by itself, again and again, with back-off; never blocks callers.
+// One per (provider, link). Connects by itself, again and again, with back-off; never blocks
+// callers.
 struct frame_client;
 struct frame_client_config {
     const char *address; // "host:port"
     const char *consumer, *link_id;
     uint8_t key[LINK_KEY_BYTES];
-    int latency_ms; // SRT latency; 50 on a LAN, >= 4 x RTT elsewhere
+    int latency_ms; // SRT latency, both ways; 50 on a LAN, >= 4 x RTT elsewhere
     // A verified message; takes the payload (free). Runs on the client's thread; must not block.
-    void (*on_frame)(void *opaque, const struct frame_header *header, uint8_t *payload, size_t size);
+    void (*on_frame)(void *opaque, const struct frame_header *header, uint8_t *payload,
+                     size_t size);
     void (*on_state)(void *opaque, bool connected);
     void *opaque;
 };
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr);
 void frame_client_destroy(struct frame_client **client); // joins its thread
-// Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated. Thread: any.
+// Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated; an ended
+// one is forgotten after two seconds of repeating. Thread: any.
 void frame_client_want(struct frame_client *client, const struct frame_want *want);
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret);

@@ -13,8 +13,8 @@
 // of the frame against base_frame, then stem_encode's of the frame's samples.
 // Over SRT (live mode, payload 1456) a message is cut into parts of at most 1456 bytes:
 //   u32 message number, u16 part, u16 parts, then bytes.
-// Messages are idempotent: identity is (channel, group, plan_epoch, revision, frame); any copy will do.
-// Thread: any, on separate objects.
+// Messages are idempotent: identity is (channel, group, plan_epoch, revision, frame); any copy will
+// do. Thread: any, on separate objects.
 #pragma once
 
 #include "engine/base/diagnostic.h"

@@ -7,7 +7,7 @@
 
 #define SAMPLES_MAX 1700
 
-static int32_t samples[2 * SAMPLES_MAX], decoded[2 * SAMPLES_MAX];
+static int32_t samples[2 * SAMPLES_MAX], decoded[2 * (SAMPLES_MAX + 65)];
 
 static size_t round_trip(int count)
 {

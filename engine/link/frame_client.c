@@ -1,0 +1,363 @@
+#include "engine/link/frame_link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/link/frame_want.h"
+#include "engine/link/srt_parts.h"
+#include "engine/link/srt_socket.h"
+
+#define NS_PER_MS       INT64_C(1000000)
+#define REPEAT_NS       (100 * NS_PER_MS)
+#define STATS_NS        (1000 * NS_PER_MS)
+#define CONNECT_NS      (3500 * NS_PER_MS) // libsrt gives up after 3 s
+#define BACKOFF_MIN_NS  (100 * NS_PER_MS)
+#define BACKOFF_MAX_NS  (2000 * NS_PER_MS)
+#define ENDED_REPEATS   20
+#define WANTS_MAX       1024
+#define SIGN_OF_LIFE_NS (1000 * NS_PER_MS)
+
+struct wish {
+    struct frame_want want;
+    bool changed;
+    int ended_repeats; // sent so often since it ended
+};
+
+struct frame_client {
+    // -- constant after create
+    struct frame_client_config config;
+    char stream_id[STREAM_ID_MAX + 1];
+    pthread_t thread;
+    // -- atomic
+    atomic_bool stop;
+    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    struct wish *wishes;
+    int wish_count, wish_capacity;
+    struct frame_link_stats stats;
+    // -- own thread
+    SRTSOCKET socket;
+    struct frame_sealer *sealer;
+    struct frame_opener *opener;
+    struct part_joiner *joiner;
+    uint32_t number;
+    int64_t repeat_at_ns, stats_at_ns, sent_at_ns, backoff_ns;
+    uint64_t incomplete_before;
+};
+
+// ---- Wishes -----------------------------------------------------------------------------------
+
+static bool same_group(const struct frame_want *a, const struct frame_want *b)
+{
+    return a->channel == b->channel && a->group == b->group && a->plan_epoch == b->plan_epoch;
+}
+
+// With the lock held. NULL when there are too many.
+static struct wish *wish_find(struct frame_client *c, const struct frame_want *want)
+{
+    for (int i = 0; i < c->wish_count; i++)
+        if (same_group(&c->wishes[i].want, want))
+            return &c->wishes[i];
+    if (c->wish_count == WANTS_MAX)
+        return NULL;
+    if (c->wish_count == c->wish_capacity) {
+        int capacity = c->wish_capacity ? 2 * c->wish_capacity : 8;
+        struct wish *wishes = base_alloc((size_t)capacity * sizeof *wishes);
+        if (c->wish_count)
+            memcpy(wishes, c->wishes, (size_t)c->wish_count * sizeof *wishes);
+        free(c->wishes);
+        c->wishes = wishes;
+        c->wish_capacity = capacity;
+    }
+    return &c->wishes[c->wish_count++];
+}
+
+void frame_client_want(struct frame_client *client, const struct frame_want *want)
+{
+    pthread_mutex_lock(&client->lock);
+    struct wish *wish = wish_find(client, want);
+    if (wish)
+        *wish = (struct wish){.want = *want, .changed = true};
+    pthread_mutex_unlock(&client->lock);
+    if (wish)
+        srt_waiter_wake(&client->waiter);
+    else
+        log_debug("frame_want_dropped", "link=%s wants=%d", client->config.link_id, WANTS_MAX);
+}
+
+// Seals and sends one message, which is always a single part. Returns false if it could not go.
+static bool send_message(struct frame_client *c, const struct frame_header *header,
+                         const uint8_t *payload, size_t size)
+{
+    uint8_t *message = NULL, part[PART_BYTES_MAX];
+    size_t message_size;
+    if (frame_seal(c->sealer, header, payload, size, &message, &message_size))
+        return false;
+    size_t part_size = part_write(part, c->number++, 0, message, message_size);
+    free(message);
+    c->sent_at_ns = clock_monotonic_ns();
+    return srt_sendmsg2(c->socket, (const char *)part, (int)part_size, NULL) >= 0;
+}
+
+static bool send_want(struct frame_client *c, const struct frame_want *want)
+{
+    uint8_t payload[WANT_BYTES_MAX];
+    size_t size = frame_want_write(want, payload);
+    struct frame_header header = {
+        .kind = FRAME_MESSAGE_WANT,
+        .channel = want->channel,
+        .group = want->group,
+        .plan_epoch = want->plan_epoch,
+        .frame = want->from,
+        .base_frame = want->from,
+    };
+    return send_message(c, &header, payload, size);
+}
+
+// Sends the wishes that changed, or all of them; forgets those that ended long ago.
+static void send_wishes(struct frame_client *c, bool all)
+{
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < c->wish_count; i++) {
+        struct wish *wish = &c->wishes[i];
+        if (!all && !wish->changed)
+            continue;
+        if (!send_want(c, &wish->want))
+            break; // what stays marked goes next time
+        wish->changed = false;
+        if (wish->want.ended && ++wish->ended_repeats == ENDED_REPEATS) {
+            *wish = c->wishes[--c->wish_count];
+            i--;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+// ---- Frames -----------------------------------------------------------------------------------
+
+static void on_message(struct frame_client *c, const uint8_t *message, size_t size)
+{
+    struct frame_header header;
+    uint8_t *payload = NULL;
+    size_t payload_size = 0;
+    int error = frame_open(c->opener, message, size, &header, &payload, &payload_size);
+    if (!error && header.kind != FRAME_MESSAGE_PICTURE) {
+        free(payload);
+        error = -EPROTO;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->stats.replayed += error == -ESTALE;
+    c->stats.bad += error && error != -ESTALE;
+    c->stats.messages += !error;
+    c->stats.bytes += error ? 0 : size;
+    pthread_mutex_unlock(&c->lock);
+    if (!error)
+        c->config.on_frame(c->config.opaque, &header, payload, payload_size);
+}
+
+// Takes in what has arrived. Returns false when the connection is broken.
+static bool receive(struct frame_client *c)
+{
+    uint8_t part[PART_BYTES_MAX];
+    for (int i = 0; i < 1024; i++) {
+        int size = srt_recvmsg2(c->socket, (char *)part, sizeof part, NULL);
+        if (size == 0)
+            return false;
+        if (size < 0)
+            return srt_getlasterror(NULL) == SRT_EASYNCRCV;
+        uint8_t *message = NULL;
+        size_t message_size;
+        int result = part_joiner_add(c->joiner, part, (size_t)size, &message, &message_size);
+        if (result == 1)
+            on_message(c, message, message_size);
+        free(message);
+        if (result < 0) {
+            pthread_mutex_lock(&c->lock);
+            c->stats.bad++;
+            pthread_mutex_unlock(&c->lock);
+        }
+    }
+    srt_waiter_wake(&c->waiter); // there may be more
+    return true;
+}
+
+static void read_stats(struct frame_client *c)
+{
+    SRT_TRACEBSTATS now;
+    if (srt_bistats(c->socket, &now, 1, 1))
+        return;
+    double packets = (double)now.pktRecv + now.pktRcvLoss;
+    pthread_mutex_lock(&c->lock);
+    c->stats.rtt_ms = now.msRTT;
+    c->stats.loss_percent = packets > 0 ? 100.0 * now.pktRcvLoss / packets : 0;
+    c->stats.resent += (uint64_t)now.pktRcvRetrans;
+    c->stats.incomplete = c->incomplete_before + part_joiner_incomplete(c->joiner);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
+{
+    pthread_mutex_lock(&client->lock);
+    *ret = client->stats;
+    pthread_mutex_unlock(&client->lock);
+}
+
+// ---- Connection -------------------------------------------------------------------------------
+
+// Waits for the connection to stand. Returns whether it does.
+static bool connect_socket(struct frame_client *c)
+{
+    struct srt_address address;
+    if (srt_address_resolve(c->config.address, false, &address, NULL))
+        return false;
+    c->socket = srt_socket_create(c->config.latency_ms);
+    if (c->socket == SRT_INVALID_SOCK)
+        return false;
+    if (srt_setsockflag(c->socket, SRTO_STREAMID, c->stream_id, (int)strlen(c->stream_id)) ||
+        srt_connect(c->socket, (struct sockaddr *)&address.storage, address.size) < 0)
+        return false;
+    int64_t deadline = clock_monotonic_ns() + CONNECT_NS;
+    srt_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_OUT);
+    while (!atomic_load(&c->stop) && clock_monotonic_ns() < deadline) {
+        SRT_SOCKSTATUS state = srt_getsockstate(c->socket);
+        if (state == SRTS_CONNECTED)
+            return true;
+        if (state != SRTS_CONNECTING && state != SRTS_INIT && state != SRTS_OPENED)
+            break;
+        srt_waiter_wait(&c->waiter, 100);
+    }
+    log_debug("frame_link_refused", "link=%s reason=%d", c->config.link_id,
+              srt_getrejectreason(c->socket));
+    return false;
+}
+
+static void close_socket(struct frame_client *c)
+{
+    srt_waiter_watch(&c->waiter, SRT_INVALID_SOCK, 0);
+    if (c->socket != SRT_INVALID_SOCK)
+        srt_close(c->socket);
+    c->socket = SRT_INVALID_SOCK;
+}
+
+// One connection, from the first want to its end.
+static void talk(struct frame_client *c)
+{
+    int64_t start = clock_monotonic_ns();
+    c->joiner = part_joiner_create(FRAME_MESSAGE_BYTES_MAX);
+    c->repeat_at_ns = start;
+    c->stats_at_ns = start + STATS_NS / 10;
+    c->sent_at_ns = 0; // says at once that it has the key, even when it wants nothing
+    srt_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
+    while (!atomic_load(&c->stop) && receive(c)) {
+        int64_t now = clock_monotonic_ns();
+        bool repeat = now >= c->repeat_at_ns;
+        send_wishes(c, repeat);
+        if (repeat)
+            c->repeat_at_ns = now + REPEAT_NS;
+        if (now - c->sent_at_ns >= SIGN_OF_LIFE_NS)
+            send_message(c, &(struct frame_header){.kind = FRAME_MESSAGE_WANT}, NULL, 0);
+        if (now >= c->stats_at_ns) {
+            read_stats(c);
+            c->stats_at_ns = now + STATS_NS;
+        }
+        if (now - start > BACKOFF_MAX_NS)
+            c->backoff_ns = BACKOFF_MIN_NS;
+        srt_waiter_wait(&c->waiter, (int)((c->repeat_at_ns - now) / NS_PER_MS) + 1);
+    }
+    c->incomplete_before += part_joiner_incomplete(c->joiner);
+    part_joiner_destroy(&c->joiner);
+}
+
+static void back_off(struct frame_client *c)
+{
+    int64_t until = clock_monotonic_ns() + c->backoff_ns, now;
+    while (!atomic_load(&c->stop) && (now = clock_monotonic_ns()) < until)
+        srt_waiter_wait(&c->waiter, (int)((until - now) / NS_PER_MS) + 1);
+    c->backoff_ns = 2 * c->backoff_ns < BACKOFF_MAX_NS ? 2 * c->backoff_ns : BACKOFF_MAX_NS;
+}
+
+static void *client_run(void *arg)
+{
+    struct frame_client *c = arg;
+    while (!atomic_load(&c->stop)) {
+        bool connected = connect_socket(c);
+        if (connected) {
+            if (c->config.on_state)
+                c->config.on_state(c->config.opaque, true);
+            talk(c);
+        }
+        close_socket(c);
+        if (connected && c->config.on_state)
+            c->config.on_state(c->config.opaque, false);
+        back_off(c);
+    }
+    return NULL;
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+static void client_free(struct frame_client *c)
+{
+    srt_waiter_finish(&c->waiter);
+    frame_sealer_destroy(&c->sealer);
+    frame_opener_destroy(&c->opener);
+    pthread_mutex_destroy(&c->lock);
+    free(c->wishes);
+    free((char *)c->config.address);
+    free((char *)c->config.consumer);
+    free((char *)c->config.link_id);
+    free(c);
+    srt_library_unref();
+}
+
+int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
+                        struct diagnostic *reterr)
+{
+    char stream_id[STREAM_ID_MAX + 1];
+    if (stream_id_format(config->consumer, config->link_id, stream_id))
+        return diagnostic_set(
+            reterr, -EINVAL, "frame_link_name", "",
+            "node and link names have 1 to %d of the characters A-Z a-z 0-9 . _ -", LINK_NAME_MAX);
+    int error = srt_library_ref(reterr);
+    if (error)
+        return error;
+    struct frame_client *c = base_alloc(sizeof *c);
+    c->config = *config;
+    c->config.address = base_strdup(config->address);
+    c->config.consumer = base_strdup(config->consumer);
+    c->config.link_id = base_strdup(config->link_id);
+    memcpy(c->stream_id, stream_id, sizeof stream_id);
+    pthread_mutex_init(&c->lock, NULL);
+    c->socket = SRT_INVALID_SOCK;
+    c->backoff_ns = BACKOFF_MIN_NS;
+    c->sealer = frame_sealer_create(config->key);
+    c->opener = frame_opener_create(config->key);
+    error = srt_waiter_init(&c->waiter);
+    if (!error)
+        error = thread_start(&c->thread, "frame-client", client_run, c);
+    if (error) {
+        client_free(c);
+        return diagnostic_set(reterr, error, "frame_link", "", "no thread: %s", strerror(-error));
+    }
+    *ret = c;
+    return 0;
+}
+
+void frame_client_destroy(struct frame_client **client)
+{
+    struct frame_client *c = *client;
+    if (!c)
+        return;
+    *client = NULL;
+    atomic_store(&c->stop, true);
+    srt_waiter_wake(&c->waiter);
+    thread_join(c->thread);
+    client_free(c);
+}

@@ -1,0 +1,325 @@
+#include "engine/link/frame_peer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/link/srt_parts.h"
+
+#define NS_PER_MS          INT64_C(1000000)
+#define SILENCE_NS         (5000 * NS_PER_MS)
+#define QUEUE_MESSAGES_MAX 4096
+// Wants are short; whoever sends more does not speak our language.
+#define WANT_MESSAGE_MAX (FRAME_MESSAGE_HEADER_BYTES + WANT_BYTES_MAX + FRAME_MESSAGE_TAG_BYTES)
+// What may be handed to libsrt ahead of the rate. Packets that wait inside libsrt are already late
+// by its clock when they leave, and a late packet that is lost is dropped, not repaired.
+#define BURST_NS (20 * NS_PER_MS)
+
+struct outgoing {
+    struct outgoing *next;
+    uint8_t *bytes;
+    size_t size;
+};
+
+struct frame_peer {
+    // -- constant after create
+    struct frame_peer_config config;
+    pthread_t thread;
+    // -- atomic
+    atomic_int references;
+    atomic_bool stop, ended;
+    _Atomic int64_t bytes_per_second;
+    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    bool gone;
+    struct frame_sealer *sealer;
+    struct outgoing *first, **last;
+    size_t queued_bytes;
+    int queued;
+    // -- own thread
+    struct frame_opener *opener;
+    struct part_joiner *joiner;
+    struct outgoing *current; // being cut into parts
+    int current_part;
+    uint32_t number;
+    int64_t tokens_at_ns, tokens, heard_at_ns, rate_set;
+    bool proven, wanted;
+    struct log_limit bad_limit;
+};
+
+struct frame_peer *frame_peer_ref(struct frame_peer *peer)
+{
+    atomic_fetch_add_explicit(&peer->references, 1, memory_order_relaxed);
+    return peer;
+}
+
+static void outgoing_free(struct outgoing **outgoing)
+{
+    if (*outgoing) {
+        free((*outgoing)->bytes);
+        free(*outgoing);
+        *outgoing = NULL;
+    }
+}
+
+void frame_peer_unref(struct frame_peer **peer)
+{
+    struct frame_peer *p = *peer;
+    if (!p)
+        return;
+    *peer = NULL;
+    if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
+        return;
+    srt_waiter_finish(&p->waiter);
+    pthread_mutex_destroy(&p->lock);
+    frame_sealer_destroy(&p->sealer);
+    frame_opener_destroy(&p->opener);
+    part_joiner_destroy(&p->joiner);
+    free(p);
+}
+
+int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, const void *payload,
+                    size_t size)
+{
+    // The reference lets a call that began before on_gone end after it.
+    struct frame_peer *p = frame_peer_ref(peer);
+    struct outgoing *outgoing = calloc(1, sizeof *outgoing);
+    int error = outgoing ? 0 : -ENOMEM;
+    pthread_mutex_lock(&p->lock);
+    if (!error && p->gone)
+        error = -EPIPE;
+    // A message larger than the queue still passes when it is alone.
+    if (!error && p->queued &&
+        (p->queued_bytes + size > FRAME_PEER_QUEUE_BYTES || p->queued == QUEUE_MESSAGES_MAX))
+        error = -EAGAIN;
+    if (!error)
+        error = frame_seal(p->sealer, header, payload, size, &outgoing->bytes, &outgoing->size);
+    if (!error) {
+        p->queued_bytes += outgoing->size;
+        p->queued++;
+        *p->last = outgoing;
+        p->last = &outgoing->next;
+        outgoing = NULL;
+        srt_waiter_wake(&p->waiter);
+    }
+    pthread_mutex_unlock(&p->lock);
+    outgoing_free(&outgoing);
+    frame_peer_unref(&p);
+    return error;
+}
+
+// ---- Sending, own thread ----------------------------------------------------------------------
+
+// Takes the next message from the queue; it counts as queued until it has been sent.
+static bool next_message(struct frame_peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->first) {
+        p->current = p->first;
+        p->first = p->current->next;
+        if (!p->first)
+            p->last = &p->first;
+        p->current_part = 0;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return p->current;
+}
+
+static void message_sent(struct frame_peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->queued_bytes -= p->current->size;
+    p->queued--;
+    pthread_mutex_unlock(&p->lock);
+    outgoing_free(&p->current);
+    p->number++;
+}
+
+// Bytes that may be sent now are kept as nanoseconds of the rate.
+static void refill(struct frame_peer *p, int64_t rate)
+{
+    int64_t now = clock_monotonic_ns();
+    if (rate != p->rate_set) {
+        // libsrt spreads what it is given; its own limit leaves room for repairs.
+        int64_t limit = rate + rate / 4;
+        srt_setsockflag(p->config.socket, SRTO_MAXBW, &limit, sizeof limit);
+        p->rate_set = rate;
+    }
+    p->tokens += now - p->tokens_at_ns;
+    p->tokens = p->tokens > BURST_NS ? BURST_NS : p->tokens;
+    p->tokens_at_ns = now;
+}
+
+enum pump { PUMP_IDLE, PUMP_RATE, PUMP_FULL, PUMP_BROKEN };
+
+// Sends as much as rate and libsrt allow; says what it waits for.
+static enum pump pump(struct frame_peer *p)
+{
+    int64_t rate = atomic_load(&p->bytes_per_second);
+    refill(p, rate);
+    uint8_t part[PART_BYTES_MAX];
+    while (p->current || next_message(p)) {
+        if (p->tokens <= 0)
+            return PUMP_RATE;
+        size_t size =
+            part_write(part, p->number, p->current_part, p->current->bytes, p->current->size);
+        if (srt_sendmsg2(p->config.socket, (const char *)part, (int)size, NULL) < 0)
+            return srt_getlasterror(NULL) == SRT_EASYNCSND ? PUMP_FULL : PUMP_BROKEN;
+        p->tokens -= (int64_t)size * 1000000000 / rate;
+        if (++p->current_part == part_count(p->current->size))
+            message_sent(p);
+    }
+    return PUMP_IDLE;
+}
+
+// ---- Receiving, own thread --------------------------------------------------------------------
+
+static void on_message(struct frame_peer *p, const uint8_t *message, size_t size)
+{
+    struct frame_header header;
+    uint8_t *payload = NULL;
+    size_t payload_size;
+    struct frame_want want;
+    int error = frame_open(p->opener, message, size, &header, &payload, &payload_size);
+    if (!error && header.kind != FRAME_MESSAGE_WANT)
+        error = -EPROTO;
+    if (!error && payload_size)
+        error = frame_want_read(payload, payload_size, &want);
+    if (error) {
+        uint64_t count = log_limit(&p->bad_limit, clock_monotonic_ns(), 1000 * NS_PER_MS);
+        if (count)
+            log_debug("frame_want_refused", "consumer=%s link=%s error=%d count=%llu",
+                      p->config.name.consumer, p->config.name.link_id, error,
+                      (unsigned long long)count);
+        free(payload);
+        return;
+    }
+    p->heard_at_ns = clock_monotonic_ns();
+    if (!p->proven) {
+        p->proven = true;
+        p->config.on_proven(p->config.server, p);
+    }
+    if (payload_size) {
+        p->wanted = true;
+        p->config.on_want(p->config.opaque, p, &want);
+    }
+    free(payload);
+}
+
+// Takes in what has arrived. Returns false when the connection is broken.
+static bool receive(struct frame_peer *p)
+{
+    uint8_t part[PART_BYTES_MAX];
+    // Bounded, so that a flood of requests does not keep the thread from sending.
+    for (int i = 0; i < 256; i++) {
+        int size = srt_recvmsg2(p->config.socket, (char *)part, sizeof part, NULL);
+        if (size == 0)
+            return false;
+        if (size < 0)
+            return srt_getlasterror(NULL) == SRT_EASYNCRCV;
+        uint8_t *message = NULL;
+        size_t message_size;
+        if (part_joiner_add(p->joiner, part, (size_t)size, &message, &message_size) == 1)
+            on_message(p, message, message_size);
+        free(message);
+    }
+    return true;
+}
+
+// ---- Life ---------------------------------------------------------------------------------------
+
+static void drop_queue(struct frame_peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->gone = true;
+    struct outgoing *o = p->first;
+    p->first = NULL;
+    p->last = &p->first;
+    pthread_mutex_unlock(&p->lock);
+    outgoing_free(&p->current);
+    while (o) {
+        struct outgoing *next = o->next;
+        outgoing_free(&o);
+        o = next;
+    }
+}
+
+static void *peer_run(void *arg)
+{
+    struct frame_peer *p = arg;
+    p->heard_at_ns = p->tokens_at_ns = clock_monotonic_ns();
+    while (!atomic_load(&p->stop)) {
+        enum pump state = pump(p);
+        if (state == PUMP_BROKEN || !receive(p) ||
+            clock_monotonic_ns() - p->heard_at_ns > SILENCE_NS)
+            break;
+        srt_waiter_watch(&p->waiter, p->config.socket,
+                         SRT_EPOLL_IN | (state == PUMP_FULL ? SRT_EPOLL_OUT : 0));
+        srt_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : 500);
+    }
+    drop_queue(p);
+    srt_waiter_watch(&p->waiter, SRT_INVALID_SOCK, 0);
+    srt_close(p->config.socket);
+    if (p->wanted)
+        p->config.on_gone(p->config.opaque, p);
+    atomic_store(&p->ended, true);
+    p->config.on_end(p->config.server, p);
+    return NULL;
+}
+
+int frame_peer_create(const struct frame_peer_config *config, struct frame_peer **ret)
+{
+    struct frame_peer *p = base_alloc(sizeof *p);
+    p->config = *config;
+    atomic_init(&p->references, 1);
+    atomic_init(&p->bytes_per_second, config->bytes_per_second);
+    pthread_mutex_init(&p->lock, NULL);
+    p->last = &p->first;
+    p->sealer = frame_sealer_create(config->key);
+    p->opener = frame_opener_create(config->key);
+    p->joiner = part_joiner_create(WANT_MESSAGE_MAX);
+    int error = srt_waiter_init(&p->waiter);
+    if (!error)
+        error = thread_start(&p->thread, "frame-peer", peer_run, p);
+    if (error) {
+        srt_close(config->socket);
+        frame_peer_unref(&p);
+        return error;
+    }
+    *ret = p;
+    return 0;
+}
+
+void frame_peer_close(struct frame_peer *peer)
+{
+    atomic_store(&peer->stop, true);
+    srt_waiter_wake(&peer->waiter);
+}
+
+void frame_peer_join(struct frame_peer **peer)
+{
+    thread_join((*peer)->thread);
+    frame_peer_unref(peer);
+}
+
+bool frame_peer_ended(const struct frame_peer *peer)
+{
+    return atomic_load(&peer->ended);
+}
+
+bool frame_peer_is(const struct frame_peer *peer, const struct frame_peer *other)
+{
+    return !strcmp(peer->config.name.consumer, other->config.name.consumer) &&
+           !strcmp(peer->config.name.link_id, other->config.name.link_id);
+}
+
+void frame_peer_set_rate(struct frame_peer *peer, int64_t bytes_per_second)
+{
+    atomic_store(&peer->bytes_per_second, bytes_per_second);
+}

@@ -1,0 +1,253 @@
+#include "engine/link/frame_link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <srt/access_control.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/link/frame_peer.h"
+#include "engine/link/srt_socket.h"
+
+#define BYTES_PER_SECOND INT64_C(75000000)
+#define BACKLOG          16
+
+struct frame_server {
+    // -- constant after create
+    struct frame_server_config config;
+    SRTSOCKET listener;
+    int port;
+    pthread_t thread;
+    // -- atomic
+    atomic_bool stop;
+    atomic_int peer_count;
+    _Atomic int64_t bytes_per_second;
+    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    // -- guarded by lock; only the own thread adds and removes
+    pthread_mutex_t lock;
+    struct frame_peer *peers[FRAME_PEERS_MAX];
+};
+
+// Runs on the receiving thread of libsrt: answers from memory only.
+static int on_caller(void *opaque, SRTSOCKET socket, int version, const struct sockaddr *address,
+                     const char *stream_id)
+{
+    struct frame_server *s = opaque;
+    (void)version;
+    (void)address;
+    struct link_name name;
+    uint8_t key[LINK_KEY_BYTES];
+    int reason = 0;
+    if (atomic_load(&s->stop))
+        reason = SRT_REJX_DOWN;
+    else if (stream_id_parse(stream_id, &name))
+        reason = SRT_REJX_BAD_REQUEST;
+    else if (atomic_load(&s->peer_count) >= FRAME_PEERS_MAX)
+        reason = SRT_REJX_OVERLOAD;
+    else if (!s->config.link_key(s->config.opaque, name.consumer, name.link_id, key))
+        reason = SRT_REJX_FORBIDDEN;
+    if (!reason)
+        return 0;
+    srt_setrejectreason(socket, reason);
+    return -1;
+}
+
+// ---- Peers ------------------------------------------------------------------------------------
+
+// A consumer that calls again has lost its older connection, whether we know it yet or not.
+static void on_proven(void *server, struct frame_peer *peer)
+{
+    struct frame_server *s = server;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < FRAME_PEERS_MAX; i++)
+        if (s->peers[i] && s->peers[i] != peer && frame_peer_is(s->peers[i], peer))
+            frame_peer_close(s->peers[i]);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_end(void *server, struct frame_peer *peer)
+{
+    struct frame_server *s = server;
+    (void)peer;
+    srt_waiter_wake(&s->waiter); // to have it joined
+}
+
+// Joins the peers that have ended, or all of them.
+static void reap(struct frame_server *s, bool all)
+{
+    for (int i = 0; i < FRAME_PEERS_MAX; i++) {
+        pthread_mutex_lock(&s->lock);
+        struct frame_peer *peer = s->peers[i];
+        bool now = peer && (all || frame_peer_ended(peer));
+        if (now)
+            s->peers[i] = NULL;
+        pthread_mutex_unlock(&s->lock);
+        if (!now)
+            continue;
+        frame_peer_close(peer);
+        frame_peer_join(&peer);
+        atomic_fetch_sub(&s->peer_count, 1);
+    }
+}
+
+static void add_peer(struct frame_server *s, SRTSOCKET socket)
+{
+    char stream_id[513] = "";
+    int size = sizeof stream_id - 1;
+    struct frame_peer_config config = {
+        .socket = socket,
+        .bytes_per_second = atomic_load(&s->bytes_per_second),
+        .on_want = s->config.on_want,
+        .on_gone = s->config.on_gone,
+        .opaque = s->config.opaque,
+        .on_proven = on_proven,
+        .on_end = on_end,
+        .server = s,
+    };
+    // The plan may have changed since the handshake, so the key is asked for again.
+    if (srt_getsockflag(socket, SRTO_STREAMID, stream_id, &size) ||
+        stream_id_parse(stream_id, &config.name) ||
+        !s->config.link_key(s->config.opaque, config.name.consumer, config.name.link_id,
+                            config.key)) {
+        srt_close(socket);
+        return;
+    }
+    int slot = 0;
+    pthread_mutex_lock(&s->lock);
+    while (slot < FRAME_PEERS_MAX && s->peers[slot])
+        slot++;
+    int error = slot == FRAME_PEERS_MAX ? -EBUSY : 0;
+    if (error)
+        srt_close(socket);
+    else
+        error = frame_peer_create(&config, &s->peers[slot]);
+    if (!error)
+        atomic_fetch_add(&s->peer_count, 1);
+    pthread_mutex_unlock(&s->lock);
+    log_debug("frame_peer", "consumer=%s link=%s error=%d", config.name.consumer,
+              config.name.link_id, error);
+}
+
+static void *server_run(void *arg)
+{
+    struct frame_server *s = arg;
+    srt_waiter_watch(&s->waiter, s->listener, SRT_EPOLL_IN);
+    while (!atomic_load(&s->stop)) {
+        reap(s, false);
+        SRTSOCKET socket = srt_accept(s->listener, NULL, NULL);
+        if (socket != SRT_INVALID_SOCK)
+            add_peer(s, socket);
+        else
+            srt_waiter_wait(&s->waiter, 1000);
+    }
+    srt_waiter_watch(&s->waiter, SRT_INVALID_SOCK, 0);
+    srt_close(s->listener);
+    // All are told before any is waited for.
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < FRAME_PEERS_MAX; i++)
+        if (s->peers[i])
+            frame_peer_close(s->peers[i]);
+    pthread_mutex_unlock(&s->lock);
+    reap(s, true);
+    return NULL;
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+static int listen_on(struct frame_server *s, struct diagnostic *reterr)
+{
+    struct srt_address address;
+    int error = srt_address_resolve(s->config.listen, true, &address, reterr);
+    if (error)
+        return error;
+    s->listener = srt_socket_create(0);
+    if (s->listener == SRT_INVALID_SOCK)
+        return diagnostic_set(reterr, -ENOMEM, "frame_listen", "", "no SRT socket: %s",
+                              srt_getlasterror_str());
+    int only = 1;
+    srt_setsockflag(s->listener, SRTO_IPV6ONLY, &only, sizeof only);
+    if (srt_bind(s->listener, (struct sockaddr *)&address.storage, address.size) ||
+        srt_listen_callback(s->listener, on_caller, s) || srt_listen(s->listener, BACKLOG))
+        return diagnostic_set(reterr, -EADDRINUSE, "frame_listen", "",
+                              "cannot listen for frame links on %s: %s; is the port in use?",
+                              s->config.listen, srt_getlasterror_str());
+    int size = sizeof address.storage;
+    if (srt_getsockname(s->listener, (struct sockaddr *)&address.storage, &size))
+        return diagnostic_set(reterr, -EIO, "frame_listen", "", "no address: %s",
+                              srt_getlasterror_str());
+    // The port stands at the same place in both families.
+    s->port = ntohs(((struct sockaddr_in *)&address.storage)->sin_port);
+    return 0;
+}
+
+static void server_free(struct frame_server *s)
+{
+    srt_waiter_finish(&s->waiter);
+    pthread_mutex_destroy(&s->lock);
+    free((char *)s->config.listen);
+    free(s);
+    srt_library_unref();
+}
+
+int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
+                        struct diagnostic *reterr)
+{
+    int error = srt_library_ref(reterr);
+    if (error)
+        return error;
+    struct frame_server *s = base_alloc(sizeof *s);
+    s->config = *config;
+    s->config.listen = base_strdup(config->listen);
+    s->listener = SRT_INVALID_SOCK;
+    atomic_init(&s->bytes_per_second, BYTES_PER_SECOND);
+    pthread_mutex_init(&s->lock, NULL);
+    error = srt_waiter_init(&s->waiter);
+    if (error)
+        diagnostic_set(reterr, error, "frame_listen", "", "no event file: %s", strerror(-error));
+    if (!error)
+        error = listen_on(s, reterr);
+    if (!error) {
+        error = thread_start(&s->thread, "frame-server", server_run, s);
+        if (error)
+            diagnostic_set(reterr, error, "frame_listen", "", "no thread: %s", strerror(-error));
+    }
+    if (error) {
+        if (s->listener != SRT_INVALID_SOCK)
+            srt_close(s->listener);
+        server_free(s);
+        return error;
+    }
+    *ret = s;
+    return 0;
+}
+
+int frame_server_port(const struct frame_server *server)
+{
+    return server->port;
+}
+
+void frame_server_set_rate(struct frame_server *server, int64_t bytes_per_second)
+{
+    atomic_store(&server->bytes_per_second, bytes_per_second);
+    pthread_mutex_lock(&server->lock);
+    for (int i = 0; i < FRAME_PEERS_MAX; i++)
+        if (server->peers[i])
+            frame_peer_set_rate(server->peers[i], bytes_per_second);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void frame_server_destroy(struct frame_server **server)
+{
+    struct frame_server *s = *server;
+    if (!s)
+        return;
+    *server = NULL;
+    atomic_store(&s->stop, true);
+    srt_waiter_wake(&s->waiter);
+    thread_join(s->thread);
+    server_free(s);
+}

@@ -1,0 +1,89 @@
+#include "engine/link/frame_want.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/link/bytes.h"
+
+#define VERSION 1
+
+size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX])
+{
+    int count = want->missing_count < 0                        ? 0
+                : want->missing_count > FRAME_WANT_MISSING_MAX ? FRAME_WANT_MISSING_MAX
+                                                               : want->missing_count;
+    out[0] = VERSION;
+    out[1] = want->ended;
+    put_u16(out + 2, (uint16_t)count);
+    put_u32(out + 4, 0);
+    put_u64(out + 8, want->channel);
+    put_u32(out + 16, want->group);
+    put_u32(out + 20, want->plan_epoch);
+    put_u64(out + 24, (uint64_t)want->from);
+    put_u64(out + 32, (uint64_t)want->credit);
+    for (int i = 0; i < count; i++)
+        put_u64(out + 40 + 8 * i, (uint64_t)want->missing[i]);
+    return 40 + 8 * (size_t)count;
+}
+
+int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
+{
+    if (size < 40 || bytes[0] != VERSION || bytes[1] > 1 || get_u32(bytes + 4) != 0)
+        return -EPROTO;
+    int count = get_u16(bytes + 2);
+    if (count > FRAME_WANT_MISSING_MAX || size != 40 + 8 * (size_t)count)
+        return -EPROTO;
+    *ret = (struct frame_want){
+        .channel = get_u64(bytes + 8),
+        .group = get_u32(bytes + 16),
+        .plan_epoch = get_u32(bytes + 20),
+        .from = (int64_t)get_u64(bytes + 24),
+        .credit = (int64_t)get_u64(bytes + 32),
+        .ended = bytes[1],
+        .missing_count = count,
+    };
+    for (int i = 0; i < count; i++)
+        ret->missing[i] = (int64_t)get_u64(bytes + 40 + 8 * i);
+    return 0;
+}
+
+// Length of the name at the start of `text`, 0 if there is none of a permitted length.
+static size_t name_length(const char *text)
+{
+    static const char permitted[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t length = strspn(text, permitted);
+    return length <= LINK_NAME_MAX ? length : 0;
+}
+
+int stream_id_parse(const char *text, struct link_name *ret)
+{
+    struct link_name name = {0};
+    if (strncmp(text, "#!::r=", 6))
+        return -EINVAL;
+    text += 6;
+    size_t length = name_length(text);
+    if (!length)
+        return -EINVAL;
+    memcpy(name.consumer, text, length);
+    text += length;
+    if (strncmp(text, ",s=", 3))
+        return -EINVAL;
+    text += 3;
+    length = name_length(text);
+    if (!length || text[length])
+        return -EINVAL;
+    memcpy(name.link_id, text, length);
+    *ret = name;
+    return 0;
+}
+
+int stream_id_format(const char *consumer, const char *link_id, char ret[STREAM_ID_MAX + 1])
+{
+    size_t a = name_length(consumer), b = name_length(link_id);
+    if (!a || consumer[a] || !b || link_id[b])
+        return -EINVAL;
+    snprintf(ret, STREAM_ID_MAX + 1, "#!::r=%s,s=%s", consumer, link_id);
+    return 0;
+}
