@@ -1,0 +1,195 @@
+// udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS [SEED]
+//
+// Passes datagrams between callers on 127.0.0.1:LISTEN_PORT (0: any) and 127.0.0.1:TARGET_PORT,
+// both ways, late by DELAY_MS and losing LOSS_PERCENT at random from a seed. Each caller gets a
+// socket of its own towards the target. Prints "port N" when it is ready; ends when standard input
+// ends.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+
+#define CALLERS_MAX   64
+#define DATAGRAM_MAX  2048
+#define DATAGRAMS_MAX 32768
+#define BUFFER_BYTES  (8 << 20)
+
+struct caller {
+    struct sockaddr_in address;
+    int socket; // connected to the target
+};
+
+struct datagram {
+    int64_t due_ns;
+    size_t size;
+    int caller;
+    bool to_target;
+    uint8_t bytes[DATAGRAM_MAX];
+};
+
+struct relay {
+    int listener;
+    struct sockaddr_in target;
+    double loss;
+    int64_t delay_ns;
+    uint64_t random;
+    struct caller callers[CALLERS_MAX];
+    int caller_count;
+    struct datagram *ring; // all are late by the same time, so first in is first out
+    size_t head, count;
+};
+
+static int udp_socket(void)
+{
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), bytes = BUFFER_BYTES;
+    if (s < 0) {
+        perror("socket");
+        exit(EXIT_FAILURE);
+    }
+    // A smaller buffer than asked for only loses a little more.
+    (void)setsockopt(s, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    (void)setsockopt(s, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    return s;
+}
+
+static struct sockaddr_in loopback(int port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+}
+
+static bool lost(struct relay *r)
+{
+    r->random ^= r->random >> 12;
+    r->random ^= r->random << 25;
+    r->random ^= r->random >> 27;
+    uint64_t value = r->random * UINT64_C(2685821657736338717);
+    return (double)(value >> 11) / (double)(UINT64_C(1) << 53) * 100 < r->loss;
+}
+
+// -1 when there are too many.
+static int caller_find(struct relay *r, const struct sockaddr_in *address)
+{
+    for (int i = 0; i < r->caller_count; i++)
+        if (r->callers[i].address.sin_port == address->sin_port)
+            return i;
+    if (r->caller_count == CALLERS_MAX)
+        return -1;
+    struct caller *c = &r->callers[r->caller_count];
+    *c = (struct caller){.address = *address, .socket = udp_socket()};
+    if (connect(c->socket, (struct sockaddr *)&r->target, sizeof r->target)) {
+        perror("connect");
+        exit(EXIT_FAILURE);
+    }
+    return r->caller_count++;
+}
+
+// Takes in all that waits on a socket; `caller` -1: the listener.
+static void take(struct relay *r, int socket, int caller)
+{
+    while (r->count < DATAGRAMS_MAX) {
+        struct datagram *d = &r->ring[(r->head + r->count) % DATAGRAMS_MAX];
+        struct sockaddr_in from;
+        socklen_t from_size = sizeof from;
+        ssize_t size =
+            recvfrom(socket, d->bytes, sizeof d->bytes, 0, (struct sockaddr *)&from, &from_size);
+        if (size < 0)
+            return; // nothing more, or the target is not there
+        d->to_target = caller < 0;
+        d->caller = caller < 0 ? caller_find(r, &from) : caller;
+        d->size = (size_t)size;
+        d->due_ns = clock_monotonic_ns() + r->delay_ns;
+        if (d->caller >= 0 && !lost(r))
+            r->count++;
+    }
+}
+
+static void pass_due(struct relay *r)
+{
+    int64_t now = clock_monotonic_ns();
+    while (r->count && r->ring[r->head].due_ns <= now) {
+        const struct datagram *d = &r->ring[r->head];
+        const struct caller *c = &r->callers[d->caller];
+        // What cannot be passed on is lost, as on any network.
+        if (d->to_target)
+            (void)!send(c->socket, d->bytes, d->size, 0);
+        else
+            (void)!sendto(r->listener, d->bytes, d->size, 0, (const struct sockaddr *)&c->address,
+                          sizeof c->address);
+        r->head = (r->head + 1) % DATAGRAMS_MAX;
+        r->count--;
+    }
+}
+
+static void run(struct relay *r)
+{
+    for (;;) {
+        struct pollfd fds[2 + CALLERS_MAX] = {
+            {.fd = STDIN_FILENO, .events = POLLIN},
+            {.fd = r->listener, .events = POLLIN},
+        };
+        for (int i = 0; i < r->caller_count; i++)
+            fds[2 + i] = (struct pollfd){.fd = r->callers[i].socket, .events = POLLIN};
+        struct timespec timeout = {0}, *wait = NULL;
+        if (r->count) {
+            int64_t left = r->ring[r->head].due_ns - clock_monotonic_ns();
+            timeout.tv_sec = left > 0 ? left / 1000000000 : 0;
+            timeout.tv_nsec = left > 0 ? left % 1000000000 : 0;
+            wait = &timeout;
+        }
+        int callers = r->caller_count;
+        if (ppoll(fds, (nfds_t)(2 + callers), wait, NULL) < 0 && errno != EINTR)
+            return;
+        char end[64];
+        if (fds[0].revents && read(STDIN_FILENO, end, sizeof end) <= 0)
+            return;
+        if (fds[1].revents)
+            take(r, r->listener, -1);
+        for (int i = 0; i < callers; i++)
+            if (fds[2 + i].revents)
+                take(r, r->callers[i].socket, i);
+        pass_due(r);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 5) {
+        fprintf(stderr, "usage: udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS [SEED]\n");
+        return EXIT_FAILURE;
+    }
+    struct relay r = {
+        .listener = udp_socket(),
+        .target = loopback(atoi(argv[2])),
+        .loss = atof(argv[3]),
+        .delay_ns = (int64_t)(atof(argv[4]) * 1e6),
+        .random = argc > 5 ? strtoull(argv[5], NULL, 0) : 1,
+        .ring = malloc(DATAGRAMS_MAX * sizeof *r.ring),
+    };
+    r.random = r.random ? r.random : 1;
+    struct sockaddr_in own = loopback(atoi(argv[1]));
+    socklen_t size = sizeof own;
+    if (!r.ring || bind(r.listener, (struct sockaddr *)&own, sizeof own) ||
+        getsockname(r.listener, (struct sockaddr *)&own, &size)) {
+        perror("udp_relay");
+        return EXIT_FAILURE;
+    }
+    printf("port %d\n", ntohs(own.sin_port));
+    fflush(stdout);
+    run(&r);
+    for (int i = 0; i < r.caller_count; i++)
+        close(r.callers[i].socket);
+    free(r.ring);
+    return EXIT_SUCCESS;
+}
