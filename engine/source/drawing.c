@@ -1,5 +1,6 @@
 #include "engine/source/drawing.h"
 
+#include "engine/base/thread.h"
 #include "engine/compose/convert.h"
 
 #include <errno.h>
@@ -7,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-int drawing_create(double width, double height, const char *what, cairo_surface_t **ret,
-                   struct diagnostic *reterr)
+int drawing_create(double width, double height, int side_max, const char *what,
+                   cairo_surface_t **ret, struct diagnostic *reterr)
 {
-    if (!(width <= DRAWING_SIDE_MAX) || !(height <= PICTURE_SIDE_MAX))
+    if (!(width <= side_max) || !(height <= side_max) || !(width * height <= DRAWING_PIXELS_MAX))
         return diagnostic_set(reterr, -EINVAL, "drawing_size", what,
-                              "would be %.0f x %.0f pixels; at most %d x %d can be drawn", width,
-                              height, DRAWING_SIDE_MAX, PICTURE_SIDE_MAX);
+                              "would be drawn as %.0f x %.0f pixels; a side may have %d, the area "
+                              "%d; make it smaller or split it into several clips",
+                              width, height, side_max, DRAWING_PIXELS_MAX);
     int w = width < 2 ? 2 : ((int)ceil(width) + 1) & ~1;
     int h = height < 2 ? 2 : ((int)ceil(height) + 1) & ~1;
     cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_ARGB32, w, h);
@@ -66,34 +68,37 @@ static void blur_line(uint8_t *line, ptrdiff_t step, int count, int radius, uint
     }
 }
 
-void drawing_blur(cairo_surface_t *surface, double radius)
+void drawing_blur(cairo_surface_t *surface, double radius_x, double radius_y)
 {
-    int box = (int)(radius / 2 + 0.5);
-    if (box < 1)
+    int box_x = (int)(radius_x / 2 + 0.5), box_y = (int)(radius_y / 2 + 0.5);
+    if (box_x < 1 && box_y < 1)
         return;
     cairo_surface_flush(surface);
     uint8_t *data = cairo_image_surface_get_data(surface);
     ptrdiff_t stride = cairo_image_surface_get_stride(surface);
     int width = cairo_image_surface_get_width(surface);
     int height = cairo_image_surface_get_height(surface);
-    uint8_t *scratch = malloc((size_t)(width > height ? width : height));
-    for (int pass = 0; scratch && pass < 3; pass++) {
-        for (int y = 0; y < height; y++)
-            blur_line(data + y * stride, 1, width, box, scratch);
-        for (int x = 0; x < width; x++)
-            blur_line(data + x, stride, height, box, scratch);
+    uint8_t *scratch = base_alloc((size_t)(width > height ? width : height));
+    for (int pass = 0; data && pass < 3; pass++) {
+        for (int y = 0; y < height && box_x > 0; y++)
+            blur_line(data + y * stride, 1, width, box_x, scratch);
+        for (int x = 0; x < width && box_y > 0; x++)
+            blur_line(data + x, stride, height, box_y, scratch);
     }
     free(scratch);
     cairo_surface_mark_dirty(surface);
 }
 
-int drawing_picture(cairo_surface_t *surface, struct picture **ret)
+int drawing_picture(cairo_surface_t *surface, const char *what, struct picture **ret,
+                    struct diagnostic *reterr)
 {
     cairo_surface_flush(surface);
-    struct picture *p = picture_create(PICTURE_ALPHA, cairo_image_surface_get_width(surface),
-                                       cairo_image_surface_get_height(surface));
+    struct picture *p = NULL;
+    if (cairo_surface_status(surface) == CAIRO_STATUS_SUCCESS)
+        p = picture_create(PICTURE_ALPHA, cairo_image_surface_get_width(surface),
+                           cairo_image_surface_get_height(surface));
     if (!p)
-        return -ENOMEM;
+        return diagnostic_set(reterr, -ENOMEM, "drawing_memory", what, "out of memory");
     convert_argb32(p, cairo_image_surface_get_data(surface),
                    cairo_image_surface_get_stride(surface));
     *ret = p;

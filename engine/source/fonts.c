@@ -18,15 +18,60 @@ struct font_set {
 // Fontconfig and FreeType keep process-wide state while a configuration is built.
 static pthread_mutex_t create_lock = PTHREAD_MUTEX_INITIALIZER;
 
+// Pango, fontconfig, HarfBuzz and FreeType take preferences from the environment: LANGUAGE=bg, for
+// one, gives other Cyrillic letters. They read it at their first use, so it is set before main,
+// where no other thread can be reading it.
+__attribute__((constructor)) static void forget_preferences(void)
+{
+    setenv("PANGO_LANGUAGE", "en", 1);
+    setenv("FC_LANG", "en", 1);
+    static const char *const others[] = {"FREETYPE_PROPERTIES", "HB_OPTIONS", "HB_SHAPER_LIST",
+                                         "HB_FONT_FUNCS"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        unsetenv(others[i]);
+}
+
+// Colour emoji are bitmaps of one size (136 pixels in Noto). This is the only rule of a font set:
+// show bitmaps at the size asked for. Hosts have a rule for it too, which is not read here.
+static const char bitmap_rule[] =
+    "<fontconfig><match target=\"font\">"
+    "<test name=\"outline\"><bool>false</bool></test>"
+    "<edit name=\"pixelsizefixupfactor\" mode=\"assign\">"
+    "<divide><name target=\"pattern\">pixelsize</name><name "
+    "target=\"font\">pixelsize</name></divide>"
+    "</edit>"
+    "<edit name=\"matrix\" mode=\"assign\"><times><name>matrix</name><matrix>"
+    "<name>pixelsizefixupfactor</name><double>0</double>"
+    "<double>0</double><name>pixelsizefixupfactor</name></matrix></times></edit>"
+    "<edit name=\"size\" mode=\"assign\">"
+    "<divide><name>size</name><name>pixelsizefixupfactor</name></divide></edit>"
+    "</match></fontconfig>";
+
+static int font_count(FcConfig *config)
+{
+    const FcFontSet *set = FcConfigGetFonts(config, FcSetApplication);
+    return set ? set->nfont : 0;
+}
+
 static int add_files(FcConfig *config, const char *const *paths, size_t count,
                      struct diagnostic *reterr)
 {
     if (!config)
         return diagnostic_set(reterr, -ENOMEM, "fonts_memory", "", "out of memory");
-    for (size_t i = 0; i < count; i++)
-        if (!FcConfigAppFontAddFile(config, (const FcChar8 *)paths[i]))
+    if (!FcConfigParseAndLoadFromMemory(config, (const FcChar8 *)bitmap_rule, FcFalse))
+        return diagnostic_set(reterr, -ENOMEM, "fonts_memory", "", "the font rule was refused");
+    for (size_t i = 0; i < count; i++) {
+        // A file that is not a font is accepted and adds nothing; Pango ends the program when it
+        // then finds no font at all.
+        int before = font_count(config);
+        if (!FcConfigAppFontAddFile(config, (const FcChar8 *)paths[i]) ||
+            font_count(config) == before)
             return diagnostic_set(reterr, -EINVAL, "font_file", paths[i],
-                                  "is not a font that can be read");
+                                  "is not a font that can be read; give a TrueType or OpenType "
+                                  "file");
+    }
+    if (!count)
+        return diagnostic_set(reterr, -EINVAL, "font_file", "", "a font set needs a font");
     return 0;
 }
 

@@ -78,8 +78,8 @@ static int shape_open(const struct source_config *config, void **ret_state, int 
     cairo_surface_t *surface;
     shape_extent(s, &width, &height);
     int error = drawing_create((width + s->stroke) * config->scale_x,
-                               (height + s->stroke) * config->scale_y, config->clip->id, &surface,
-                               reterr);
+                               (height + s->stroke) * config->scale_y, PICTURE_SIDE_MAX,
+                               config->clip->id, &surface, reterr);
     if (error)
         return error;
     cairo_t *cr = cairo_create(surface);
@@ -87,11 +87,11 @@ static int shape_open(const struct source_config *config, void **ret_state, int 
     paint(cr, s, height);
     cairo_destroy(cr);
     struct shape *shape = base_alloc(sizeof *shape);
-    error = drawing_picture(surface, &shape->picture);
+    error = drawing_picture(surface, config->clip->id, &shape->picture, reterr);
     cairo_surface_destroy(surface);
     if (error) {
         free(shape);
-        return diagnostic_set(reterr, error, "drawing_memory", config->clip->id, "out of memory");
+        return error;
     }
     *ret_width = shape->picture->width;
     *ret_height = shape->picture->height;
