@@ -232,18 +232,31 @@ static void consumer_start(struct consumer *c, int port, const char *link, const
     pthread_mutex_unlock(&c->lock);
 }
 
-// Waits until *value is at least `least`, under the consumer's lock.
+// Waits until *value is at least `least`, under the consumer's lock. When nothing has happened for
+// half a second, the end of the stream may have been lost: then everything that is not here is
+// asked for, as a consumer does whose deadline is near.
 static bool consumer_wait(struct consumer *c, const int *value, int least)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_S;
     pthread_mutex_lock(&c->lock);
-    int error = 0;
-    while (*value < least && !error)
-        error = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    int patience = 2 * PATIENCE_S;
+    while (*value < least && patience) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += SECOND_NS / 2;
+        until.tv_sec += until.tv_nsec / SECOND_NS;
+        until.tv_nsec %= SECOND_NS;
+        if (!pthread_cond_timedwait(&c->changed, &c->lock, &until))
+            continue;
+        patience--;
+        c->newest = FRAMES;
+        ask(c);
+    }
+    bool reached = *value >= least;
+    if (!reached)
+        fprintf(stderr, "gave up: %d received, %d connects, %d disconnects\n", c->received,
+                c->connects, c->disconnects);
     pthread_mutex_unlock(&c->lock);
-    return !error;
+    return reached;
 }
 
 static void consumer_stop(struct consumer *c)
