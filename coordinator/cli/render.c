@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,9 +78,9 @@ static void progress(struct job *job, int64_t done, bool last)
     int left = speed > 0 ? (int)((double)(total - done) / speed + 0.5) : 0;
     int filled = total ? (int)(done * 30 / total) : 30;
     static const char bar[] = "##############################";
-    fprintf(stderr, "\r\033[K[%.*s%*s] %" PRId64 "/%" PRId64 " frames  %.1f frames/s  %d:%02d left%s",
-            filled, bar, 30 - filled, "", done, total, speed, left / 60, left % 60,
-            last ? "\n" : "");
+    fprintf(
+        stderr, "\r\033[K[%.*s%*s] %" PRId64 "/%" PRId64 " frames  %.1f frames/s  %d:%02d left%s",
+        filled, bar, 30 - filled, "", done, total, speed, left / 60, left % 60, last ? "\n" : "");
 }
 
 static int parse_frames(struct job *job, struct diagnostic *reterr)
@@ -207,8 +207,8 @@ static int render_frame(struct job *job, int64_t n, struct diagnostic *reterr)
         struct part *part = &job->parts[i];
         struct group_frame *group = NULL;
         struct render_report report;
-        error = renderer_frame(part->renderer, n, channel_frame, part->needs_beneath ? picture : NULL, &group,
-                               stem, &report);
+        error = renderer_frame(part->renderer, n, channel_frame,
+                               part->needs_beneath ? picture : NULL, &group, stem, &report);
         if (!error && job->options.coded)
             error = recode(part, &group);
         struct picture *above = NULL;
@@ -305,19 +305,35 @@ int cli_render(int argc, char **argv)
     struct options *o = &job.options;
     char cache[PATH_MAX];
     const struct setting table[] = {
-        {"output", SETTING_TEXT, "FILE", NULL, 0, 0, "write video and sound here (.mp4, .mkv, .mov)", &o->output},
-        {"hash", SETTING_TEXT, "FILE", NULL, 0, 0, "write '<frame> <picture checksum> <sound checksum>' a line; - is standard output", &o->hash},
-        {"frames", SETTING_TEXT, "A..B", NULL, 0, 0, "only frames A up to, not including, B", &o->frames},
-        {"start", SETTING_INTEGER, "FRAME", "0", 0, INT64_C(1) << 40, "channel frame at which the timeline starts: numbers the checksums, decides the cadence of sound", &o->start},
-        {"width", SETTING_INTEGER, "PIXELS", "0", 0, 8192, "another width than the timeline's", &o->width},
-        {"height", SETTING_INTEGER, "PIXELS", "0", 0, 8192, "another height than the timeline's", &o->height},
-        {"rate", SETTING_TEXT, "RATE", NULL, 0, 0, "another frame rate: 25, 29.97, 60000/1001", &o->rate},
-        {"crf", SETTING_INTEGER, "Q", "18", 0, 51, "quality of the video, lower is better", &o->crf},
-        {"threads", SETTING_INTEGER, "N", "0", 0, 64, "threads of the encoder, 0: one a processor", &o->threads},
-        {"cache", SETTING_TEXT, "FOLDER", default_cache(cache, sizeof cache), 0, 0, "folder for imported media", &o->cache},
-        {"cuts", SETTING_TEXT, "T,T", NULL, 0, 0, "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},
-        {"coded", SETTING_SWITCH, NULL, NULL, 0, 0, "send groups through the links' codec (same bits)", &o->coded},
-        {"plain", SETTING_SWITCH, NULL, NULL, 0, 0, "reuse nothing between frames (same bits)", &o->plain},
+        {"output", SETTING_TEXT, "FILE", NULL, 0, 0,
+         "write video and sound here (.mp4, .mkv, .mov)", &o->output},
+        {"hash", SETTING_TEXT, "FILE", NULL, 0, 0,
+         "write '<frame> <picture checksum> <sound checksum>' a line; - is standard output",
+         &o->hash},
+        {"frames", SETTING_TEXT, "A..B", NULL, 0, 0, "only frames A up to, not including, B",
+         &o->frames},
+        {"start", SETTING_INTEGER, "FRAME", "0", 0, INT64_C(1) << 40,
+         "channel frame at which the timeline starts: numbers the checksums, decides the cadence "
+         "of sound",
+         &o->start},
+        {"width", SETTING_INTEGER, "PIXELS", "0", 0, 8192, "another width than the timeline's",
+         &o->width},
+        {"height", SETTING_INTEGER, "PIXELS", "0", 0, 8192, "another height than the timeline's",
+         &o->height},
+        {"rate", SETTING_TEXT, "RATE", NULL, 0, 0, "another frame rate: 25, 29.97, 60000/1001",
+         &o->rate},
+        {"crf", SETTING_INTEGER, "Q", "18", 0, 51, "quality of the video, lower is better",
+         &o->crf},
+        {"threads", SETTING_INTEGER, "N", "0", 0, 64, "threads of the encoder, 0: one a processor",
+         &o->threads},
+        {"cache", SETTING_TEXT, "FOLDER", default_cache(cache, sizeof cache), 0, 0,
+         "folder for imported media", &o->cache},
+        {"cuts", SETTING_TEXT, "T,T", NULL, 0, 0,
+         "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},
+        {"coded", SETTING_SWITCH, NULL, NULL, 0, 0,
+         "send groups through the links' codec (same bits)", &o->coded},
+        {"plain", SETTING_SWITCH, NULL, NULL, 0, 0, "reuse nothing between frames (same bits)",
+         &o->plain},
         {"quiet", SETTING_SWITCH, NULL, NULL, 0, 0, "no progress bar", &o->quiet},
         {"json", SETTING_SWITCH, NULL, NULL, 0, 0, "print a summary as JSON", &o->json},
         {0},

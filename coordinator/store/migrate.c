@@ -45,8 +45,8 @@ static void hash_hex(const char *bytes, size_t size, char ret[65])
         snprintf(ret + 2 * i, 3, "%02x", hash[i]);
 }
 
-// The file and its record in one transaction: a DO block cannot hold several statements of any kind,
-// so the text is sent as one simple query, which PostgreSQL runs as a whole or not at all.
+// The file and its record in one transaction: a DO block cannot hold several statements of any
+// kind, so the text is sent as one simple query, which PostgreSQL runs as a whole or not at all.
 static int apply(struct store *store, const char *name, const char *hash, const char *sql,
                  struct diagnostic *reterr)
 {
@@ -74,8 +74,8 @@ static int migrate_file(struct store *store, const char *folder, const char *nam
         return error;
     hash_hex(sql, size, hash);
     const char *values[] = {name};
-    error = store_text(store, "select sha256 from schema_migrations where name = $1", 1, values, name,
-                       &recorded, reterr);
+    error = store_text(store, "select sha256 from schema_migrations where name = $1", 1, values,
+                       name, &recorded, reterr);
     if (error == -ENOENT)
         error = apply(store, name, hash, sql, reterr);
     else if (!error && strcmp(recorded, hash))

@@ -1,11 +1,11 @@
 // The store: all that the coordinator keeps, in PostgreSQL. All SQL of the coordinator is in this
 // folder, one function per query; there is no general query function outside.
 //
-// Thread: any; each call takes one of a few connections and blocks while the database works (bounded
-// by statement_timeout). A lost connection is opened again by the next call.
-// Errors: -EIO the database cannot be reached or refused to work, -ENOENT, -EEXIST, -EINVAL (a
-// constraint), -ESTALE (the lease is lost: another coordinator leads); always with a diagnostic for the
-// user. `ret_json` texts are malloc'ed.
+// Thread: any; each call takes one of a few connections and blocks while the database works
+// (bounded by statement_timeout). A lost connection is opened again by the next call. Errors: -EIO
+// the database cannot be reached or refused to work, -ENOENT, -EEXIST, -EINVAL (a constraint),
+// -ESTALE (the lease is lost: another coordinator leads); always with a diagnostic for the user.
+// `ret_json` texts are malloc'ed.
 #pragma once
 
 #include "engine/base/diagnostic.h"
@@ -25,8 +25,8 @@ struct store_config {
 };
 int store_open(const struct store_config *config, struct store **ret, struct diagnostic *reterr);
 void store_close(struct store **store);
-// Applies the files NNNN_*.sql of `folder` that have not been applied, each in one transaction. A file
-// changed since it was applied is refused.
+// Applies the files NNNN_*.sql of `folder` that have not been applied, each in one transaction. A
+// file changed since it was applied is refused.
 int store_migrate(struct store *store, const char *folder, struct diagnostic *reterr);
 
 // Acquires or renews the leader's lease for `ttl_ms`. 0: leads, with `*ret_epoch`; -EAGAIN: another
@@ -66,12 +66,12 @@ struct store_channel {
     int64_t epoch_ns;
     // The fold of the log: what is on air from `at_frame` on.
     bool on_air;
-    char revision[65];           // SHA-256
+    char revision[65]; // SHA-256
     char timeline[STORE_NAME_MAX + 1];
-    int64_t number;              // of the revision
-    int64_t start_frame;         // where the timeline's frame 0 stands; < 0: where it takes effect
-    uint32_t last_plan_epoch;    // highest ever used or reserved
-    int64_t last_at_frame;       // of the newest commit ever
+    int64_t number;           // of the revision
+    int64_t start_frame;      // where the timeline's frame 0 stands; < 0: where it takes effect
+    uint32_t last_plan_epoch; // highest ever used or reserved
+    int64_t last_at_frame;    // of the newest commit ever
 };
 enum store_event { STORE_STARTED, STORE_STOPPED, STORE_REVISION };
 

@@ -11,8 +11,9 @@ static const char *const event_names[] = {"started", "stopped", "revision"};
 int store_channel_create(struct store *store, const struct store_channel *c, uint64_t *ret_id,
                          struct diagnostic *reterr)
 {
-    static const char sql[] = "insert into channels (name, width, height, rate_num, rate_den, epoch_ns) "
-                              "values ($1, $2, $3, $4, $5, $6) returning id";
+    static const char sql[] =
+        "insert into channels (name, width, height, rate_num, rate_den, epoch_ns) "
+        "values ($1, $2, $3, $4, $5, $6) returning id";
     char n[5][24], *id;
     const char *values[] = {c->name,
                             store_number(c->width, n[0]),
@@ -32,26 +33,26 @@ int store_channel_delete(struct store *store, const char *name, struct diagnosti
 {
     char *id = NULL;
     const char *values[] = {name};
-    int error = store_text(store, "delete from channels where name = $1 returning id", 1, values, name,
-                           &id, reterr);
+    int error = store_text(store, "delete from channels where name = $1 returning id", 1, values,
+                           name, &id, reterr);
     free(id);
     return error;
 }
 
 // The fold of a channel's log: the newest event says whether it is on air, the newest that names a
 // revision says which, the newest start says from where.
-#define CHANNEL_SQL \
-    "select c.id, c.name, c.width, c.height, c.rate_num, c.rate_den, c.epoch_ns, " \
-    "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), " \
-    "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), " \
-    "coalesce((begun.payload->>'start_frame')::bigint, 0), c.last_plan_epoch, c.last_at_frame " \
-    "from channels c " \
-    "left join lateral (select kind from channel_events where channel_id = c.id " \
-    "order by seq desc limit 1) last on true " \
-    "left join lateral (select payload from channel_events where channel_id = c.id " \
-    "and kind in ('started', 'revision') order by seq desc limit 1) rev on true " \
-    "left join lateral (select payload from channel_events where channel_id = c.id " \
-    "and kind in ('started', 'revision') and payload ? 'start_frame' order by seq desc limit 1) " \
+#define CHANNEL_SQL                                                                                \
+    "select c.id, c.name, c.width, c.height, c.rate_num, c.rate_den, c.epoch_ns, "                 \
+    "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), "              \
+    "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), "      \
+    "coalesce((begun.payload->>'start_frame')::bigint, 0), c.last_plan_epoch, c.last_at_frame "    \
+    "from channels c "                                                                             \
+    "left join lateral (select kind from channel_events where channel_id = c.id "                  \
+    "order by seq desc limit 1) last on true "                                                     \
+    "left join lateral (select payload from channel_events where channel_id = c.id "               \
+    "and kind in ('started', 'revision') order by seq desc limit 1) rev on true "                  \
+    "left join lateral (select payload from channel_events where channel_id = c.id "               \
+    "and kind in ('started', 'revision') and payload ? 'start_frame' order by seq desc limit 1) "  \
     "begun on true "
 
 static void read_channel(const PGresult *r, int row, struct store_channel *ret)
@@ -116,7 +117,8 @@ int store_event_append(struct store *store, uint64_t channel, enum store_event k
     static const char sql[] =
         "with c as (select id from channels where id = $1 for update) "
         "insert into channel_events (channel_id, seq, at_frame, kind, payload) "
-        "select c.id, coalesce((select max(seq) from channel_events where channel_id = c.id), 0) + 1, "
+        "select c.id, coalesce((select max(seq) from channel_events where channel_id = c.id), 0) + "
+        "1, "
         "$2, $3::event_kind, $4::jsonb from c returning seq";
     char id[24], frame[24], payload[512] = "{}", *seq = NULL;
     if (kind != STORE_STOPPED)
@@ -136,9 +138,10 @@ int store_event_list(struct store *store, uint64_t channel, char **ret_json,
 {
     char id[24];
     const char *values[] = {store_number((int64_t)channel, id)};
-    return store_text(store,
-                      "select coalesce(jsonb_agg(jsonb_build_object('seq', seq, 'at_frame', at_frame, "
-                      "'kind', kind, 'payload', payload, 'created_at', created_at) order by seq), '[]') "
-                      "from channel_events where channel_id = $1",
-                      1, values, "events", ret_json, reterr);
+    return store_text(
+        store,
+        "select coalesce(jsonb_agg(jsonb_build_object('seq', seq, 'at_frame', at_frame, "
+        "'kind', kind, 'payload', payload, 'created_at', created_at) order by seq), '[]') "
+        "from channel_events where channel_id = $1",
+        1, values, "events", ret_json, reterr);
 }

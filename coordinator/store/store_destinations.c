@@ -44,9 +44,9 @@ int store_destination_remove(struct store *store, uint64_t channel, const char *
 {
     char id[24], *gone = NULL;
     const char *values[] = {store_number((int64_t)channel, id), name};
-    int error = store_text(store,
-                           "delete from destinations where channel_id = $1 and name = $2 returning id",
-                           2, values, name, &gone, reterr);
+    int error = store_text(
+        store, "delete from destinations where channel_id = $1 and name = $2 returning id", 2,
+        values, name, &gone, reterr);
     free(gone);
     return error;
 }

@@ -23,13 +23,14 @@ bool store_media_known(struct store *store, const char *sha256)
     return !error;
 }
 
-#define MEDIA_JSON \
+#define MEDIA_JSON                                                                                 \
     "jsonb_build_object('sha256', sha256, 'name', name, 'created_at', created_at) || facts"
 
 int store_media_list(struct store *store, char **ret_json, struct diagnostic *reterr)
 {
     return store_text(store,
-                      "select coalesce(jsonb_agg(" MEDIA_JSON " order by created_at, sha256), '[]') "
+                      "select coalesce(jsonb_agg(" MEDIA_JSON
+                      " order by created_at, sha256), '[]') "
                       "from media",
                       0, NULL, "media", ret_json, reterr);
 }
@@ -38,6 +39,6 @@ int store_media_get(struct store *store, const char *sha256, char **ret_json,
                     struct diagnostic *reterr)
 {
     const char *values[] = {sha256};
-    return store_text(store, "select " MEDIA_JSON " from media where sha256 = $1", 1, values, sha256,
-                      ret_json, reterr);
+    return store_text(store, "select " MEDIA_JSON " from media where sha256 = $1", 1, values,
+                      sha256, ret_json, reterr);
 }

@@ -15,10 +15,11 @@ int store_plan_reserve(struct store *store, uint64_t channel, uint32_t plan_epoc
 {
     char id[24], number[24], *done = NULL;
     const char *values[] = {store_number((int64_t)channel, id), store_number(plan_epoch, number)};
-    int error = store_text(store,
-                           "update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint) "
-                           "where id = $1 returning 1",
-                           2, values, "channel", &done, reterr);
+    int error =
+        store_text(store,
+                   "update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint) "
+                   "where id = $1 returning 1",
+                   2, values, "channel", &done, reterr);
     free(done);
     return error;
 }
@@ -31,7 +32,8 @@ int store_plan_put(struct store *store, uint64_t epoch, uint64_t channel, uint32
     static const char sql[] =
         "with fence as (select 1 from lease where name = 'coordinator' and epoch = $5 "
         "               and expires > clock_timestamp() for share), "
-        "old as (delete from plans using fence where channel_id = $1 and plan_epoch < $2::bigint - 1), "
+        "old as (delete from plans using fence where channel_id = $1 and plan_epoch < $2::bigint - "
+        "1), "
         "row as (update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint), "
         "        last_at_frame = $3::bigint from fence where id = $1) "
         "insert into plans (channel_id, plan_epoch, at_frame, sealed) "

@@ -6,8 +6,8 @@
 #include <libpq-fe.h>
 
 // One statement with text parameters ($1, $2, ...; NULL is null). `ret` (may be NULL) receives the
-// result when it succeeds. Retries once when the connection turns out to be dead before anything was
-// sent. `what` names the thing for -ENOENT and -EEXIST messages.
+// result when it succeeds. Retries once when the connection turns out to be dead before anything
+// was sent. `what` names the thing for -ENOENT and -EEXIST messages.
 int store_query(struct store *store, const char *sql, int count, const char *const *values,
                 const char *what, PGresult **ret, struct diagnostic *reterr);
 // Several statements as one simple query; fails as a whole.

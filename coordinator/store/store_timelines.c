@@ -56,10 +56,10 @@ int store_timeline_get(struct store *store, const char *name, int64_t number,
                        struct store_revision *ret, char **ret_bytes, size_t *ret_size,
                        struct diagnostic *reterr)
 {
-    static const char sql[] =
-        "select r.number, r.sha256, r.bytes from revisions r join timelines t on t.id = r.timeline_id "
-        "where t.name = $1 and ($2::bigint = 0 or r.number = $2::bigint) "
-        "order by r.number desc limit 1";
+    static const char sql[] = "select r.number, r.sha256, r.bytes from revisions r join timelines "
+                              "t on t.id = r.timeline_id "
+                              "where t.name = $1 and ($2::bigint = 0 or r.number = $2::bigint) "
+                              "order by r.number desc limit 1";
     char text[24];
     const char *values[] = {name, store_number(number, text)};
     PGresult *r;
@@ -80,8 +80,8 @@ int store_revision_get(struct store *store, const char *sha256, char **ret_bytes
 {
     const char *values[] = {sha256};
     PGresult *r;
-    int error = store_query(store, "select bytes from revisions where sha256 = $1 limit 1", 1, values,
-                            sha256, &r, reterr);
+    int error = store_query(store, "select bytes from revisions where sha256 = $1 limit 1", 1,
+                            values, sha256, &r, reterr);
     if (error)
         return error;
     error = take_bytes(r, 0, sha256, ret_bytes, ret_size, reterr);

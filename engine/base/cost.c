@@ -26,8 +26,8 @@ void cost_read(const struct cost *cost, double *ret_median_ms, double *ret_p99_m
         return;
     uint32_t sorted[COST_WINDOW];
     for (size_t i = 0; i < n; i++)
-        sorted[i] = atomic_load_explicit(&((struct cost *)cost)->microseconds[i],
-                                         memory_order_relaxed);
+        sorted[i] =
+            atomic_load_explicit(&((struct cost *)cost)->microseconds[i], memory_order_relaxed);
     qsort(sorted, n, sizeof sorted[0], compare);
     *ret_median_ms = sorted[n / 2] / 1000.0;
     *ret_p99_ms = sorted[n * 99 / 100] / 1000.0;

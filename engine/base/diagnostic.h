@@ -6,10 +6,10 @@
 #pragma once
 
 struct diagnostic {
-    int error;       // negative errno, as returned
-    char code[40];   // stable, for programs: "timeline_unknown_field"
-    char path[256];  // where: "tracks[2].clips[0].duration", a file name, or ""
-    char text[512];  // one sentence for a person, ends without a full stop
+    int error;      // negative errno, as returned
+    char code[40];  // stable, for programs: "timeline_unknown_field"
+    char path[256]; // where: "tracks[2].clips[0].duration", a file name, or ""
+    char text[512]; // one sentence for a person, ends without a full stop
 };
 
 // Fills `reterr` and returns `error`, so that callers can write `return diagnostic_set(...)`.

@@ -45,8 +45,10 @@ int rate_parse(const char *text, struct rate *ret)
         if (end == rest)
             return -EINVAL;
     } else if (*end == '.') {
-        static const struct { const char *prefix; long nominal; } ntsc[] = {
-            {"23.97", 24}, {"29.97", 30}, {"47.95", 48}, {"59.94", 60}, {"119.88", 120}};
+        static const struct {
+            const char *prefix;
+            long nominal;
+        } ntsc[] = {{"23.97", 24}, {"29.97", 30}, {"47.95", 48}, {"59.94", 60}, {"119.88", 120}};
         size_t i;
         for (i = 0; i < sizeof ntsc / sizeof ntsc[0]; i++)
             if (!strncmp(text, ntsc[i].prefix, strlen(ntsc[i].prefix)))

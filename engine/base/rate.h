@@ -26,10 +26,10 @@ int rate_parse(const char *text, struct rate *ret);
 // Writes "30" or "30000/1001"; `buffer` holds at least 24 bytes.
 const char *rate_format(struct rate rate, char *buffer);
 
-int64_t rate_frame_time_ns(struct rate rate, int64_t n);    // floor(n * den * 1e9 / num)
-int64_t rate_frame_at_ns(struct rate rate, int64_t ns);     // largest n with frame time <= ns
-int64_t rate_first_sample(struct rate rate, int64_t n);     // floor(n * den * 48000 / num)
-int rate_sample_count(struct rate rate, int64_t n);         // of frame n
+int64_t rate_frame_time_ns(struct rate rate, int64_t n); // floor(n * den * 1e9 / num)
+int64_t rate_frame_at_ns(struct rate rate, int64_t ns);  // largest n with frame time <= ns
+int64_t rate_first_sample(struct rate rate, int64_t n);  // floor(n * den * 48000 / num)
+int rate_sample_count(struct rate rate, int64_t n);      // of frame n
 // floor(a * b / c) without overflow; c > 0, result must fit.
 int64_t muldiv_floor(int64_t a, int64_t b, int64_t c);
 

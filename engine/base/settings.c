@@ -29,8 +29,8 @@ static int assign(const struct setting *s, const char *value, const char *where,
     errno = 0;
     long long number = strtoll(value, &end, 10);
     if (end == value || *end || errno)
-        return diagnostic_set(reterr, -EINVAL, "setting_value", where,
-                              "'%s' is not a whole number", value);
+        return diagnostic_set(reterr, -EINVAL, "setting_value", where, "'%s' is not a whole number",
+                              value);
     if (number < s->min || number > s->max)
         return diagnostic_set(reterr, -EINVAL, "setting_range", where,
                               "%lld is outside %" PRId64 " to %" PRId64, number, s->min, s->max);
@@ -71,8 +71,8 @@ static int load_file(const struct setting *table, const char *path, struct diagn
             continue;
         char *equals = strchr(name, '=');
         if (!equals) {
-            result = diagnostic_set(reterr, -EINVAL, "setting_syntax", where,
-                                    "expected 'name = value'");
+            result =
+                diagnostic_set(reterr, -EINVAL, "setting_syntax", where, "expected 'name = value'");
             break;
         }
         *equals = 0;
@@ -95,9 +95,10 @@ static void environment_name(const char *name, char *buffer, size_t size)
 
 static void print_help(const struct setting *table, const char *usage, const char *about)
 {
-    printf("Usage: %s\n\n%s\n\nSettings (flag, or the same name in the file given with --config, or "
-           "VISTTER_NAME in the environment):\n",
-           usage, about);
+    printf(
+        "Usage: %s\n\n%s\n\nSettings (flag, or the same name in the file given with --config, or "
+        "VISTTER_NAME in the environment):\n",
+        usage, about);
     for (const struct setting *s = table; s->name; s++) {
         char flag[96];
         snprintf(flag, sizeof flag, "--%s%s%s", s->name, s->type == SETTING_SWITCH ? "" : " ",
@@ -166,8 +167,7 @@ int settings_load(const struct setting *table, const char *usage, const char *ab
         if (!value && s && s->type == SETTING_SWITCH)
             value = "true";
         if (!value && ++i >= argc)
-            return diagnostic_set(reterr, -EINVAL, "setting_value", argv[i - 1],
-                                  "needs a value");
+            return diagnostic_set(reterr, -EINVAL, "setting_value", argv[i - 1], "needs a value");
         if (!value)
             value = argv[i];
         if (s && (result = assign(s, value, argv[i], reterr)))

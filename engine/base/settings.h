@@ -24,8 +24,8 @@ struct setting {
     void *target;
 };
 
-// `table` ends with a row whose name is NULL. Handles --help and --version itself (prints, exits 0).
-// On error returns -EINVAL with a diagnostic that names the flag, variable or file line.
+// `table` ends with a row whose name is NULL. Handles --help and --version itself (prints, exits
+// 0). On error returns -EINVAL with a diagnostic that names the flag, variable or file line.
 // `ret_rest`/`ret_rest_count` (may be NULL: then positional arguments are an error) receive what is
 // not a flag; the array is argv's own memory.
 int settings_load(const struct setting *table, const char *usage, const char *about, int argc,

@@ -82,7 +82,8 @@ struct picture *picture_ref(const struct picture *picture)
 
 bool picture_writable(const struct picture *picture)
 {
-    return atomic_load_explicit(&((struct picture *)picture)->references, memory_order_acquire) == 1;
+    return atomic_load_explicit(&((struct picture *)picture)->references, memory_order_acquire) ==
+           1;
 }
 
 static void picture_free(struct picture *p)

@@ -18,9 +18,9 @@ enum picture_format { PICTURE_OPAQUE, PICTURE_ALPHA };
 
 struct picture {
     enum picture_format format;
-    int width, height;    // luma samples, even, > 0
-    uint8_t *plane[4];    // Y, Cb, Cr, A (NULL when opaque)
-    ptrdiff_t stride[4];  // bytes between rows; 64-aligned in pictures of ours, any in wrapped ones
+    int width, height;   // luma samples, even, > 0
+    uint8_t *plane[4];   // Y, Cb, Cr, A (NULL when opaque)
+    ptrdiff_t stride[4]; // bytes between rows; 64-aligned in pictures of ours, any in wrapped ones
     // -- private to picture.c
     _Atomic int references;
     struct picture_pool *pool;

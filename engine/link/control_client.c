@@ -50,7 +50,8 @@ static void take_state(struct connection *c, const uint8_t *bytes, size_t size)
         log_debug("control_refused", "error=%d bytes=%zu", error, size);
         return;
     }
-    Vistter__Control__V1__DesiredState *state = (Vistter__Control__V1__DesiredState *)(void *)message;
+    Vistter__Control__V1__DesiredState *state =
+        (Vistter__Control__V1__DesiredState *)(void *)message;
     bool repeated = state->coordinator_instance == c->instance && state->sequence <= c->sequence;
     if (!strcmp(node, client->node) && !repeated) {
         c->instance = state->coordinator_instance;
@@ -78,8 +79,8 @@ static int open_connection(struct control_client *client, const char *address,
                            struct diagnostic *reterr)
 {
     if (client->connection_count == COORDINATORS_MAX)
-        return diagnostic_set(reterr, -E2BIG, "control_address", address,
-                              "at most %d coordinators", COORDINATORS_MAX);
+        return diagnostic_set(reterr, -E2BIG, "control_address", address, "at most %d coordinators",
+                              COORDINATORS_MAX);
     struct connection *c = &client->connections[client->connection_count];
     char url[300];
     snprintf(url, sizeof url, "tcp://%s", address);
@@ -116,7 +117,8 @@ int control_client_create(const struct control_client_config *config, struct con
     client->config = *config;
     snprintf(client->node, sizeof client->node, "%s", config->node);
     pthread_mutex_init(&client->lock, NULL);
-    int error = RAND_bytes((unsigned char *)&client->instance, sizeof client->instance) == 1 ? 0 : -EIO;
+    int error =
+        RAND_bytes((unsigned char *)&client->instance, sizeof client->instance) == 1 ? 0 : -EIO;
     char *addresses = base_strdup(config->addresses), *save = NULL;
     for (char *a = strtok_r(addresses, ", ", &save); a && !error; a = strtok_r(NULL, ", ", &save))
         error = open_connection(client, a, reterr);

@@ -1,17 +1,18 @@
 // Control link: node -> coordinator reports, coordinator -> node desired state, over NNG.
 //
-// State, not commands: either side may lose, repeat or reorder messages. Nodes dial every address of
-// the coordinators and report to all that answer; raw req/rep sockets, so that nothing waits for a reply and a
-// coordinator may push whenever state changes. Each message is sealed with the cluster key
-// (AES-256-GCM over the packed protobuf, random 96-bit nonce; the node's name and direction are
-// authenticated), size-limited before anything else and shape-checked before unpacking.
-// Replays: a message carries its sender's instance and a rising sequence; older ones are dropped.
+// State, not commands: either side may lose, repeat or reorder messages. Nodes dial every address
+// of the coordinators and report to all that answer; raw req/rep sockets, so that nothing waits for
+// a reply and a coordinator may push whenever state changes. Each message is sealed with the
+// cluster key (AES-256-GCM over the packed protobuf, random 96-bit nonce; the node's name and
+// direction are authenticated), size-limited before anything else and shape-checked before
+// unpacking. Replays: a message carries its sender's instance and a rising sequence; older ones are
+// dropped.
 #pragma once
 
 #include "engine/base/diagnostic.h"
 
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define CONTROL_MESSAGE_BYTES_MAX (1 << 20)
 #define CLUSTER_KEY_BYTES         32
@@ -27,7 +28,7 @@ struct control_client;
 struct control_client_config {
     const char *addresses; // comma separated "host:port"
     uint8_t key[CLUSTER_KEY_BYTES];
-    const char *node;      // own name
+    const char *node; // own name
     // Newest desired state; the message belongs to the link and lasts for the call. Link's thread.
     void (*on_state)(void *opaque, const desired_state_message *state);
     void *opaque;

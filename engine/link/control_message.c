@@ -41,8 +41,9 @@ int cluster_key_read(const char *path, uint8_t ret[CLUSTER_KEY_BYTES], struct di
     }
     OPENSSL_cleanse(text, sizeof text);
     return ok ? 0
-              : diagnostic_set(reterr, -EINVAL, "cluster_key", path,
-                               "must hold 64 hexadecimal digits; make one with: openssl rand -hex 32");
+              : diagnostic_set(
+                    reterr, -EINVAL, "cluster_key", path,
+                    "must hold 64 hexadecimal digits; make one with: openssl rand -hex 32");
 }
 
 static bool gcm(bool seal, const uint8_t *key, const uint8_t *head, size_t head_size,
@@ -110,7 +111,8 @@ int control_open(const uint8_t key[CLUSTER_KEY_BYTES], enum control_direction di
         return -ENOMEM;
     memcpy(tag, bytes + size - TAG_BYTES, TAG_BYTES);
     int error = 0;
-    if (!gcm(false, key, bytes, head, bytes + head, bytes + head + NONCE_BYTES, plain_size, plain, tag))
+    if (!gcm(false, key, bytes, head, bytes + head, bytes + head + NONCE_BYTES, plain_size, plain,
+             tag))
         error = -EBADMSG;
     else if (!control_shape_ok(plain, plain_size, type))
         error = -EPROTO;

@@ -1,5 +1,5 @@
-// The coordinator's side: one raw reply socket; the way back to each node is the header of its newest
-// report.
+// The coordinator's side: one raw reply socket; the way back to each node is the header of its
+// newest report.
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/link/control_message.h"

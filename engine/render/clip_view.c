@@ -91,8 +91,7 @@ void clip_view_destroy(struct clip_view **view)
 }
 
 static int nested_picture(struct clip_view *view, const struct clip_instant *at,
-                          struct picture **ret, uint64_t *ret_content,
-                          struct render_report *report)
+                          struct picture **ret, uint64_t *ret_content, struct render_report *report)
 {
     bool loop = view->clip->nested->loop || view->clip->loop;
     return composition_picture(view->composition, at->source_time, loop, ret, ret_content, report);
@@ -129,9 +128,8 @@ static int fallback_picture(struct clip_view *view, const struct clip_instant *a
     if (!view->fallback_picture) {
         uint8_t colour[4];
         convert_colour(f->colour, colour);
-        view->fallback_picture =
-            picture_create(colour[3] == 255 ? PICTURE_OPAQUE : PICTURE_ALPHA, view->context.width,
-                           view->context.height);
+        view->fallback_picture = picture_create(colour[3] == 255 ? PICTURE_OPAQUE : PICTURE_ALPHA,
+                                                view->context.width, view->context.height);
         if (!view->fallback_picture)
             return -ENOMEM;
         picture_fill(view->fallback_picture, colour);
@@ -178,9 +176,8 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
     uint64_t content;
     if (view_picture(view, at, &picture, &content, report))
         return;
-    struct placement placement =
-        placement_resolve(&at->placement, picture->width, picture->height, view->context.width,
-                          view->context.height);
+    struct placement placement = placement_resolve(&at->placement, picture->width, picture->height,
+                                                   view->context.width, view->context.height);
     uint64_t placement_hash = placement_key(&placement);
     if (!view->context.config->plain && view->last.picture && view->last_content == content &&
         view->last_placement == placement_hash) {

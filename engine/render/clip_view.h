@@ -8,7 +8,8 @@
 #include "engine/render/render.h"
 #include "engine/source/source.h"
 
-// A picture standing in the canvas. `key` names its bits: equal keys from the same clip, equal bits.
+// A picture standing in the canvas. `key` names its bits: equal keys from the same clip, equal
+// bits.
 struct placed {
     struct picture *picture; // NULL: nothing visible
     int x, y;                // even
@@ -30,8 +31,8 @@ struct clip_view;
 struct clip_view *clip_view_create(const struct clip_context *context, const struct clip *clip);
 void clip_view_destroy(struct clip_view **view);
 
-// Gives the clip as it stands at `at` (a reference, or NULL inside). `frame` counts from the start of
-// the timeline at the output's rate. Problems (missing or broken material) are shown by the clip's
-// fallback and noted in `report`.
+// Gives the clip as it stands at `at` (a reference, or NULL inside). `frame` counts from the start
+// of the timeline at the output's rate. Problems (missing or broken material) are shown by the
+// clip's fallback and noted in `report`.
 void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
                      struct render_report *report);

@@ -44,8 +44,8 @@ static int fonts_open(const struct render_config *config, const struct timeline 
     int error = 0;
     for (size_t i = 0; i < timeline->font_count && !error; i++) {
         paths[i] = base_alloc(PATH_MAX);
-        error = config->resolver.resolve(config->resolver.opaque, timeline->fonts[i], paths[i],
-                                         reterr);
+        error =
+            config->resolver.resolve(config->resolver.opaque, timeline->fonts[i], paths[i], reterr);
     }
     if (!error)
         error = font_set_create((const char *const *)paths, timeline->font_count, ret, reterr);
@@ -163,10 +163,13 @@ static void dissolve_layer(struct composition *c, const struct layer *layer,
         if (canvas) {
             blend_dissolve(canvas, from.picture, from.x, from.y, layer->from.opacity, to.picture,
                            to.x, to.y, layer->now.opacity, layer->mix);
-            uint64_t parts[] = {(uint64_t)(uintptr_t)layer->from.clip, from.key,
+            uint64_t parts[] = {(uint64_t)(uintptr_t)layer->from.clip,
+                                from.key,
                                 (uint64_t)layer->from.opacity,
-                                (uint64_t)(uintptr_t)layer->now.clip, to.key,
-                                (uint64_t)layer->now.opacity, (uint64_t)layer->mix};
+                                (uint64_t)(uintptr_t)layer->now.clip,
+                                to.key,
+                                (uint64_t)layer->now.opacity,
+                                (uint64_t)layer->mix};
             *ret = (struct composed_layer){
                 .placed = {.picture = canvas},
                 .opacity = 255,
@@ -204,7 +207,8 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
                         struct composed_layer *layers, struct render_report *report)
 {
     c->calls++;
-    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height, c->layers);
+    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
+                         c->layers);
     for (int track = from; track < to; track++) {
         int64_t start_ns = clock_monotonic_ns();
         struct composed_layer *ret = &layers[track - from];

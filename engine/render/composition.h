@@ -21,17 +21,19 @@ struct composed_layer {
     int opacity;
     enum blend_mode mode;
     const struct clip_instant *adjust; // not NULL: adjust instead
-    uint64_t key; // names the layer's effect on what is beneath; 0: none
+    uint64_t key;                      // names the layer's effect on what is beneath; 0: none
 };
 
 // Makes the layers of tracks [from, to) at a position in seconds into `layers[to - from]`; release
-// with composition_release. `loop`: start again at the timeline's end. Instants stay valid until the
-// next call.
-void composition_layers(struct composition *composition, struct rational seconds, bool loop, int from,
-                        int to, struct composed_layer *layers, struct render_report *report);
+// with composition_release. `loop`: start again at the timeline's end. Instants stay valid until
+// the next call.
+void composition_layers(struct composition *composition, struct rational seconds, bool loop,
+                        int from, int to, struct composed_layer *layers,
+                        struct render_report *report);
 void composition_release(struct composed_layer *layers, int count);
 
 // All tracks on a transparent canvas, as a nested timeline shows (its background is not drawn).
-// Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal bits.
+// Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal
+// bits.
 int composition_picture(struct composition *composition, struct rational seconds, bool loop,
                         struct picture **ret, uint64_t *ret_key, struct render_report *report);

@@ -14,7 +14,7 @@ struct renderer {
     struct timeline *timeline;
     struct composition *composition;
     struct group_builder *builder;
-    struct sound_mixer *mixer; // NULL without sound
+    struct sound_mixer *mixer;  // NULL without sound
     struct picture *background; // for base groups
     bool needs_beneath;
     // The last frame, reused while nothing changes.
@@ -48,8 +48,8 @@ int renderer_create(const struct render_config *config, struct renderer **ret,
     r->config.timeline = r->timeline;
     r->builder = group_builder_create(config->width, config->height);
     r->needs_beneath = renderer_needs_beneath(t, config->track_from, config->track_to);
-    int error = composition_create(&r->config, t, config->width, config->height, 0,
-                                   &r->composition, reterr);
+    int error = composition_create(&r->config, t, config->width, config->height, 0, &r->composition,
+                                   reterr);
     if (error)
         goto fail;
     if (config->base) {
@@ -114,8 +114,9 @@ static int apply_adjust(struct renderer *r, const struct clip_instant *at)
 static int build(struct renderer *r, const struct composed_layer *layers, int count,
                  const struct picture *beneath)
 {
-    group_builder_begin(r->builder, r->config.base ? r->background
-                                    : r->needs_beneath ? beneath : NULL);
+    group_builder_begin(r->builder, r->config.base     ? r->background
+                                    : r->needs_beneath ? beneath
+                                                       : NULL);
     for (int i = 0; i < count; i++) {
         const struct composed_layer *layer = &layers[i];
         int error = 0;

@@ -1,5 +1,6 @@
 // The renderer: (revision, frame number, z-range) -> a group frame and a stem. Pure: nothing else
-// enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame test all call it.
+// enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame test all call
+// it.
 //
 // Thread: a renderer belongs to one thread; its video sources decode ahead in their own.
 #pragma once
@@ -27,16 +28,17 @@ void renderer_destroy(struct renderer **renderer);
 
 // What went wrong while the frame was made; the frame is there all the same, with fallbacks.
 struct render_report {
-    int problems;                   // clips shown by their fallback, or silent
-    struct diagnostic first;        // of the first problem
-    bool unchanged;                 // same group frame as the call before
+    int problems;                          // clips shown by their fallback, or silent
+    struct diagnostic first;               // of the first problem
+    bool unchanged;                        // same group frame as the call before
     int64_t track_ns[TIMELINE_TRACKS_MAX]; // time spent per track, for the planner
 };
 
 // Renders output frame `n`, counted from the timeline's start (n >= 0); `absolute_frame` is the
 // channel's frame number (sound cadence). `beneath`: the picture under this group, needed when the
 // z-range holds an adjust clip and `base` is false (renderer_needs_beneath), else NULL.
-// Gives a group frame, and writes the stem to `sound` (room for SOUND_FRAME_MAX pairs) if asked for.
+// Gives a group frame, and writes the stem to `sound` (room for SOUND_FRAME_MAX pairs) if asked
+// for.
 int renderer_frame(struct renderer *renderer, int64_t n, int64_t absolute_frame,
                    const struct picture *beneath, struct group_frame **ret, int32_t *sound,
                    struct render_report *ret_report);

@@ -92,9 +92,9 @@ static struct sound_source *source_for(struct sound_mixer *m, const char *uri)
     return o->source;
 }
 
-// The place in the source, in samples, of the frame's first sample. The frame's first sample lies up
-// to one sample before the frame's exact time; taking that into account makes consecutive frames read
-// consecutive samples, whatever the cadence.
+// The place in the source, in samples, of the frame's first sample. The frame's first sample lies
+// up to one sample before the frame's exact time; taking that into account makes consecutive frames
+// read consecutive samples, whatever the cadence.
 static struct rational source_position(const struct sound_mixer *m, const struct layer_sound *s,
                                        const struct instant *at)
 {
@@ -160,9 +160,9 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     struct rational around = at->speed;
     at->speed = rational_mul(around, outer->clip->speed);
     struct rational length = rational_mul(rational_make(m->rate.den, m->rate.num), at->speed);
-    size_t count = timeline_evaluate_sound_at(t, outer->source_time, length,
-                                              t->loop || outer->clip->loop, 0, (int)t->track_count,
-                                              sounds, SOUNDS_MAX);
+    size_t count =
+        timeline_evaluate_sound_at(t, outer->source_time, length, t->loop || outer->clip->loop, 0,
+                                   (int)t->track_count, sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, depth + 1);
     for (size_t i = 0; i < count; i++) {
@@ -214,8 +214,8 @@ void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame,
 {
     struct layer_sound sounds[SOUNDS_MAX];
     struct instant at = {absolute_frame, rate_sample_count(m->rate, absolute_frame), {1, 1}, 0};
-    size_t count = timeline_evaluate_sound(m->timeline, m->rate, n, track_from, track_to, sounds,
-                                           SOUNDS_MAX);
+    size_t count =
+        timeline_evaluate_sound(m->timeline, m->rate, n, track_from, track_to, sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, 0);
     for (size_t i = 0; i < count; i++) {

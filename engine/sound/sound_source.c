@@ -65,7 +65,8 @@ void sound_source_close(struct sound_source **source)
 }
 
 // Reads whole samples; a loop is put together from its pieces.
-static void read_whole(const struct sound_source *s, int64_t first, bool loop, int count, float *dst)
+static void read_whole(const struct sound_source *s, int64_t first, bool loop, int count,
+                       float *dst)
 {
     if (!loop || s->length <= 0) {
         sound_file_read(s->file, first, count, dst);

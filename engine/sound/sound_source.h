@@ -18,5 +18,6 @@ void sound_source_close(struct sound_source **source);
 void sound_source_read(const struct sound_source *source, struct rational position,
                        struct rational speed, bool loop, int count, float *dst);
 
-// A sine of `hz` at amplitude `gain`, by sample number, so that it is continuous wherever it is cut.
+// A sine of `hz` at amplitude `gain`, by sample number, so that it is continuous wherever it is
+// cut.
 void sound_tone(int64_t first_sample, double hz, double gain, int count, float *dst);

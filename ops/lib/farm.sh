@@ -42,10 +42,12 @@ CONF
     start nginx nginx -p "$var/nginx" -c "$var/nginx/nginx.conf" -e "$var/log/nginx-error.log"
 }
 
-worker_start() { # number
-    start "worker$1" "$build/worker/vistter-worker" --name "worker$1" \
+worker_start() { # number [flags]
+    local name=worker$1
+    shift
+    start "$name" "$build/worker/vistter-worker" --name "$name" \
         --coordinators "127.0.0.1:$control_port" --cluster-key "$var/keys/cluster.key" \
-        --cache "$var/cache/worker$1"
+        --cache "$var/cache/$name" "$@"
 }
 
 coordinator_start() {
@@ -55,10 +57,10 @@ coordinator_start() {
         --cluster-key "$var/keys/cluster.key" --secret-key "$var/keys/secret.key"
 }
 
-edge_start() {
+edge_start() { # [flags]
     start edge "$build/edge/vistter-edge" --name edge1 --coordinators "127.0.0.1:$control_port" \
-        --cluster-key "$var/keys/cluster.key" --state "$var/edge" \
-        --preview-listen "127.0.0.1:$preview_port" --record "$var/recordings"
+        --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" \
+        --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }
 
 farm_start() {
@@ -96,7 +98,7 @@ demo_on_air() {
 }
 
 demo_live() {
-    vistter --json channel status demo | jq -e '.state == "live"' >/dev/null
+    vistter --json channel status demo | jq -e '.state == "on_air"' >/dev/null
 }
 
 # Waits until a program ends by itself, which nobody wants.

@@ -18,8 +18,8 @@ static void check_parse(void)
     CHECK_OK(rate_parse("50/2", &r));
     CHECK(r.num, ==, 25);
     CHECK_OK(rate_parse("25.0", &r));
-    static const char *const bad[] = {"", "0", "-5", "30/0", "30/", "abc", "1/2", "12.5", "30x",
-                                      "241", "99999999999999999999"};
+    static const char *const bad[] = {
+        "", "0", "-5", "30/0", "30/", "abc", "1/2", "12.5", "30x", "241", "99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK_ERROR(rate_parse(bad[i], &r), -EINVAL);
     char text[24];
@@ -46,7 +46,8 @@ static void check_cadence(void)
 
 static void check_inverse(void)
 {
-    static const struct rate rates[] = {{25, 1}, {30000, 1001}, {30, 1}, {60000, 1001}, {24000, 1001}};
+    static const struct rate rates[] = {
+        {25, 1}, {30000, 1001}, {30, 1}, {60000, 1001}, {24000, 1001}};
     uint64_t random = 12345;
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         for (int k = 0; k < 2000; k++) {

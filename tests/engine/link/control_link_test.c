@@ -1,8 +1,8 @@
-// Control link: reports go up and state comes down, through a restart of the coordinator; a wrong key,
-// repeated, altered, oversized or malformed messages change nothing.
-#include "engine/link/control_message.h"
+// Control link: reports go up and state comes down, through a restart of the coordinator; a wrong
+// key, repeated, altered, oversized or malformed messages change nothing.
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
+#include "engine/link/control_message.h"
 #include "proto/control.pb-c.h"
 #include "tests/check.h"
 
@@ -77,7 +77,8 @@ static void check_exchange(const uint8_t *key, int port)
 {
     char address[64];
     snprintf(address, sizeof address, "127.0.0.1:%d", port);
-    struct control_client_config config = {.addresses = address, .node = "worker1", .on_state = on_state};
+    struct control_client_config config = {
+        .addresses = address, .node = "worker1", .on_state = on_state};
     memcpy(config.key, key, sizeof config.key);
     struct control_client *client = NULL;
     struct diagnostic why;

@@ -1,0 +1,18 @@
+# Writes OUTPUT, a C source with the bytes of FILES (names relative to FOLDER).
+# Usage: cmake -DOUTPUT=... -DFOLDER=... "-DFILES=a;b" -P embed.cmake
+set(type_html "text/html; charset=utf-8")
+set(type_css "text/css; charset=utf-8")
+set(type_js "text/javascript; charset=utf-8")
+set(type_svg "image/svg+xml")
+set(arrays "")
+set(rows "")
+set(count 0)
+foreach(name IN LISTS FILES)
+  file(READ ${FOLDER}/${name} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(REGEX MATCH "[a-z]+$" extension ${name})
+  string(APPEND arrays "static const unsigned char file${count}[] = {${bytes}};\n")
+  string(APPEND rows "    {\"${name}\", \"${type_${extension}}\", file${count}, sizeof file${count}},\n")
+  math(EXPR count "${count} + 1")
+endforeach()
+file(WRITE ${OUTPUT} "#include \"console/console.h\"\n\n${arrays}\nconst struct console_file console_files[] = {\n${rows}};\nconst size_t console_file_count = ${count};\n")

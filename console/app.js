@@ -1,0 +1,153 @@
+// The first page: what is on air, from where, at what cost.
+import { Live } from "./live.js";
+import { Player } from "./player.js";
+
+const STALE_SECONDS = 3;
+
+const $ = (id) => document.getElementById(id);
+
+function element(name, className, ...children) {
+  const e = document.createElement(name);
+  if (className) e.className = className;
+  e.append(...children);
+  return e;
+}
+
+const number = new Intl.NumberFormat("en");
+const megabytes = (bytes) => `${number.format(Math.round(bytes / 1048576))} MiB`;
+const milliseconds = (ms) => `${ms.toFixed(1)} ms`;
+
+const stateWords = {
+  on_air: "on air",
+  off_air: "off air",
+  stopped: "stopped",
+  waiting: "waiting",
+  preparing: "preparing",
+  armed: "armed",
+};
+
+function row(...cells) {
+  const tr = element("tr");
+  for (const cell of cells) {
+    const td = element("td");
+    td.append(cell instanceof Node ? cell : String(cell));
+    tr.append(td);
+  }
+  return tr;
+}
+
+function badge(state) {
+  return element("span", `badge ${state}`, stateWords[state] ?? state);
+}
+
+function showChannel(channel) {
+  $("name").textContent = channel?.name ?? "no channel";
+  $("state").replaceChildren(badge(channel?.state ?? "stopped"));
+  $("text").textContent = channel?.text ?? "";
+  $("format").textContent = channel ? `${channel.width} × ${channel.height}, ${channel.rate} frames/s` : "";
+  $("timeline").textContent = channel?.timeline
+    ? `${channel.timeline}, revision ${channel.revision?.number ?? "?"}`
+    : "no timeline";
+  const c = channel?.counters;
+  $("counters").replaceChildren(
+    ...(c
+      ? [
+          row("frames on air", number.format(c.frames)),
+          row("next frame", number.format(c.cursor)),
+          row("late", number.format(c.late)),
+          row("concealed", number.format(c.concealed)),
+          row("buffered ahead", `${number.format(c.slack_frames)} frames`),
+          row("mix, median / 99 %", `${milliseconds(c.mix_median_ms)} / ${milliseconds(c.mix_p99_ms)}`),
+        ]
+      : []),
+  );
+  $("destinations").replaceChildren(
+    ...(channel?.destinations ?? []).map((d) =>
+      row(d.name, d.kind, badge(d.state), d.error || megabytes(d.bytes)),
+    ),
+  );
+  $("groups").replaceChildren(
+    ...(channel?.groups ?? []).map((g) =>
+      row(`group ${g.group}`, `tracks ${g.track_from} to ${g.track_to - 1}`, g.provider),
+    ),
+  );
+}
+
+function showNodes(nodes, channels) {
+  const names = new Map(channels.map((c) => [c.id, c.name]));
+  $("nodes").replaceChildren(
+    ...nodes.map((n) =>
+      row(n.name, n.role, badge(n.state), `${n.cpu_load.toFixed(2)} of ${n.cores} cores`, megabytes(n.memory_bytes)),
+    ),
+  );
+  const stages = nodes.flatMap((n) =>
+    n.stages.map((s) =>
+      row(n.name, names.get(s.channel) ?? s.channel, s.group ? `${s.kind} ${s.group}` : s.kind,
+        milliseconds(s.median_ms), milliseconds(s.p99_ms)),
+    ),
+  );
+  $("stages").replaceChildren(...stages);
+  const alarms = nodes.flatMap((n) => n.alarms.map((a) => element("li", "", `${n.name}: ${a.text} (${a.count})`)));
+  $("alarms").replaceChildren(...alarms);
+  $("alarm-box").hidden = alarms.length === 0;
+}
+
+let chosen = new URLSearchParams(location.search).get("channel");
+
+function showChoice(channels) {
+  $("choice").replaceChildren(
+    ...channels.map((c) => {
+      const button = element("button", c.name === chosen ? "chosen" : "", c.name);
+      button.addEventListener("click", () => {
+        chosen = c.name;
+        history.replaceState(null, "", `?channel=${encodeURIComponent(c.name)}`);
+        if (newest) show(newest);
+      });
+      return button;
+    }),
+  );
+}
+
+const player = new Player($("programme"), (text) => {
+  $("player-state").textContent = text === "playing" ? "" : text;
+  $("sound").hidden = !$("programme").muted;
+});
+$("sound").addEventListener("click", () => {
+  $("programme").muted = false;
+  $("sound").hidden = true;
+});
+
+let newest = null;
+
+function show(status) {
+  newest = status;
+  const channel =
+    status.channels.find((c) => c.name === chosen) ??
+    status.channels.find((c) => c.state === "on_air") ??
+    status.channels[0];
+  chosen = channel?.name ?? chosen;
+  showChoice(status.channels);
+  showChannel(channel);
+  showNodes(status.nodes, status.channels);
+  $("database").hidden = status.database === "up";
+  player.play(channel?.state === "on_air" ? channel.preview_url : "");
+}
+
+const live = new Live(
+  (message) => {
+    if (message.type === "broadcast:status") show(message);
+  },
+  () => showAge(),
+);
+
+function showAge() {
+  const age = live.age();
+  const fresh = age < STALE_SECONDS;
+  $("connection").className = fresh ? "fresh" : "stale";
+  $("connection").textContent = fresh
+    ? "connected"
+    : age === Infinity
+      ? "connecting"
+      : `stale for ${Math.round(age)} s`;
+}
+setInterval(showAge, 500);

@@ -1,0 +1,43 @@
+// The WebSocket: newest state, how old it is, and reconnecting by itself.
+
+const FIRST_WAIT_MS = 500;
+const LAST_WAIT_MS = 15000;
+
+export class Live {
+  // onMessage(message); onConnection(connected).
+  constructor(onMessage, onConnection) {
+    this.onMessage = onMessage;
+    this.onConnection = onConnection;
+    this.wait = FIRST_WAIT_MS;
+    this.received = 0; // performance.now() of the newest message
+    this.#open();
+  }
+
+  // Seconds since the newest message; Infinity before the first.
+  age() {
+    return this.received ? (performance.now() - this.received) / 1000 : Infinity;
+  }
+
+  #open() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/api/v1/live`);
+    socket.onmessage = (event) => {
+      this.received = performance.now();
+      this.wait = FIRST_WAIT_MS;
+      this.onConnection(true);
+      let message;
+      try {
+        message = JSON.parse(event.data);
+      } catch (error) {
+        console.error("unreadable message", error);
+        return;
+      }
+      this.onMessage(message);
+    };
+    socket.onclose = () => {
+      this.onConnection(false);
+      setTimeout(() => this.#open(), this.wait * (0.5 + Math.random()));
+      this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
+    };
+  }
+}

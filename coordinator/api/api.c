@@ -1,0 +1,257 @@
+#include "coordinator/api/api.h"
+
+#include "console/console.h"
+#include "coordinator/api/handlers.h"
+#include "coordinator/api/live.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct api {
+    struct coordinator *coordinator;
+    struct mg_context *context;
+    struct live *live;
+    char listen_error[256]; // civetweb's last words while starting
+};
+
+// One row per path and method. `*` stands for any one part.
+static const struct route {
+    const char *path, *methods;
+    int (*handle)(struct request *r);
+} routes[] = {
+    {"status", "GET HEAD", handle_status},
+    {"nodes", "GET HEAD", handle_nodes},
+    {"channels", "GET HEAD POST", handle_channels},
+    {"channels/*", "GET HEAD DELETE", handle_channel},
+    {"channels/*/start", "POST", handle_channel_start},
+    {"channels/*/stop", "POST", handle_channel_stop},
+    {"channels/*/timeline", "PUT", handle_channel_timeline},
+    {"channels/*/events", "GET HEAD", handle_channel_events},
+    {"channels/*/destinations", "GET HEAD POST", handle_destinations},
+    {"channels/*/destinations/*", "DELETE", handle_destination},
+    {"timelines", "GET HEAD", handle_timelines},
+    {"timelines/check", "POST", handle_timeline_check},
+    {"timelines/*", "GET HEAD PUT", handle_timeline},
+    {"media", "GET HEAD", handle_media_list},
+    {"media/*", "GET HEAD PUT", handle_media},
+};
+
+// Cuts `path` in place; returns how many parts it has, or -1 beyond the bound.
+static int split(char *path, const char **parts)
+{
+    int count = 0;
+    for (char *rest = path; rest; count++) {
+        if (count == PATH_PARTS_MAX)
+            return -1;
+        parts[count] = rest;
+        rest = strchr(rest, '/');
+        if (rest)
+            *rest++ = 0;
+    }
+    return count;
+}
+
+static bool matches(const struct route *route, const struct request *r)
+{
+    char pattern[128];
+    const char *parts[PATH_PARTS_MAX];
+    snprintf(pattern, sizeof pattern, "%s", route->path);
+    if (split(pattern, parts) != r->part_count)
+        return false;
+    for (int i = 0; i < r->part_count; i++)
+        if (strcmp(parts[i], "*") ? strcmp(parts[i], r->part[i]) != 0 : !r->part[i][0])
+            return false;
+    return true;
+}
+
+static bool allows(const char *methods, const char *method)
+{
+    size_t length = strlen(method);
+    const char *at = strstr(methods, method);
+    return at && (at == methods || at[-1] == ' ') && (!at[length] || at[length] == ' ');
+}
+
+static int answer_method(struct request *r, const struct route *route)
+{
+    char allow[64];
+    size_t used = 0;
+    for (const char *c = route->methods; *c && used + 2 < sizeof allow; c++) {
+        if (*c == ' ')
+            allow[used++] = ',';
+        allow[used++] = *c;
+    }
+    allow[used] = 0;
+    mg_printf(r->connection,
+              "HTTP/1.1 405 Method Not Allowed\r\nAllow: %s\r\nConnection: close\r\n"
+              "Content-Type: application/problem+json\r\n\r\n"
+              "{\"type\":\"about:blank\",\"title\":\"Method Not Allowed\",\"status\":405,"
+              "\"code\":\"method\",\"path\":\"\",\"detail\":\"%s is allowed here\"}",
+              allow, allow);
+    return 405;
+}
+
+// Two framings of one body are how requests are smuggled past a proxy.
+static bool framing_ok(const struct mg_request_info *info)
+{
+    int lengths = 0, codings = 0;
+    for (int i = 0; i < info->num_headers; i++) {
+        lengths += !strcasecmp(info->http_headers[i].name, "Content-Length");
+        codings += !strcasecmp(info->http_headers[i].name, "Transfer-Encoding");
+    }
+    return lengths <= 1 && codings == 0;
+}
+
+static int on_api(struct mg_connection *connection, void *opaque)
+{
+    struct api *api = opaque;
+    struct request r = {
+        .connection = connection,
+        .info = mg_get_request_info(connection),
+        .coordinator = api->coordinator,
+        .store = coordinator_store(api->coordinator),
+    };
+    char path[1024];
+    if (!framing_ok(r.info))
+        return answer_refusal(&r, 400, "framing", "",
+                              "send one Content-Length and no "
+                              "Transfer-Encoding");
+    snprintf(path, sizeof path, "%s", r.info->local_uri + strlen("/api/v1/"));
+    r.part_count = split(path, r.part);
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!matches(&routes[i], &r))
+            continue;
+        if (!allows(routes[i].methods, r.info->request_method))
+            return answer_method(&r, &routes[i]);
+        return routes[i].handle(&r);
+    }
+    return answer_refusal(&r, 404, "not_found", r.info->local_uri, "there is nothing here");
+}
+
+static int on_page(struct mg_connection *connection, void *opaque)
+{
+    struct api *api = opaque;
+    struct request r = {.connection = connection,
+                        .info = mg_get_request_info(connection),
+                        .coordinator = api->coordinator};
+    const char *path = strcmp(r.info->local_uri, "/") ? r.info->local_uri + 1 : "index.html";
+    for (size_t i = 0; i < console_file_count; i++) {
+        const struct console_file *f = &console_files[i];
+        if (strcmp(f->path, path))
+            continue;
+        mg_printf(connection,
+                  "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                  "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
+                  "Content-Security-Policy: default-src 'self'; media-src blob:; "
+                  "connect-src 'self' ws: http: https:; frame-ancestors 'none'\r\n\r\n",
+                  f->type, f->size);
+        mg_write(connection, f->bytes, f->size);
+        return 200;
+    }
+    return answer_refusal(&r, 404, "not_found", r.info->local_uri, "there is nothing here");
+}
+
+static int on_http_error(struct mg_connection *connection, int status, const char *message)
+{
+    (void)message;
+    struct request r = {.connection = connection, .info = mg_get_request_info(connection)};
+    answer_refusal(&r, status, "http", "", "%s", mg_get_response_code_text(connection, status));
+    return 0;
+}
+
+static int on_log(const struct mg_connection *connection, const char *message)
+{
+    struct api *api = mg_get_user_data(mg_get_context(connection));
+    if (api && !api->context)
+        snprintf(api->listen_error, sizeof api->listen_error, "%s", message);
+    log_debug("http", "text=\"%s\"", message);
+    return 1;
+}
+
+static int start_server(struct api *api, struct diagnostic *reterr)
+{
+    const char *options[] = {
+        "listening_ports",
+        coordinator_settings(api->coordinator)->http_listen,
+        // One thread per connection: WebSockets have their cap, the rest is for requests.
+        "num_threads",
+        "128",
+        "request_timeout_ms",
+        "10000",
+        "websocket_timeout_ms",
+        "30000",
+        "enable_websocket_ping_pong",
+        "yes",
+        "enable_keep_alive",
+        "yes",
+        "keep_alive_timeout_ms",
+        "5000",
+        "access_control_allow_origin",
+        "",
+        "enable_directory_listing",
+        "no",
+        "tcp_nodelay",
+        "1",
+        NULL,
+    };
+    struct mg_callbacks callbacks = {.http_error = on_http_error, .log_message = on_log};
+    mg_init_library(0);
+    struct mg_context *context = mg_start(&callbacks, api, options);
+    if (!context) {
+        mg_exit_library();
+        return diagnostic_set(reterr, -EADDRINUSE, "http_listen",
+                              coordinator_settings(api->coordinator)->http_listen,
+                              "cannot be listened on: %s",
+                              api->listen_error[0] ? api->listen_error : "civetweb gave no reason");
+    }
+    mg_set_request_handler(context, "/api/v1/", on_api, api);
+    mg_set_request_handler(context, "/", on_page, api);
+    live_register(api->live, context);
+    api->context = context;
+    return 0;
+}
+
+int api_create(struct coordinator *coordinator, struct api **ret, struct diagnostic *reterr)
+{
+    struct api *api = base_alloc(sizeof *api);
+    api->coordinator = coordinator;
+    int error = live_create(coordinator, &api->live);
+    if (!error)
+        error = start_server(api, reterr);
+    if (error) {
+        api_destroy(&api);
+        return error;
+    }
+    *ret = api;
+    return 0;
+}
+
+void api_destroy(struct api **api)
+{
+    struct api *a = *api;
+    if (!a)
+        return;
+    *api = NULL;
+    if (a->live)
+        live_close(a->live);
+    if (a->context) {
+        mg_stop(a->context);
+        mg_exit_library();
+    }
+    live_destroy(&a->live);
+    free(a);
+}
+
+void api_announce_timeline(struct api *api, const char *name, const struct store_revision *revision)
+{
+    json_t *body = json_pack("{s:s, s:s, s:I, s:s}", "type", "timeline:update", "name", name,
+                             "revision", (json_int_t)revision->number, "sha256", revision->sha256);
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (text)
+        live_send(api->live, text);
+    free(text);
+    json_decref(body);
+}

@@ -1,0 +1,323 @@
+#include "coordinator/api/handlers.h"
+#include "engine/base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Reads an optional integer member within bounds; false after an answer has been sent.
+static bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min,
+                         int64_t max, int64_t *value, int *ret_status)
+{
+    const json_t *member = json_object_get(body, name);
+    if (!member)
+        return true;
+    if (!json_is_integer(member) || json_integer_value(member) < min ||
+        json_integer_value(member) > max) {
+        *ret_status =
+            answer_refusal(r, 422, "bad_value", name, "must be a whole number from %lld to %lld",
+                           (long long)min, (long long)max);
+        return false;
+    }
+    *value = json_integer_value(member);
+    return true;
+}
+
+// Reads a text member that must fit `size`; an absent one leaves `value` as it is.
+static bool take_text(struct request *r, const json_t *body, const char *name, bool required,
+                      char *value, size_t size, int *ret_status)
+{
+    const json_t *member = json_object_get(body, name);
+    if (!member && !required)
+        return true;
+    const char *text = json_string_value(member);
+    if (!text || strlen(text) >= size || strlen(text) != json_string_length(member)) {
+        *ret_status = answer_refusal(r, 422, "bad_value", name,
+                                     "must be a text of at most %zu bytes", size - 1);
+        return false;
+    }
+    snprintf(value, size, "%s", text);
+    return true;
+}
+
+static int answer_channel(struct request *r, int status, const char *name)
+{
+    struct diagnostic why;
+    json_t *body = channel_json(r->coordinator, name, &why);
+    return body ? answer_json(r, status, body) : answer_problem(r, &why);
+}
+
+static int list_channels(struct request *r)
+{
+    struct store_channel *channels;
+    size_t count;
+    struct diagnostic why;
+    if (store_channel_list(r->store, &channels, &count, &why))
+        return answer_problem(r, &why);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *one = channel_json(r->coordinator, channels[i].name, &why);
+        if (one)
+            json_array_append_new(list, one);
+    }
+    free(channels);
+    return answer_json(r, 200, list);
+}
+
+static int create_channel(struct request *r)
+{
+    static const char *const allowed[] = {"name", "width", "height", "rate", NULL};
+    json_t *body;
+    int status = request_json(r, allowed, &body);
+    if (status)
+        return status;
+    int64_t width = 1280, height = 720;
+    char rate[32] = "30";
+    struct store_channel c = {.epoch_ns = clock_realtime_ns()};
+    bool ok = take_text(r, body, "name", true, c.name, sizeof c.name, &status) &&
+              take_integer(r, body, "width", 16, 8192, &width, &status) &&
+              take_integer(r, body, "height", 16, 8192, &height, &status) &&
+              take_text(r, body, "rate", false, rate, sizeof rate, &status);
+    json_decref(body);
+    if (!ok)
+        return status;
+    if (width % 2 || height % 2)
+        return answer_refusal(r, 422, "bad_value", width % 2 ? "width" : "height", "must be even");
+    if (rate_parse(rate, &c.rate))
+        return answer_refusal(r, 422, "bad_value", "rate",
+                              "must be a frame rate such as 25, 29.97 or 60000/1001");
+    c.width = (int)width;
+    c.height = (int)height;
+    struct diagnostic why;
+    uint64_t id;
+    if (store_channel_create(r->store, &c, &id, &why))
+        return answer_problem(r, &why);
+    (void)coordinator_apply_channel(r->coordinator, c.name, NULL);
+    return answer_channel(r, 201, c.name);
+}
+
+int handle_channels(struct request *r)
+{
+    return strcmp(r->info->request_method, "POST") ? list_channels(r) : create_channel(r);
+}
+
+int handle_channel(struct request *r)
+{
+    const char *name = r->part[1];
+    if (strcmp(r->info->request_method, "DELETE"))
+        return answer_channel(r, 200, name);
+    struct diagnostic why;
+    struct store_channel c;
+    if (store_channel_get(r->store, name, &c, &why))
+        return answer_problem(r, &why);
+    if (c.on_air)
+        return answer_refusal(r, 409, "on_air", name, "is on air; stop it first");
+    if (store_channel_delete(r->store, name, &why))
+        return answer_problem(r, &why);
+    coordinator_forget_channel(r->coordinator, c.id);
+    return answer_empty(r, 204);
+}
+
+// Body {"timeline", "revision"?} -> the revision it means, checked as nodes will check it.
+static int take_revision(struct request *r, struct store_channel *c)
+{
+    static const char *const allowed[] = {"timeline", "revision", NULL};
+    json_t *body;
+    int status = request_json(r, allowed, &body);
+    if (status)
+        return status;
+    int64_t number = 0;
+    char timeline[STORE_NAME_MAX + 1];
+    bool ok = take_text(r, body, "timeline", true, timeline, sizeof timeline, &status) &&
+              take_integer(r, body, "revision", 1, INT64_MAX, &number, &status);
+    json_decref(body);
+    if (!ok)
+        return status;
+    struct diagnostic why;
+    struct store_revision revision;
+    char *bytes;
+    size_t size;
+    if (store_timeline_get(r->store, timeline, number, &revision, &bytes, &size, &why))
+        return answer_problem(r, &why);
+    int error = coordinator_check_timeline(r->coordinator, bytes, size, NULL, NULL, &why);
+    free(bytes);
+    if (error)
+        return answer_problem(r, &why);
+    snprintf(c->timeline, sizeof c->timeline, "%s", timeline);
+    snprintf(c->revision, sizeof c->revision, "%s", revision.sha256);
+    c->number = revision.number;
+    return 0;
+}
+
+static int64_t frame_now(const struct store_channel *c)
+{
+    int64_t frame = rate_frame_at_ns(c->rate, clock_realtime_ns() - c->epoch_ns);
+    return frame < 0 ? 0 : frame;
+}
+
+// Writes the event, then tells the farm. If the farm refuses, the log already says what should be;
+// the refusal shows in the channel's text too.
+static int change_channel(struct request *r, const struct store_channel *c, enum store_event kind)
+{
+    struct diagnostic why;
+    if (store_event_append(r->store, c->id, kind, frame_now(c), c, &why) ||
+        coordinator_apply_channel(r->coordinator, c->name, &why))
+        return answer_problem(r, &why);
+    return answer_channel(r, 200, c->name);
+}
+
+int handle_channel_start(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    if (store_channel_get(r->store, r->part[1], &c, &why))
+        return answer_problem(r, &why);
+    if (c.on_air)
+        return answer_refusal(r, 409, "on_air", c.name,
+                              "is on air already; PUT its timeline to change what it shows");
+    int status = take_revision(r, &c);
+    if (status)
+        return status;
+    c.start_frame = -1; // where the plan takes effect
+    return change_channel(r, &c, STORE_STARTED);
+}
+
+int handle_channel_stop(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    if (store_channel_get(r->store, r->part[1], &c, &why))
+        return answer_problem(r, &why);
+    if (!c.on_air)
+        return answer_channel(r, 200, c.name); // as wished
+    return change_channel(r, &c, STORE_STOPPED);
+}
+
+int handle_channel_timeline(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    if (store_channel_get(r->store, r->part[1], &c, &why))
+        return answer_problem(r, &why);
+    if (!c.on_air)
+        return answer_refusal(r, 409, "not_on_air", c.name, "is not on air; start it instead");
+    char before[STORE_NAME_MAX + 1];
+    snprintf(before, sizeof before, "%s", c.timeline);
+    int status = take_revision(r, &c);
+    if (status)
+        return status;
+    // Another revision of the same timeline goes on where it is; another timeline starts.
+    c.start_frame = strcmp(before, c.timeline) ? -1 : coordinator_start_frame(r->coordinator, c.id);
+    return change_channel(r, &c, STORE_REVISION);
+}
+
+int handle_channel_events(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    char *json;
+    if (store_channel_get(r->store, r->part[1], &c, &why) ||
+        store_event_list(r->store, c.id, &json, &why))
+        return answer_problem(r, &why);
+    int status = answer_text(r, 200, "application/json", json);
+    free(json);
+    return status;
+}
+
+// ---- Destinations -----------------------------------------------------------------------------
+
+static int answer_destinations(struct request *r, int status, const char *channel, const char *name)
+{
+    struct diagnostic why;
+    json_t *body = channel_json(r->coordinator, channel, &why);
+    if (!body)
+        return answer_problem(r, &why);
+    json_t *list = json_incref(json_object_get(body, "destinations"));
+    json_decref(body);
+    if (!name)
+        return answer_json(r, status, list);
+    size_t i;
+    json_t *one, *found = NULL;
+    json_array_foreach(list, i, one)
+    {
+        if (!strcmp(json_string_value(json_object_get(one, "name")), name))
+            found = json_incref(one);
+    }
+    json_decref(list);
+    return answer_json(r, status, found);
+}
+
+// A destination's address holds no key: it would be shown.
+static int check_destination(struct request *r, const struct store_destination *d)
+{
+    bool rtmp = !strncmp(d->url, "rtmp://", 7) || !strncmp(d->url, "rtmps://", 8);
+    if (d->kind == STORE_RTMP && !rtmp)
+        return answer_refusal(r, 422, "bad_value", "url", "must start with rtmp:// or rtmps://");
+    if (d->kind == STORE_RTMP && strpbrk(d->url, " @?#"))
+        return answer_refusal(r, 422, "bad_value", "url",
+                              "must not hold credentials or a query; secrets go into \"key\"");
+    if (d->kind == STORE_RECORDING && d->url[0])
+        return answer_refusal(r, 422, "bad_value", "url",
+                              "a recording has none; the edge's record folder is used");
+    for (const char *c = d->key; *c; c++)
+        if ((unsigned char)*c <= ' ')
+            return answer_refusal(r, 422, "bad_value", "key", "must not hold blanks");
+    return 0;
+}
+
+static int add_destination(struct request *r, const struct store_channel *c)
+{
+    static const char *const allowed[] = {"name", "kind", "url", "key", NULL};
+    json_t *body;
+    int status = request_json(r, allowed, &body);
+    if (status)
+        return status;
+    struct store_destination d = {.channel = c->id};
+    char kind[32] = "";
+    bool ok = take_text(r, body, "name", true, d.name, sizeof d.name, &status) &&
+              take_text(r, body, "kind", true, kind, sizeof kind, &status) &&
+              take_text(r, body, "url", false, d.url, sizeof d.url, &status) &&
+              take_text(r, body, "key", false, d.key, sizeof d.key, &status);
+    json_decref(body);
+    if (!ok)
+        return status;
+    if (!strcmp(kind, "recording"))
+        d.kind = STORE_RECORDING;
+    else if (!strcmp(kind, "rtmp"))
+        d.kind = STORE_RTMP;
+    else
+        return answer_refusal(r, 422, "bad_value", "kind", "must be rtmp or recording");
+    status = check_destination(r, &d);
+    if (status)
+        return status;
+    struct diagnostic why;
+    uint64_t id;
+    int error = store_destination_add(r->store, &d, &id, &why);
+    explicit_bzero(d.key, sizeof d.key);
+    if (!error)
+        error = coordinator_apply_channel(r->coordinator, c->name, &why);
+    return error ? answer_problem(r, &why) : answer_destinations(r, 201, c->name, d.name);
+}
+
+int handle_destinations(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    if (store_channel_get(r->store, r->part[1], &c, &why))
+        return answer_problem(r, &why);
+    if (!strcmp(r->info->request_method, "POST"))
+        return add_destination(r, &c);
+    return answer_destinations(r, 200, c.name, NULL);
+}
+
+int handle_destination(struct request *r)
+{
+    struct store_channel c;
+    struct diagnostic why;
+    if (store_channel_get(r->store, r->part[1], &c, &why) ||
+        store_destination_remove(r->store, c.id, r->part[3], &why) ||
+        coordinator_apply_channel(r->coordinator, c.name, &why))
+        return answer_problem(r, &why);
+    return answer_empty(r, 204);
+}

@@ -1,0 +1,25 @@
+// The endpoints, one file a family. Each function answers and returns the status code.
+#pragma once
+
+#include "coordinator/api/request.h"
+
+int handle_status(struct request *r);
+int handle_nodes(struct request *r);
+int handle_channels(struct request *r); // list, create
+int handle_channel(struct request *r);  // get, delete
+int handle_channel_start(struct request *r);
+int handle_channel_stop(struct request *r);
+int handle_channel_timeline(struct request *r);
+int handle_channel_events(struct request *r);
+int handle_destinations(struct request *r); // list, add
+int handle_destination(struct request *r);  // remove
+int handle_timelines(struct request *r);
+int handle_timeline(struct request *r); // get, put
+int handle_timeline_check(struct request *r);
+int handle_media_list(struct request *r);
+int handle_media(struct request *r); // get, head, put
+
+// JSON of the whole state, as GET /status and the WebSocket send it. NULL when out of memory.
+json_t *status_json(struct coordinator *coordinator);
+// One channel as JSON, found by name in the store; NULL with a diagnostic.
+json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr);

@@ -1,0 +1,40 @@
+// One HTTP request being answered: bodies within limits, JSON in and out, problems. Private to
+// coordinator/api. Thread: civetweb's, one request at a time.
+#pragma once
+
+#include "coordinator/coordinator.h"
+
+#include <civetweb.h>
+#include <jansson.h>
+
+#define BODY_BYTES_MAX    (64 << 10)
+#define TIMELINE_BODY_MAX (17 << 20)
+#define PATH_PARTS_MAX    6
+
+struct request {
+    struct mg_connection *connection;
+    const struct mg_request_info *info;
+    struct coordinator *coordinator;
+    struct store *store;
+    // The path behind /api/v1/, split at '/'.
+    int part_count;
+    const char *part[PATH_PARTS_MAX];
+};
+
+// All answers return the status code, as civetweb wants it.
+int answer_json(struct request *r, int status, json_t *body); // takes the reference
+int answer_text(struct request *r, int status, const char *type, const char *text);
+int answer_empty(struct request *r, int status);
+// Problem from a diagnostic: its errno decides the status.
+int answer_problem(struct request *r, const struct diagnostic *problem);
+int answer_refusal(struct request *r, int status, const char *code, const char *path,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+// Reads a body of at most `max` bytes; malloc'ed and NUL-terminated. On error the answer has been
+// sent and its status is returned; 0 when all is well.
+int request_body(struct request *r, size_t max, char **ret, size_t *ret_size);
+// A JSON object with no other members than those in `allowed` (NULL-terminated).
+int request_json(struct request *r, const char *const *allowed, json_t **ret);
+// A query parameter; NULL inside when absent. `buffer` must be large enough for any value we
+// accept.
+const char *request_query(struct request *r, const char *name, char *buffer, size_t size);

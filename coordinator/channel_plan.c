@@ -1,0 +1,158 @@
+#include "coordinator/channel_plan.h"
+
+#include "engine/base/thread.h"
+#define placement timeline_placement
+#include "engine/timeline/timeline.h"
+#undef placement
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLAYOUT_DELAY_NS INT64_C(1600000000)
+#define LEAD_SECONDS     3
+#define AUDIO_BITRATE    160000
+#define URL_BYTES        1600
+// Bits per pixel that the platforms recommend for H.264 at 30 frames a second: 3 Mbit/s at 720p.
+#define BITS_PER_PIXEL 0.11
+
+static enum planner_kind clip_cost_kind(const struct clip *clip)
+{
+    switch (clip->kind) {
+    case CLIP_VIDEO:
+        return PLANNER_KIND_VIDEO;
+    case CLIP_TIMELINE:
+        return PLANNER_KIND_TIMELINE;
+    case CLIP_ADJUST:
+        return PLANNER_KIND_ADJUST;
+    case CLIP_AUDIO:
+        return PLANNER_KIND_AUDIO;
+    case CLIP_SEQUENCE:
+        return PLANNER_KIND_MOVING;
+    default:
+        break;
+    }
+    bool moves = clip->position.count > 1 || clip->size.count > 1 || clip->rotation.count > 1 ||
+                 (clip->text && clip->text->motion != TEXT_STILL);
+    return moves ? PLANNER_KIND_MOVING : PLANNER_KIND_STILL;
+}
+
+// Which of two kinds costs more, by the planner's own estimate.
+static enum planner_kind dearer(enum planner_kind a, enum planner_kind b,
+                                const struct store_channel *c)
+{
+    uint32_t width = (uint32_t)c->width, height = (uint32_t)c->height;
+    return planner_default_us(a, width, height) >= planner_default_us(b, width, height) ? a : b;
+}
+
+static void fill_tracks(struct channel_plan *p, const struct store_channel *c,
+                        const struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->track_count; i++) {
+        const struct track *track = &timeline->tracks[i];
+        p->kinds[i] = PLANNER_KIND_EMPTY;
+        for (size_t k = 0; k < track->clip_count; k++) {
+            p->kinds[i] = dearer(p->kinds[i], clip_cost_kind(&track->clips[k]), c);
+            p->tracks[i].has_adjust |= track->clips[k].kind == CLIP_ADJUST;
+        }
+    }
+    p->channel.tracks = p->tracks;
+    p->channel.kinds = p->kinds;
+    p->channel.track_count = (int)timeline->track_count;
+}
+
+static void fill_destinations(struct channel_plan *p, const struct store_destination *list,
+                              size_t count)
+{
+    p->urls = base_alloc((count + 1) * URL_BYTES);
+    p->destinations = base_alloc((count + 1) * sizeof *p->destinations);
+    p->destination_pointers = base_alloc((count + 1) * sizeof *p->destination_pointers);
+    static const Vistter__Control__V1__DestinationKind kinds[] = {
+        [STORE_RTMP] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP,
+        [STORE_RECORDING] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RECORDING,
+        [STORE_PREVIEW] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_PREVIEW,
+    };
+    for (size_t i = 0; i < count; i++) {
+        Vistter__Control__V1__DestinationPlan *d = &p->destinations[i];
+        char *url = p->urls + i * URL_BYTES;
+        vistter__control__v1__destination_plan__init(d);
+        snprintf(url, URL_BYTES, "%s%s%s", list[i].url, list[i].key[0] ? "/" : "", list[i].key);
+        d->destination = list[i].id;
+        d->kind = kinds[list[i].kind];
+        d->name = (char *)list[i].name;
+        d->url = url;
+        p->destination_pointers[i] = d;
+    }
+    p->rendition.n_destinations = count;
+    p->rendition.destinations = p->destination_pointers;
+}
+
+// One output with one rendition: the programme as it is.
+static void fill_output(struct channel_plan *p, const struct store_channel *c)
+{
+    vistter__control__v1__rendition_plan__init(&p->rendition);
+    double rate = (double)c->rate.num / c->rate.den;
+    double bits = BITS_PER_PIXEL * c->width * c->height * rate;
+    p->rendition.rendition = 1;
+    p->rendition.width = (uint32_t)c->width;
+    p->rendition.height = (uint32_t)c->height;
+    p->rendition.video_bitrate = bits < 300000     ? 300000
+                                 : bits > 20000000 ? 20000000
+                                                   : (uint32_t)bits;
+    p->rendition.audio_bitrate = AUDIO_BITRATE;
+    p->rendition.gop_frames = (uint32_t)(2 * rate + 0.5);
+    p->rendition.preset = "veryfast";
+    p->rendition_pointer = &p->rendition;
+    vistter__control__v1__output_plan__init(&p->output);
+    p->output.output = 1;
+    p->output.n_renditions = 1;
+    p->output.renditions = &p->rendition_pointer;
+    p->output_pointer = &p->output;
+    p->message.n_outputs = 1;
+    p->message.outputs = &p->output_pointer;
+}
+
+void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
+                       const struct timeline *timeline,
+                       const struct store_destination *destinations, size_t destination_count)
+{
+    memset(p, 0, sizeof *p);
+    channel_plan_message *m = &p->message;
+    vistter__control__v1__channel_plan__init(m);
+    m->channel = c->id;
+    m->channel_name = (char *)c->name;
+    m->width = (uint32_t)c->width;
+    m->height = (uint32_t)c->height;
+    m->rate_num = (uint32_t)c->rate.num;
+    m->rate_den = (uint32_t)c->rate.den;
+    m->epoch_ns = c->epoch_ns;
+    m->start_frame = c->start_frame < 0 ? FARM_START_AT_SWITCH : c->start_frame;
+    m->playout_delay_ns = PLAYOUT_DELAY_NS;
+    m->lead_frames = LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
+    for (int i = 0; timeline && i < 32; i++) {
+        char pair[3] = {c->revision[2 * i], c->revision[2 * i + 1], 0};
+        p->revision[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    m->revision = (ProtobufCBinaryData){timeline ? 32 : 0, p->revision};
+    fill_output(p, c);
+    fill_destinations(p, destinations, destination_count);
+    p->channel = (struct farm_channel){
+        .plan = m,
+        .running = c->on_air && timeline,
+        .cut_count = -1,
+        .last_plan_epoch = c->last_plan_epoch,
+        .last_at_frame = c->last_at_frame,
+    };
+    if (timeline)
+        fill_tracks(p, c, timeline);
+}
+
+void channel_plan_finish(struct channel_plan *p)
+{
+    size_t count = p->rendition.n_destinations;
+    if (p->urls)
+        explicit_bzero(p->urls, (count + 1) * URL_BYTES);
+    free(p->urls);
+    free(p->destinations);
+    free(p->destination_pointers);
+}

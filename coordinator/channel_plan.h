@@ -1,0 +1,26 @@
+// From a channel as the store has it to what the farm is told: the plan's template and the cost
+// model of the timeline's tracks. Pure. Thread: any; a channel_plan belongs to its caller.
+#pragma once
+
+#include "coordinator/control/farm.h"
+#include "coordinator/store/store.h"
+
+struct timeline;
+
+struct channel_plan {
+    struct farm_channel channel; // what farm_set_channel takes; points into the rest
+    channel_plan_message message;
+    Vistter__Control__V1__OutputPlan output, *output_pointer;
+    Vistter__Control__V1__RenditionPlan rendition, *rendition_pointer;
+    Vistter__Control__V1__DestinationPlan *destinations, **destination_pointers;
+    char *urls; // secret: with the stream keys
+    uint8_t revision[32];
+    struct planner_track tracks[PLANNER_TRACKS_MAX];
+    enum planner_kind kinds[PLANNER_TRACKS_MAX];
+};
+
+// `timeline` may be NULL when the channel is stopped. All arguments must outlive the result.
+void channel_plan_init(struct channel_plan *plan, const struct store_channel *channel,
+                       const struct timeline *timeline,
+                       const struct store_destination *destinations, size_t destination_count);
+void channel_plan_finish(struct channel_plan *plan);

@@ -1,0 +1,79 @@
+# Vocabulary of the farm tests: a farm of its own per test, in a folder of its own, on ports of its own.
+# Sourced by tests/farm/*.sh with: lib.sh BUILD_FOLDER SOURCE_FOLDER
+set -eu
+VISTTER_BUILD=$1 source=$2
+VISTTER_VAR=$(mktemp -d -t vistter-farm-XXXXXX)
+chmod 755 "$VISTTER_VAR"
+export VISTTER_BUILD VISTTER_VAR
+
+free_port() { # a port that nobody listens on, kept apart between tests by the process id
+    local port=$((20000 + ($$ * 7 + RANDOM) % 20000))
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo "$port"
+}
+VISTTER_HTTP=$(free_port) VISTTER_CONTROL=$(free_port) VISTTER_PREVIEW=$(free_port) VISTTER_RTMP=$(free_port)
+. "$source/ops/lib/common.sh"
+. "$source/ops/lib/postgres.sh"
+. "$source/ops/lib/farm.sh"
+
+failed=0 passed=0
+check() { # description command...
+    local what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $what" >&2
+    fi
+}
+
+finish() {
+    local status=$? name
+    farm_stop
+    for name in $programs worker3; do stop "$name"; done
+    if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
+        for name in "$var"/log/*.log; do
+            echo "--- ${name##*/}" >&2
+            tail -n 15 "$name" >&2
+        done
+        status=1
+    fi
+    # What was stopped cleanly has let go of every picture.
+    if grep -h 'pictures_outstanding=' "$var"/log/*.log 2>/dev/null | grep -v 'pictures_outstanding=0'; then
+        echo "failed: pictures outstanding after stop" >&2
+        status=1
+    fi
+    rm -rf "$VISTTER_VAR"
+    echo "$passed passed, $failed failed"
+    exit "$status"
+}
+trap finish EXIT
+
+# Starts a coordinator, an edge, nginx-rtmp and N workers.
+farm_of() { # workers
+    local n
+    farm_prepare
+    pg_start
+    nginx_start
+    coordinator_start
+    for n in $(seq "$1"); do worker_start "$n"; done
+    edge_start --hash-file "$var/mixed"
+    wait_until 30 "the coordinator did not start" curl -fsS "$server/api/v1/status"
+    wait_until 30 "$(($1 + 1)) nodes did not join" nodes_are $(($1 + 1))
+}
+
+nodes_are() { [ "$(vistter --json node list | jq '[.[] | select(.state == "up")] | length')" = "$1" ]; }
+
+on_air() { # channel timeline-file [create flags]
+    local channel=$1 file=$2
+    shift 2
+    vistter timeline put "$channel" "$file" >/dev/null
+    vistter channel create "$channel" "$@" >/dev/null
+    vistter channel start "$channel" "$channel" >/dev/null
+    wait_until 60 "$channel did not come on air" is_live "$channel"
+}
+
+is_live() { vistter --json channel status "$1" | jq -e '.state == "on_air"' >/dev/null; }
+is_stopped() { vistter --json channel status "$1" | jq -e '.state == "stopped"' >/dev/null; }
+counter() { vistter --json channel status "$1" | jq -r ".counters.$2"; } # channel name

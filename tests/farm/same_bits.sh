@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The same bits, whatever the way: checksums of picture and sound of the torture timeline, rendered
+# plainly in one piece, against every cut of the z-order, coded links, kernels of every level, threads,
+# FFmpeg's own CPU levels, and starting in the middle.
+# Usage: same_bits.sh VISTTER_BINARY SOURCE_FOLDER
+set -eu
+vistter=$1 source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tracks=$("$source/tests/farm/make-torture" "$work/media")
+timeline=$work/media/torture.json
+failed=0 passed=0
+
+# render OUTPUT arguments...: hash lines to a file
+render() {
+    local out=$1
+    shift
+    "$vistter" render "$timeline" --quiet --cache "$work/cache" --hash "$out" "$@" 2>"$out.err" ||
+        { cat "$out.err" >&2; echo "render $* failed" >&2; exit 1; }
+}
+
+# same NAME REFERENCE arguments...: renders and compares with the reference's lines for those frames
+same() {
+    local name=$1 reference=$2 first
+    shift 2
+    render "$work/out" "$@"
+    first=$(head -n 1 "$work/out" | cut -d' ' -f1)
+    if diff <(awk -v first="$first" -v count="$(wc -l <"$work/out")" '$1 >= first && $1 < first + count' "$reference") \
+        "$work/out" >"$work/diff"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "differs: $name: $(head -n 2 "$work/diff" | tail -n 1)" >&2
+    fi
+}
+
+for rate in 25 29.97 30 59.94; do
+    reference=$work/reference.$rate
+    render "$reference" --rate "$rate" --plain --frames 0..72
+    [ "$(wc -l <"$reference")" = 72 ]
+    # A reference in which nothing moves would prove nothing.
+    [ "$(cut -d' ' -f2 "$reference" | sort -u | wc -l)" -gt 50 ]
+    [ "$(cut -d' ' -f3 "$reference" | sort -u | wc -l)" -gt 50 ]
+    same "$rate reuse" "$reference" --rate "$rate" --frames 0..72
+    same "$rate middle" "$reference" --rate "$rate" --frames 37..43
+    VISTTER_CPU=c same "$rate kernels in C" "$reference" --rate "$rate" --frames 18..30
+    VISTTER_CPU=avx2 same "$rate kernels in AVX2" "$reference" --rate "$rate" --frames 18..30
+    same "$rate coded" "$reference" --rate "$rate" --coded --cuts 3,9 --frames 0..40
+    cut=$((RANDOM % (tracks - 1) + 1))
+    same "$rate cut at $cut" "$reference" --rate "$rate" --cuts "$cut" --frames 20..26
+done
+reference=$work/reference.30
+for cut in $(seq $((tracks - 1))); do
+    same "cut at $cut" "$reference" --cuts "$cut" --frames 22..27
+done
+same "cut everywhere" "$reference" --cuts "$(seq -s, $((tracks - 1)))" --coded --frames 16..26
+for flags in 0 sse2 sse4.2 avx; do
+    VISTTER_AV_CPU=$flags same "FFmpeg CPU level $flags" "$reference" --frames 20..32
+done
+for threads in 1 2 4; do
+    VISTTER_DECODER_THREADS=$threads same "$threads decoder threads" "$reference" --frames 0..40
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,480 @@
+#include "worker/render/stage.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/cost.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/frame/sound.h"
+#include "engine/link/tile_codec.h"
+#include "engine/render/render.h"
+#include "worker/render/prepare.h"
+#include "worker/render/ring.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONSUMERS_MAX 16
+// A key at least this often, so that a consumer that joins late needs little.
+#define KEY_INTERVAL_FRAMES 60
+// A difference larger than this share of its key is not worth the dependence.
+#define DIFFERENCE_SHARE(key_bytes) ((key_bytes) / 4 * 3)
+#define PREPARE_WAIT_MS             500
+// How long a full peer queue is given to drain before it is tried again.
+#define PEER_RETRY_NS 4000000
+
+// One consumer's wished state and how far it has been served. -- guarded by lock
+struct consumer {
+    struct frame_peer *peer; // NULL: free slot
+    int64_t from, credit, next;
+    int missing_count;
+    int64_t missing[FRAME_WANT_MISSING_MAX];
+};
+
+struct stage {
+    // -- constant after create
+    uint64_t channel;
+    uint32_t plan_epoch, group;
+    int width, height, track_from, track_to;
+    bool base, needs_beneath;
+    struct rate rate;
+    int64_t start_frame, at_frame;
+    uint8_t revision[32];
+    struct media_cache *cache;
+    pthread_t thread;
+    struct cost render_cost, code_cost;
+    // -- guarded by lock
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closing;
+    struct consumer consumers[CONSUMERS_MAX];
+    struct stage_status status;
+    // -- stage thread
+    struct prepared *prepared;
+    struct renderer *renderer;
+    struct ring ring;
+    struct group_frame *key; // decoded form of the newest key
+    int64_t key_frame;
+    size_t key_bytes, last_bytes;
+    bool last_was_key;
+    int32_t *sound;
+    double track_ns[TIMELINE_TRACKS_MAX]; // sums
+};
+
+bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint32_t group)
+{
+    return s->channel == channel && s->plan_epoch == plan_epoch && s->group == group;
+}
+
+// ---- Consumers --------------------------------------------------------------------------------
+
+static struct consumer *find_consumer(struct stage *s, const struct frame_peer *peer)
+{
+    for (int i = 0; i < CONSUMERS_MAX; i++)
+        if (s->consumers[i].peer == peer)
+            return &s->consumers[i];
+    return NULL;
+}
+
+void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_want *want)
+{
+    pthread_mutex_lock(&s->lock);
+    struct consumer *c = find_consumer(s, peer);
+    if (want->ended) {
+        if (c)
+            *c = (struct consumer){0};
+    } else {
+        if (!c) {
+            c = find_consumer(s, NULL);
+            if (c)
+                *c = (struct consumer){.peer = peer, .next = want->from};
+        }
+        if (c) {
+            c->from = want->from;
+            c->credit = want->credit;
+            if (c->next < want->from)
+                c->next = want->from;
+            c->missing_count = want->missing_count;
+            memcpy(c->missing, want->missing, sizeof c->missing);
+        }
+    }
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void stage_gone(struct stage *s, struct frame_peer *peer)
+{
+    pthread_mutex_lock(&s->lock);
+    struct consumer *c = find_consumer(s, peer);
+    if (c)
+        *c = (struct consumer){0};
+    pthread_mutex_unlock(&s->lock);
+}
+
+// ---- Sending ----------------------------------------------------------------------------------
+
+static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame)
+{
+    const struct coded_frame *coded = ring_get(&s->ring, frame);
+    assert(coded);
+    struct frame_header header = {
+        .kind = FRAME_MESSAGE_PICTURE,
+        .channel = s->channel,
+        .group = s->group,
+        .plan_epoch = s->plan_epoch,
+        .frame = frame,
+        .base_frame = coded->base,
+        .width = s->width,
+        .height = s->height,
+    };
+    memcpy(header.revision, s->revision, sizeof header.revision);
+    int error = frame_peer_send(peer, &header, coded->payload, coded->size);
+    if (!error)
+        s->status.bytes += coded->size;
+    return error;
+}
+
+// Sends what is here and asked for. Called with the lock held (peer_send only queues).
+// Returns -EAGAIN when a peer's queue was full, so that the caller comes back soon.
+static int serve_consumer(struct stage *s, struct consumer *c)
+{
+    int error = 0;
+    while (c->missing_count && !error) {
+        int64_t frame = c->missing[c->missing_count - 1];
+        if (ring_get(&s->ring, frame))
+            error = send_frame(s, c->peer, frame);
+        if (!error)
+            c->missing_count--;
+    }
+    while (!error && c->next < c->credit && ring_get(&s->ring, c->next)) {
+        const struct coded_frame *coded = ring_get(&s->ring, c->next);
+        // The key that this frame refers to may lie below what the consumer asked for first.
+        if (coded->base < c->from && coded->base != c->next && c->next == c->from)
+            error = send_frame(s, c->peer, coded->base);
+        if (!error)
+            error = send_frame(s, c->peer, c->next);
+        if (!error)
+            c->next++;
+    }
+    return error == -EAGAIN ? error : 0;
+}
+
+// The frame to render next, or -1. Called with the lock held.
+static int64_t next_to_render(struct stage *s)
+{
+    int64_t lowest = -1, credit = -1, from = -1;
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        const struct consumer *c = &s->consumers[i];
+        if (!c->peer)
+            continue;
+        if (from < 0 || c->from < from)
+            from = c->from;
+        if (c->next < c->credit && (lowest < 0 || c->next < lowest)) {
+            lowest = c->next;
+            credit = c->credit;
+        }
+    }
+    if (from >= 0)
+        ring_forget(&s->ring, from);
+    if (lowest < 0 || lowest >= credit)
+        return -1;
+    // A consumer behind or far ahead of the ring: start over there.
+    if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
+        ring_clear(&s->ring, lowest);
+        s->key_frame = -1;
+    }
+    return ring_full(&s->ring) ? -1 : ring_end(&s->ring);
+}
+
+// ---- Rendering --------------------------------------------------------------------------------
+
+// Codes a group frame as a key or as a difference to the newest key, whichever pays.
+static int code_picture(struct stage *s, int64_t frame, const struct group_frame *group,
+                        bool unchanged, int64_t *ret_base, uint8_t **ret, size_t *ret_size)
+{
+    bool may_differ = s->key_frame >= 0 && frame - s->key_frame < KEY_INTERVAL_FRAMES;
+    // Where everything moves, differences do not pay; look again when something settles.
+    bool worth = s->last_bytes < DIFFERENCE_SHARE(s->key_bytes) || unchanged || frame % 16 == 0;
+    int error = -1;
+    if (may_differ && (worth || !s->last_was_key)) {
+        error = group_encode(group, s->key, ret, ret_size);
+        if (error)
+            return error;
+        s->last_bytes = *ret_size;
+        s->last_was_key = false;
+        // Once a change has settled, a new key makes the following differences empty again.
+        bool settled = unchanged && *ret_size > 4096 && *ret_size > s->key_bytes / 16;
+        if (*ret_size < DIFFERENCE_SHARE(s->key_bytes) && !settled) {
+            *ret_base = s->key_frame;
+            return 0;
+        }
+        free(*ret);
+    }
+    error = group_encode(group, NULL, ret, ret_size);
+    if (error)
+        return error;
+    group_frame_unref(&s->key);
+    s->key = group_frame_ref(group);
+    s->key_frame = *ret_base = frame;
+    s->last_bytes = s->key_bytes = *ret_size;
+    s->last_was_key = true;
+    return 0;
+}
+
+static void put32(uint8_t *p, size_t value)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(value >> (8 * i));
+}
+
+// Payload of a PICTURE message: u32 picture bytes, u32 stem bytes, picture, stem.
+static int code_frame(struct stage *s, int64_t frame, const struct group_frame *group,
+                      bool unchanged, struct coded_frame *ret)
+{
+    uint8_t *picture = NULL, *stem = NULL;
+    size_t picture_size = 0, stem_size = 0;
+    int error = code_picture(s, frame, group, unchanged, &ret->base, &picture, &picture_size);
+    if (!error)
+        error = stem_encode(s->sound, rate_sample_count(s->rate, frame), &stem, &stem_size);
+    if (!error) {
+        ret->size = 8 + picture_size + stem_size;
+        ret->payload = malloc(ret->size);
+        error = ret->payload ? 0 : -ENOMEM;
+    }
+    if (!error) {
+        put32(ret->payload, picture_size);
+        put32(ret->payload + 4, stem_size);
+        memcpy(ret->payload + 8, picture, picture_size);
+        memcpy(ret->payload + 8 + picture_size, stem, stem_size);
+    }
+    free(picture);
+    free(stem);
+    return error;
+}
+
+static void note_report(struct stage *s, int64_t frame, const struct render_report *report)
+{
+    pthread_mutex_lock(&s->lock);
+    s->status.frame = frame;
+    s->status.frames++;
+    for (int i = 0; i < s->status.track_count; i++) {
+        s->track_ns[i] += (double)report->track_ns[s->track_from + i];
+        s->status.track_ms[i] = s->track_ns[i] / 1e6 / (double)s->status.frames;
+    }
+    if (report->problems) {
+        s->status.problems++;
+        diagnostic_format(&report->first, s->status.problem, sizeof s->status.problem);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int render_one(struct stage *s, int64_t frame)
+{
+    struct group_frame *group = NULL;
+    struct render_report report;
+    int64_t local = frame - s->start_frame;
+    int64_t start_ns = clock_monotonic_ns();
+    int error =
+        renderer_frame(s->renderer, local < 0 ? 0 : local, frame, NULL, &group, s->sound, &report);
+    int64_t rendered_ns = clock_monotonic_ns();
+    struct coded_frame coded = {0};
+    if (!error)
+        error = code_frame(s, frame, group, report.unchanged, &coded);
+    group_frame_unref(&group);
+    if (error) {
+        log_error("render_failed",
+                  "channel=%" PRIu64 " group=%" PRIu32 " frame=%" PRId64 " error=%d", s->channel,
+                  s->group, frame, error);
+        return error;
+    }
+    cost_add(&s->render_cost, rendered_ns - start_ns);
+    cost_add(&s->code_cost, clock_monotonic_ns() - rendered_ns);
+    ring_push(&s->ring, coded);
+    note_report(s, frame, &report);
+    return 0;
+}
+
+// ---- The thread -------------------------------------------------------------------------------
+
+static void wait_changed(struct stage *s, int64_t timeout_ns)
+{
+    int64_t due = clock_monotonic_ns() + timeout_ns;
+    struct timespec t = {due / 1000000000, due % 1000000000};
+    pthread_cond_timedwait(&s->changed, &s->lock, &t);
+}
+
+static bool is_closing(struct stage *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool closing = s->closing;
+    pthread_mutex_unlock(&s->lock);
+    return closing;
+}
+
+static void set_state(struct stage *s, enum stage_state state, const struct diagnostic *why)
+{
+    pthread_mutex_lock(&s->lock);
+    s->status.state = state;
+    if (why)
+        diagnostic_format(why, s->status.reason, sizeof s->status.reason);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int open_renderer(struct stage *s, struct diagnostic *reterr)
+{
+    struct render_config config = {
+        .timeline = prepared_timeline(s->prepared),
+        .width = s->width,
+        .height = s->height,
+        .rate = s->rate,
+        .track_from = s->track_from,
+        .track_to = s->track_to,
+        .base = s->base,
+        .sound = true,
+        .resolver = prepared_resolver(s->prepared),
+    };
+    int error = renderer_create(&config, &s->renderer, reterr);
+    if (error)
+        return error;
+    // Opens and positions the sources of the first frame, so that the first credit finds them warm.
+    struct group_frame *group = NULL;
+    struct render_report report;
+    int64_t first = s->at_frame > s->start_frame ? s->at_frame - s->start_frame : 0;
+    error =
+        renderer_frame(s->renderer, first, first + s->start_frame, NULL, &group, s->sound, &report);
+    group_frame_unref(&group);
+    return error ? diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
+                                  strerror(-error))
+                 : 0;
+}
+
+static bool prepare(struct stage *s)
+{
+    struct diagnostic why;
+    int error = -EAGAIN, missing = 0;
+    while (error == -EAGAIN && !is_closing(s))
+        error =
+            prepared_create(s->cache, s->revision, PREPARE_WAIT_MS, &s->prepared, &missing, &why);
+    if (!error && s->needs_beneath)
+        error = diagnostic_set(&why, -EINVAL, "plan_beneath", "",
+                               "an adjust track must stand in one group with all beneath it");
+    if (!error)
+        error = open_renderer(s, &why);
+    if (error && error != -EAGAIN) {
+        char text[1024];
+        log_error("stage_refused",
+                  "channel=%" PRIu64 " plan=%" PRIu32 " group=%" PRIu32 " reason=\"%s\"",
+                  s->channel, s->plan_epoch, s->group, diagnostic_format(&why, text, sizeof text));
+        set_state(s, STAGE_REFUSED, &why);
+        return false;
+    }
+    if (missing)
+        log_warning("media_missing", "channel=%" PRIu64 " group=%" PRIu32 " count=%d", s->channel,
+                    s->group, missing);
+    if (!error)
+        set_state(s, STAGE_PREPARED, NULL);
+    return !error;
+}
+
+static void *stage_main(void *opaque)
+{
+    struct stage *s = opaque;
+    if (!prepare(s))
+        return NULL;
+    pthread_mutex_lock(&s->lock);
+    while (!s->closing) {
+        int full = 0;
+        for (int i = 0; i < CONSUMERS_MAX; i++)
+            if (s->consumers[i].peer && serve_consumer(s, &s->consumers[i]))
+                full = -EAGAIN;
+        int64_t frame = next_to_render(s);
+        if (frame >= 0) {
+            pthread_mutex_unlock(&s->lock);
+            int error = render_one(s, frame);
+            pthread_mutex_lock(&s->lock);
+            // Out of memory: give the rest of the node time to let some go.
+            if (error && !s->closing)
+                wait_changed(s, 100000000);
+        } else {
+            wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+struct stage *stage_create(const struct stage_config *config)
+{
+    const Vistter__Control__V1__ChannelPlan *plan = config->plan;
+    const Vistter__Control__V1__GroupPlan *group = config->group;
+    struct stage *s = base_alloc(sizeof *s);
+    s->channel = plan->channel;
+    s->plan_epoch = plan->plan_epoch;
+    s->group = group->group;
+    s->width = (int)plan->width;
+    s->height = (int)plan->height;
+    s->track_from = (int)group->track_from;
+    s->track_to = (int)group->track_to;
+    s->base = group->from_base;
+    s->needs_beneath = group->needs_beneath && !group->from_base;
+    s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
+    s->start_frame = plan->start_frame;
+    s->at_frame = plan->at_frame;
+    memcpy(s->revision, plan->revision.data, sizeof s->revision);
+    s->cache = config->cache;
+    s->key_frame = -1;
+    s->sound = base_alloc(SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof *s->sound);
+    s->status = (struct stage_status){
+        .channel = s->channel,
+        .plan_epoch = s->plan_epoch,
+        .group = s->group,
+        .frame = -1,
+        .track_count = s->track_to - s->track_from,
+    };
+    for (int i = 0; i < s->status.track_count; i++)
+        s->status.track[i] = s->track_from + i;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    char name[16];
+    snprintf(name, sizeof name, "render-%" PRIu64 "-%" PRIu32, s->channel % 1000, s->group % 1000);
+    int error = thread_start(&s->thread, name, stage_main, s);
+    assert(!error);
+    return s;
+}
+
+void stage_destroy(struct stage **stage)
+{
+    struct stage *s = *stage;
+    if (!s)
+        return;
+    *stage = NULL;
+    pthread_mutex_lock(&s->lock);
+    s->closing = true;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    thread_join(s->thread);
+    renderer_destroy(&s->renderer);
+    prepared_destroy(&s->prepared);
+    group_frame_unref(&s->key);
+    ring_clear(&s->ring, 0);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    free(s->sound);
+    free(s);
+}
+
+void stage_read(struct stage *s, struct stage_status *ret)
+{
+    pthread_mutex_lock(&s->lock);
+    *ret = s->status;
+    pthread_mutex_unlock(&s->lock);
+    cost_read(&s->render_cost, &ret->render_median_ms, &ret->render_p99_ms);
+    cost_read(&s->code_cost, &ret->code_median_ms, &ret->code_p99_ms);
+}

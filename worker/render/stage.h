@@ -1,0 +1,44 @@
+// A render stage: one group of one plan, rendered on credit and sent to its consumers.
+//
+// Own thread: prepare (fetch the revision and its media, open the renderer), then render, code and
+// send for as long as a consumer gives credit. It has no clock: frames are made as fast as credit
+// allows, and made again from anywhere when a consumer asks for frames that are no longer here.
+#pragma once
+
+#include "engine/link/frame_link.h"
+#include "engine/link/media_cache.h"
+#include "engine/timeline/timeline.h"
+#include "proto/control.pb-c.h"
+
+struct stage;
+struct stage_config {
+    const Vistter__Control__V1__ChannelPlan *plan; // copied
+    const Vistter__Control__V1__GroupPlan *group;  // one of plan's
+    struct media_cache *cache;
+};
+
+enum stage_state { STAGE_PREPARING, STAGE_PREPARED, STAGE_REFUSED };
+
+struct stage *stage_create(const struct stage_config *config);
+void stage_destroy(struct stage **stage); // joins the thread
+bool stage_is(const struct stage *stage, uint64_t channel, uint32_t plan_epoch, uint32_t group);
+// From the frame server's threads.
+void stage_want(struct stage *stage, struct frame_peer *peer, const struct frame_want *want);
+void stage_gone(struct stage *stage, struct frame_peer *peer);
+
+// What the worker reports of a stage. Thread: any.
+struct stage_status {
+    uint64_t channel;
+    uint32_t plan_epoch, group;
+    enum stage_state state;
+    char reason[512]; // why refused
+    double render_median_ms, render_p99_ms, code_median_ms, code_p99_ms;
+    int64_t frame;
+    uint64_t frames, bytes;
+    int track_count;
+    int track[TIMELINE_TRACKS_MAX];
+    double track_ms[TIMELINE_TRACKS_MAX]; // mean per frame
+    uint64_t problems;                    // frames with a fallback
+    char problem[768];                    // the newest, in words
+};
+void stage_read(struct stage *stage, struct stage_status *ret);

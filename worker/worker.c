@@ -1,0 +1,470 @@
+#include "worker/worker.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/compose/blend.h"
+#include "engine/link/control_link.h"
+#include "engine/link/frame_link.h"
+#include "engine/link/media_cache.h"
+#include "proto/control.pb-c.h"
+#include "worker/golden.h"
+#include "worker/render/stage.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STAGES_MAX     256
+#define LINKS_MAX      1024
+#define REPORT_MS      100
+#define NODE_NAME_SIZE 65
+
+typedef Vistter__Control__V1__DesiredState desired_state;
+typedef Vistter__Control__V1__ChannelPlan channel_plan;
+typedef Vistter__Control__V1__GroupPlan group_plan;
+
+struct link_key {
+    char consumer[NODE_NAME_SIZE], link_id[NODE_NAME_SIZE];
+    uint8_t key[LINK_KEY_BYTES];
+};
+
+struct worker {
+    // -- constant after create
+    struct worker_settings settings;
+    char frame_address[256];
+    uint8_t golden[32];
+    struct media_cache *cache;
+    struct frame_server *server;
+    struct control_client *control;
+    int state_fd; // eventfd: a new desired state is there
+    // -- guarded by state_lock
+    pthread_mutex_t state_lock;
+    desired_state *newest; // unpacked copy, NULL when main has taken it
+    // -- main thread
+    uint64_t state_epoch, state_version;
+    double cpu_load;
+    int64_t cpu_read_ns, cpu_read_at_ns;
+    // -- guarded by lock; only main changes the list of stages
+    pthread_mutex_t lock;
+    int stage_count, link_count;
+    struct stage *stages[STAGES_MAX];
+    struct link_key links[LINKS_MAX];
+};
+
+// ---- Callbacks from the links -----------------------------------------------------------------
+
+static void on_state(void *opaque, const desired_state *state)
+{
+    struct worker *w = opaque;
+    size_t size = vistter__control__v1__desired_state__get_packed_size(state);
+    uint8_t *bytes = base_alloc(size);
+    vistter__control__v1__desired_state__pack(state, bytes);
+    desired_state *copy = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
+    free(bytes);
+    if (!copy)
+        return;
+    pthread_mutex_lock(&w->state_lock);
+    if (w->newest)
+        vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);
+    w->newest = copy;
+    pthread_mutex_unlock(&w->state_lock);
+    eventfd_write(w->state_fd, 1);
+}
+
+static bool link_key(void *opaque, const char *consumer, const char *link_id,
+                     uint8_t ret_key[LINK_KEY_BYTES])
+{
+    struct worker *w = opaque;
+    bool found = false;
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->link_count && !found; i++) {
+        found = !strcmp(w->links[i].consumer, consumer) && !strcmp(w->links[i].link_id, link_id);
+        if (found)
+            memcpy(ret_key, w->links[i].key, LINK_KEY_BYTES);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return found;
+}
+
+static void on_want(void *opaque, struct frame_peer *peer, const struct frame_want *want)
+{
+    struct worker *w = opaque;
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->stage_count; i++)
+        if (stage_is(w->stages[i], want->channel, want->plan_epoch, want->group))
+            stage_want(w->stages[i], peer, want);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void on_gone(void *opaque, struct frame_peer *peer)
+{
+    struct worker *w = opaque;
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->stage_count; i++)
+        stage_gone(w->stages[i], peer);
+    pthread_mutex_unlock(&w->lock);
+}
+
+// ---- Desired state ----------------------------------------------------------------------------
+
+// What a plan must be for this node to touch it; everything later may then rely on it.
+static bool plan_valid(const channel_plan *p)
+{
+    bool ok = p->revision.len == 32 && p->width >= 2 && p->height >= 2 && p->width % 2 == 0 &&
+              p->height % 2 == 0 && p->width <= PICTURE_SIDE_MAX && p->height <= PICTURE_SIDE_MAX &&
+              p->rate_num > 0 && p->rate_den > 0 && p->rate_num <= INT32_MAX &&
+              p->rate_den <= INT32_MAX && p->rate_num / p->rate_den <= 240 &&
+              p->rate_num >= p->rate_den;
+    for (size_t i = 0; ok && i < p->n_groups; i++)
+        ok = p->groups[i]->track_from <= p->groups[i]->track_to &&
+             p->groups[i]->track_to <= TIMELINE_TRACKS_MAX;
+    if (!ok)
+        log_error("plan_malformed", "channel=%" PRIu64 " plan=%" PRIu32, p->channel, p->plan_epoch);
+    return ok;
+}
+
+static bool group_is_ours(const struct worker *w, const group_plan *g)
+{
+    return !strcmp(g->provider, w->settings.name);
+}
+
+static bool wanted(const struct worker *w, const desired_state *state, const struct stage *stage)
+{
+    for (size_t i = 0; i < state->n_channels; i++) {
+        const channel_plan *p = state->channels[i];
+        for (size_t k = 0; k < p->n_groups; k++)
+            if (group_is_ours(w, p->groups[k]) &&
+                stage_is(stage, p->channel, p->plan_epoch, p->groups[k]->group))
+                return true;
+    }
+    return false;
+}
+
+// Called with the lock held.
+static void end_unwanted(struct worker *w, const desired_state *state, struct stage **ended,
+                         int *ended_count)
+{
+    int kept = 0;
+    for (int i = 0; i < w->stage_count; i++) {
+        if (wanted(w, state, w->stages[i]))
+            w->stages[kept++] = w->stages[i];
+        else
+            ended[(*ended_count)++] = w->stages[i];
+    }
+    w->stage_count = kept;
+}
+
+static void take_links(struct worker *w, const group_plan *g)
+{
+    for (size_t i = 0; i < g->n_links && w->link_count < LINKS_MAX; i++) {
+        const Vistter__Control__V1__LinkPlan *l = g->links[i];
+        if (l->key.len != LINK_KEY_BYTES)
+            continue;
+        struct link_key *k = &w->links[w->link_count++];
+        snprintf(k->consumer, sizeof k->consumer, "%s", l->consumer);
+        snprintf(k->link_id, sizeof k->link_id, "%s", l->link_id);
+        memcpy(k->key, l->key.data, LINK_KEY_BYTES);
+    }
+}
+
+static bool has_stage(const struct worker *w, const channel_plan *p, const group_plan *g)
+{
+    for (int i = 0; i < w->stage_count; i++)
+        if (stage_is(w->stages[i], p->channel, p->plan_epoch, g->group))
+            return true;
+    return false;
+}
+
+static void start_missing(struct worker *w, const desired_state *state)
+{
+    w->link_count = 0;
+    for (size_t i = 0; i < state->n_channels; i++) {
+        const channel_plan *p = state->channels[i];
+        if (!plan_valid(p))
+            continue;
+        for (size_t k = 0; k < p->n_groups; k++) {
+            const group_plan *g = p->groups[k];
+            if (!group_is_ours(w, g))
+                continue;
+            take_links(w, g);
+            if (has_stage(w, p, g) || w->stage_count == STAGES_MAX)
+                continue;
+            struct stage_config config = {.plan = p, .group = g, .cache = w->cache};
+            w->stages[w->stage_count++] = stage_create(&config);
+            log_info("stage_started",
+                     "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
+                     p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
+        }
+    }
+}
+
+static void reconcile(struct worker *w)
+{
+    pthread_mutex_lock(&w->state_lock);
+    desired_state *state = w->newest;
+    w->newest = NULL;
+    pthread_mutex_unlock(&w->state_lock);
+    if (!state)
+        return;
+    bool stale = state->epoch < w->state_epoch ||
+                 (state->epoch == w->state_epoch && state->version < w->state_version);
+    if (!stale) {
+        struct stage *ended[STAGES_MAX];
+        int ended_count = 0;
+        media_cache_set_origin(w->cache, state->media_url);
+        pthread_mutex_lock(&w->lock);
+        end_unwanted(w, state, ended, &ended_count);
+        start_missing(w, state);
+        pthread_mutex_unlock(&w->lock);
+        // Out of the lists: no callback can reach them any more, and their threads may be joined.
+        for (int i = 0; i < ended_count; i++)
+            stage_destroy(&ended[i]);
+        w->state_epoch = state->epoch;
+        w->state_version = state->version;
+    }
+    vistter__control__v1__desired_state__free_unpacked(state, NULL);
+}
+
+// ---- Reports ----------------------------------------------------------------------------------
+
+struct report_memory {
+    struct stage_status status[STAGES_MAX];
+    Vistter__Control__V1__StageReport stages[2 * STAGES_MAX], *stage_pointers[2 * STAGES_MAX];
+    Vistter__Control__V1__TrackCost costs[STAGES_MAX][TIMELINE_TRACKS_MAX];
+    Vistter__Control__V1__TrackCost *cost_pointers[STAGES_MAX][TIMELINE_TRACKS_MAX];
+    Vistter__Control__V1__PlanReport plans[STAGES_MAX], *plan_pointers[STAGES_MAX];
+    Vistter__Control__V1__AlarmReport alarms[STAGES_MAX], *alarm_pointers[STAGES_MAX];
+    size_t stage_count, plan_count, alarm_count;
+};
+
+static void report_stage(struct report_memory *m, int i)
+{
+    struct stage_status *s = &m->status[i];
+    Vistter__Control__V1__StageReport *render = &m->stages[m->stage_count];
+    vistter__control__v1__stage_report__init(render);
+    render->channel = s->channel;
+    render->plan_epoch = s->plan_epoch;
+    render->group = s->group;
+    render->kind = VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_RENDER;
+    render->frame = s->frame;
+    render->frames = s->frames;
+    render->bytes = s->bytes;
+    Vistter__Control__V1__StageReport *code = &m->stages[m->stage_count + 1];
+    *code = *render;
+    code->kind = VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE;
+    code->median_ms = s->code_median_ms;
+    code->p99_ms = s->code_p99_ms;
+    render->median_ms = s->render_median_ms;
+    render->p99_ms = s->render_p99_ms;
+    render->n_tracks = (size_t)s->track_count;
+    render->tracks = m->cost_pointers[i];
+    for (int k = 0; k < s->track_count; k++) {
+        vistter__control__v1__track_cost__init(&m->costs[i][k]);
+        m->costs[i][k].track = (uint32_t)s->track[k];
+        m->costs[i][k].ms = s->track_ms[k];
+        m->cost_pointers[i][k] = &m->costs[i][k];
+    }
+    for (int k = 0; k < 2; k++, m->stage_count++)
+        m->stage_pointers[m->stage_count] = &m->stages[m->stage_count];
+    if (s->problems) {
+        Vistter__Control__V1__AlarmReport *alarm = &m->alarms[m->alarm_count];
+        vistter__control__v1__alarm_report__init(alarm);
+        alarm->code = "clip_fallback";
+        alarm->text = s->problem;
+        alarm->channel = s->channel;
+        alarm->count = s->problems;
+        m->alarm_pointers[m->alarm_count++] = alarm;
+    }
+}
+
+// A plan is as far as the slowest of its groups on this node; one refused group refuses it.
+static void report_plan(struct report_memory *m, int i)
+{
+    struct stage_status *s = &m->status[i];
+    static const Vistter__Control__V1__PlanState states[] = {
+        [STAGE_PREPARING] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING,
+        [STAGE_PREPARED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED,
+        [STAGE_REFUSED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED,
+    };
+    Vistter__Control__V1__PlanReport *plan = NULL;
+    for (size_t k = 0; k < m->plan_count && !plan; k++)
+        if (m->plans[k].channel == s->channel && m->plans[k].plan_epoch == s->plan_epoch)
+            plan = &m->plans[k];
+    if (!plan) {
+        plan = &m->plans[m->plan_count];
+        vistter__control__v1__plan_report__init(plan);
+        plan->channel = s->channel;
+        plan->plan_epoch = s->plan_epoch;
+        plan->state = states[STAGE_PREPARED];
+        m->plan_pointers[m->plan_count++] = plan;
+    }
+    if (s->state == STAGE_REFUSED ||
+        (s->state == STAGE_PREPARING && plan->state == states[STAGE_PREPARED]))
+        plan->state = states[s->state];
+    if (s->state == STAGE_REFUSED)
+        plan->reason = s->reason;
+}
+
+static uint64_t resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long long total = 0, resident = 0;
+    if (file) {
+        if (fscanf(file, "%llu %llu", &total, &resident) != 2)
+            resident = 0;
+        fclose(file);
+    }
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int64_t process_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void read_load(struct worker *w)
+{
+    int64_t now = clock_monotonic_ns(), cpu = process_cpu_ns();
+    if (now - w->cpu_read_at_ns < 1000000000)
+        return;
+    w->cpu_load = (double)(cpu - w->cpu_read_ns) / (double)(now - w->cpu_read_at_ns);
+    w->cpu_read_at_ns = now;
+    w->cpu_read_ns = cpu;
+}
+
+static void send_report(struct worker *w, struct report_memory *m)
+{
+    m->stage_count = m->plan_count = m->alarm_count = 0;
+    pthread_mutex_lock(&w->lock);
+    int count = w->stage_count;
+    for (int i = 0; i < count; i++)
+        stage_read(w->stages[i], &m->status[i]);
+    pthread_mutex_unlock(&w->lock);
+    for (int i = 0; i < count; i++) {
+        report_stage(m, i);
+        report_plan(m, i);
+    }
+    read_load(w);
+    Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+    report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+    report.version = VISTTER_VERSION;
+    report.frame_address = w->frame_address;
+    report.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    report.state_epoch = w->state_epoch;
+    report.state_version = w->state_version;
+    report.golden = (ProtobufCBinaryData){sizeof w->golden, w->golden};
+    report.n_stages = m->stage_count;
+    report.stages = m->stage_pointers;
+    report.n_plans = m->plan_count;
+    report.plans = m->plan_pointers;
+    report.n_alarms = m->alarm_count;
+    report.alarms = m->alarm_pointers;
+    report.cpu_load = w->cpu_load;
+    report.memory_bytes = resident_bytes();
+    // No coordinator in reach is no error: the next report goes out in 100 ms.
+    (void)control_client_report(w->control, &report);
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+static int open_links(struct worker *w, struct diagnostic *reterr)
+{
+    struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
+    struct frame_server_config server = {w->settings.frame_listen, link_key, on_want, on_gone, w};
+    struct control_client_config control = {
+        .addresses = w->settings.coordinators,
+        .node = w->settings.name,
+        .on_state = on_state,
+        .opaque = w,
+    };
+    int error = cluster_key_read(w->settings.cluster_key, control.key, reterr);
+    if (!error)
+        error = golden_hash(w->golden, reterr);
+    if (!error)
+        error = media_cache_create(&cache, &w->cache, reterr);
+    if (!error)
+        error = frame_server_create(&server, &w->server, reterr);
+    if (error)
+        return error;
+    // The address that others call: as told, or the listen address with the port really taken.
+    const char *told = w->settings.frame_address;
+    const char *listen = w->settings.frame_listen;
+    const char *colon = strrchr(listen, ':');
+    if (told && *told)
+        snprintf(w->frame_address, sizeof w->frame_address, "%s", told);
+    else
+        snprintf(w->frame_address, sizeof w->frame_address, "%.*s:%d",
+                 colon ? (int)(colon - listen) : (int)strlen(listen), listen,
+                 frame_server_port(w->server));
+    return control_client_create(&control, &w->control, reterr);
+}
+
+int worker_create(const struct worker_settings *settings, struct worker **ret,
+                  struct diagnostic *reterr)
+{
+    struct worker *w = base_alloc(sizeof *w);
+    w->settings = *settings;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_mutex_init(&w->state_lock, NULL);
+    w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = open_links(w, reterr);
+    if (error) {
+        worker_destroy(&w);
+        return error;
+    }
+    log_info("worker_ready", "name=%s frames=%s kernels=%s", settings->name, w->frame_address,
+             compose_cpu_name());
+    *ret = w;
+    return 0;
+}
+
+void worker_run(struct worker *w, int stop_fd)
+{
+    struct report_memory *memory = base_alloc(sizeof *memory);
+    int64_t next_ns = clock_monotonic_ns();
+    for (;;) {
+        struct pollfd fds[] = {{stop_fd, POLLIN, 0}, {w->state_fd, POLLIN, 0}};
+        int64_t left = next_ns - clock_monotonic_ns();
+        int ready = poll(fds, 2, left > 0 ? (int)(left / 1000000) + 1 : 0);
+        if (ready > 0 && fds[0].revents)
+            break;
+        if (ready > 0 && fds[1].revents) {
+            eventfd_t ignored;
+            eventfd_read(w->state_fd, &ignored);
+            reconcile(w);
+            next_ns = 0; // tells at once how far the new state is
+        }
+        if (clock_monotonic_ns() >= next_ns) {
+            send_report(w, memory);
+            next_ns = clock_monotonic_ns() + REPORT_MS * INT64_C(1000000);
+        }
+    }
+    free(memory);
+}
+
+void worker_destroy(struct worker **worker)
+{
+    struct worker *w = *worker;
+    if (!w)
+        return;
+    *worker = NULL;
+    control_client_destroy(&w->control);
+    frame_server_destroy(&w->server);
+    for (int i = 0; i < w->stage_count; i++)
+        stage_destroy(&w->stages[i]);
+    media_cache_destroy(&w->cache);
+    if (w->newest)
+        vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);
+    close(w->state_fd);
+    pthread_mutex_destroy(&w->lock);
+    pthread_mutex_destroy(&w->state_lock);
+    free(w);
+}

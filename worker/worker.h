@@ -1,0 +1,28 @@
+// The worker: renders the groups that the plans give it, on credit, and serves their frames.
+//
+// Thread map
+//   main          owns the set of stages; starts and ends them as desired state says; reports
+//   control       (engine/link) receives desired state, hands the newest to main
+//   frame server  (engine/link) listener and one thread per consumer; passes WANTs to stages
+//   render-C-G    one per stage: prepares, renders, codes, queues to its consumers' peers
+//   video decode  one per open video clip, below its stage's renderer
+//   media fetch   (engine/link) downloads
+// Locks: worker.lock guards the list of stages and the link keys; a stage's own lock is taken
+// inside it, never the other way round.
+#pragma once
+
+#include "engine/base/diagnostic.h"
+
+#include <stdint.h>
+
+struct worker_settings {
+    const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache;
+    int64_t cache_bytes;
+};
+
+struct worker;
+int worker_create(const struct worker_settings *settings, struct worker **ret,
+                  struct diagnostic *reterr);
+// Runs until `stop_fd` becomes readable.
+void worker_run(struct worker *worker, int stop_fd);
+void worker_destroy(struct worker **worker);
