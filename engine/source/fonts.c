@@ -127,8 +127,11 @@ void font_set_destroy(struct font_set **fonts)
     pthread_mutex_lock(&create_lock);
     if (f->context)
         g_object_unref(f->context);
-    if (f->map)
+    if (f->map) {
+        // Pango 1.50.12 keeps its reference to the configuration when a map goes.
+        pango_fc_font_map_set_config(PANGO_FC_FONT_MAP(f->map), NULL);
         g_object_unref(f->map);
+    }
     if (f->config)
         FcConfigDestroy(f->config);
     pthread_mutex_unlock(&create_lock);
