@@ -176,8 +176,8 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
         clock_sleep_until_ns(due_ns);
         return;
     }
-    note_concealment(c, n, &result);
     send_frame(c, frame, due_ns);
+    note_concealment(c, n, &result);
     programme_frame_unref(&frame);
 }
 

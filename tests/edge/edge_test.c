@@ -61,6 +61,14 @@ static void on_report(void *opaque, const node_report_message *r)
     pthread_mutex_unlock(&seen.lock);
 }
 
+static struct seen newest_report(void)
+{
+    pthread_mutex_lock(&seen.lock);
+    struct seen copy = seen;
+    pthread_mutex_unlock(&seen.lock);
+    return copy;
+}
+
 // Waits until the newest report fulfils `condition`.
 #define WAIT_UNTIL(condition)                                                                      \
     do {                                                                                           \
@@ -247,7 +255,8 @@ static void check_secrets(void)
     CHECK(status.st_mode & 0777, ==, 0600);
     snprintf(command, sizeof command, "grep -q very-secret %s/log", folder);
     CHECK(WEXITSTATUS(system(command)), ==, 1);
-    CHECK_TRUE(!strstr(seen.error, "secret"));
+    struct seen now_seen = newest_report();
+    CHECK_TRUE(!strstr(now_seen.error, "secret"));
 }
 
 static void run_story(const char *program, struct control_server **server,
@@ -256,10 +265,11 @@ static void run_story(const char *program, struct control_server **server,
     static struct told t;
     pid_t edge = start_edge(program);
     WAIT_UNTIL(seen.reports > 3);
-    CHECK(seen.channels, ==, 0);
+    struct seen now_seen = newest_report();
+    CHECK(now_seen.channels, ==, 0);
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", preview_port);
-    CHECK_TEXT(seen.preview, url);
+    CHECK_TEXT(now_seen.preview, url);
 
     fill_told(&t, 1);
     fill_plan(&t, 0, 1, 0);
@@ -267,7 +277,9 @@ static void run_story(const char *program, struct control_server **server,
     tell(*server, &t);
     WAIT_UNTIL(seen.states[1] == VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE);
     WAIT_UNTIL(seen.frames > 10);
-    CHECK(seen.concealed, ==, seen.frames);
+    now_seen = newest_report();
+    // Counted one after the other, so that a report may come between the two.
+    CHECK(now_seen.frames - now_seen.concealed, <=, 1);
     check_preview();
 
     // A plan that cannot be taken is refused in words, and nothing changes.
@@ -278,13 +290,14 @@ static void run_story(const char *program, struct control_server **server,
     t.state.n_channels = 2;
     tell(*server, &t);
     WAIT_UNTIL(seen.states[2] == VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED);
-    CHECK_TRUE(strstr(seen.reason, "even size"));
-    CHECK(seen.plan_epoch, ==, 1);
+    now_seen = newest_report();
+    CHECK_TRUE(strstr(now_seen.reason, "even size"));
+    CHECK(now_seen.plan_epoch, ==, 1);
 
     // The next plan takes over at its frame; the one before is then gone.
     fill_told(&t, 3);
     fill_plan(&t, 0, 1, 0);
-    fill_plan(&t, 1, 3, seen.cursor + 50);
+    fill_plan(&t, 1, 3, newest_report().cursor + 50);
     t.state.n_channels = 2;
     tell(*server, &t);
     WAIT_UNTIL(seen.states[3] == VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ARMED);
@@ -296,16 +309,17 @@ static void run_story(const char *program, struct control_server **server,
     control_server_destroy(server);
     kill(edge, SIGKILL);
     waitpid(edge, NULL, 0);
-    uint64_t before = seen.instance;
+    uint64_t before = newest_report().instance;
     edge = start_edge(program);
     check_preview();
     CHECK_OK(control_server_create(config, server, NULL));
     WAIT_UNTIL(seen.instance != before && seen.plan_epoch == 3 && seen.frames > 10);
-    CHECK(seen.version, ==, 3);
+    now_seen = newest_report();
+    CHECK(now_seen.version, ==, 3);
     // Frame numbers go on by the clock: 25 a second since the epoch, less delay and latencies.
     int64_t now = (clock_realtime_ns() - epoch_ns) / 40000000;
-    CHECK(seen.cursor, >, now - 50);
-    CHECK(seen.cursor, <, now + 50);
+    CHECK(now_seen.cursor, >, now - 50);
+    CHECK(now_seen.cursor, <, now + 50);
 
     fill_told(&t, 2); // late news from before
     (void)control_server_send(*server, "edge-1", &t.state);
