@@ -157,7 +157,8 @@ struct farm_alarm_view {
 };
 
 struct farm_node_view {
-    char name[PLANNER_NAME_BYTES], version[32], frame_address[PLANNER_NAME_BYTES], preview_url[256];
+    char name[PLANNER_NAME_BYTES], version[32], frame_address[PLANNER_ADDRESS_BYTES],
+        preview_url[PLANNER_ADDRESS_BYTES];
     Vistter__Control__V1__NodeRole role;
     bool alive;
     int64_t report_age_ns;
@@ -203,7 +204,7 @@ struct farm_channel_view {
     uint8_t revision[32];
     int group_count;
     struct farm_group_view *groups; // of the plan on air, else of the next
-    char edge[PLANNER_NAME_BYTES], preview_url[256];
+    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES];
     // From the edge's newest report; zero if there is none.
     int64_t cursor, slack_frames;
     uint64_t frames, late, concealed;

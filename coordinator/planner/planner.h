@@ -10,7 +10,9 @@
 //  they
 //     cover every track once. Group 1 starts from the background (opaque). No tracks: one empty
 //     group.
-//  2. A group above the first that holds an adjust track needs what lies beneath. Its provider
+//  2. A group above the first that holds an adjust track needs what lies beneath. The planner makes
+//     no such cut by itself unless workers can take groups in (`beneath`): all tracks up to the
+//     topmost adjust track then stand in group 1. Forced cuts may. The provider of such a group
 //     consumes the groups beneath it down to the nearest opaque one (group 1, or another that needs
 //     beneath, since that one's picture already contains all below). Every group has a link to each
 //     edge (a group's sound travels with it) and one to each such worker, even when provider and
@@ -32,13 +34,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLANNER_TRACKS_MAX   64
-#define PLANNER_GROUPS_MAX   PLANNER_TRACKS_MAX
-#define PLANNER_OUTPUTS_MAX  8
-#define PLANNER_NAME_BYTES   64
-#define PLANNER_LINK_BYTES   160
-#define PLANNER_LINK_US      1500 // coding or decoding of one group, 1280x720, per frame
-#define PLANNER_GOLDEN_BYTES 32
+#define PLANNER_TRACKS_MAX    64
+#define PLANNER_GROUPS_MAX    PLANNER_TRACKS_MAX
+#define PLANNER_OUTPUTS_MAX   8
+#define PLANNER_NAME_BYTES    65
+#define PLANNER_ADDRESS_BYTES 256
+#define PLANNER_LINK_BYTES    64
+#define PLANNER_LINK_US       1500 // coding or decoding of one group, 1280x720, per frame
+#define PLANNER_GOLDEN_BYTES  32
 
 // What the most expensive clip of a track is; gives the cost before anything is measured.
 enum planner_kind {
@@ -70,7 +73,7 @@ struct planner_node {
 
 struct plan_link {
     char consumer[PLANNER_NAME_BYTES];
-    char id[PLANNER_LINK_BYTES]; // "c<channel>-p<plan epoch>-g<group>-<consumer>"
+    char id[PLANNER_LINK_BYTES]; // "c<channel>-p<plan epoch>-g<group>-<number of the link>"
 };
 
 struct plan_group {
@@ -78,7 +81,7 @@ struct plan_group {
     uint32_t track_from, track_to; // half open
     bool from_base, needs_beneath;
     char provider[PLANNER_NAME_BYTES];
-    char provider_address[PLANNER_NAME_BYTES];
+    char provider_address[PLANNER_ADDRESS_BYTES];
     int link_count;
     struct plan_link *links; // owned
 };
@@ -103,6 +106,7 @@ struct planner_request {
     const uint32_t *cuts;             // forced: a group starts at each of these tracks
     int cut_count;                    // < 0: not forced; 0: one group
     int workers_max;                  // at most so many workers; 0: any
+    bool beneath;                     // workers can take the groups beneath theirs in (rule 2)
 };
 
 // 0; -EHOSTUNREACH when there is no worker or no edge, -EINVAL for a bad request; `reterr` says why
