@@ -22,8 +22,7 @@
 //     PLANNER_LINK_US per group sent and per group taken in, plus what it does for other channels,
 //     divided by its cores. More groups only where that helps.
 //  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
-//  lost
-//     providers replaced, while its busiest worker stays below a quarter of the frame time or
+//     lost providers replaced, while its busiest worker stays below a quarter of the frame time or
 //     within a quarter of the best found.
 // Thread: any.
 #pragma once
