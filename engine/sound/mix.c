@@ -3,6 +3,7 @@
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
 #include "engine/sound/sound_source.h"
+#include "engine/timeline/arithmetic.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -10,10 +11,8 @@
 
 // Sounds at one instant: two per track in a dissolve.
 #define SOUNDS_MAX (2 * TIMELINE_TRACKS_MAX)
-// The flash pattern's beep: 20 ms of 1 kHz.
+// The flash pattern's beep: 20 ms.
 #define BEEP_SAMPLES 960
-#define BEEP_HZ      1000
-#define BEEP_GAIN    0.5
 // A sound that could not be opened is tried again after this many frames.
 #define RETRY_FRAMES 32
 
@@ -98,14 +97,12 @@ static struct sound_source *source_for(struct sound_mixer *m, const char *uri)
 static struct rational source_position(const struct sound_mixer *m, const struct layer_sound *s,
                                        const struct instant *at)
 {
-    struct rational exact = rational_mul(s->source_time, rational_make(SAMPLE_RATE_HZ, 1));
-    int64_t first = rate_first_sample(m->rate, at->absolute_frame);
-    // first - absolute_frame * den * 48000 / num, in (-1, 0]; the whole part cancels before it
-    // could overflow.
-    int64_t rest = (int64_t)((__int128)first * m->rate.num -
-                             (__int128)at->absolute_frame * m->rate.den * SAMPLE_RATE_HZ);
-    struct rational speed = rational_mul(at->speed, s->clip->speed);
-    return rational_add(exact, rational_mul(rational_make(rest, m->rate.num), speed));
+    struct rational exact = rational_product(s->source_time, (struct rational){SAMPLE_RATE_HZ, 1});
+    int64_t absolute = at->absolute_frame, first = rate_first_sample(m->rate, absolute);
+    // The frame's time less its first sample's, in [0, 1) samples.
+    wide rest = (wide)absolute * m->rate.den * SAMPLE_RATE_HZ - (wide)first * m->rate.num;
+    struct rational speed = rational_product(at->speed, s->clip->speed);
+    return rational_difference(exact, rational_product(speed, rational_fit(rest, m->rate.num)));
 }
 
 // The beep starts with the first sample of the first frame of each second.
@@ -113,13 +110,14 @@ static void read_flash(const struct sound_mixer *m, const struct layer_sound *s,
                        const struct instant *at, float *dst)
 {
     int64_t second = rational_floor(s->source_time, 1);
-    struct rational since = rational_add(s->source_time, rational_make(-second, 1));
-    int64_t frames = muldiv_floor(since.num, m->rate.num, since.den * m->rate.den);
+    wide since = (wide)s->source_time.num - (wide)second * s->source_time.den; // of its den
+    int64_t frames = (int64_t)(since * m->rate.num / ((wide)s->source_time.den * m->rate.den));
     int64_t offset = rate_first_sample(m->rate, at->absolute_frame) -
                      rate_first_sample(m->rate, at->absolute_frame - frames);
     int64_t left = BEEP_SAMPLES - offset;
     int count = left < 0 ? 0 : left < at->count ? (int)left : at->count;
-    sound_tone(offset, BEEP_HZ, BEEP_GAIN, count, dst);
+    const struct pattern_style *p = s->clip->pattern;
+    sound_tone((double)offset, 1, p->tone_hz, decibel_to_gain(p->tone_db), count, dst);
     memset(dst + count * SOUND_CHANNELS, 0,
            (size_t)(at->count - count) * SOUND_CHANNELS * sizeof *dst);
 }
@@ -128,11 +126,14 @@ static void read_pattern(const struct sound_mixer *m, const struct layer_sound *
                          const struct instant *at, float *dst)
 {
     const struct pattern_style *p = s->clip->pattern;
-    if (p->kind == PATTERN_FLASH)
+    if (p->kind == PATTERN_FLASH) {
         read_flash(m, s, at, dst);
-    else
-        sound_tone(rational_floor(source_position(m, s, at), 1), p->tone_hz,
-                   decibel_to_gain(p->tone_db), at->count, dst);
+        return;
+    }
+    struct rational position = source_position(m, s, at);
+    double speed = rational_double(rational_product(at->speed, s->clip->speed));
+    sound_tone(speed == 1 ? (double)rational_floor(position, 1) : rational_double(position), speed,
+               p->tone_hz, decibel_to_gain(p->tone_db), at->count, dst);
 }
 
 static void read_sound(struct sound_mixer *m, const struct timeline *t, const struct layer_sound *s,
@@ -158,8 +159,9 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     const struct timeline *t = outer->clip->nested;
     struct layer_sound sounds[SOUNDS_MAX];
     struct rational around = at->speed;
-    at->speed = rational_mul(around, outer->clip->speed);
-    struct rational length = rational_mul(rational_make(m->rate.den, m->rate.num), at->speed);
+    at->speed = rational_product(around, outer->clip->speed);
+    struct rational length =
+        rational_product(at->speed, (struct rational){m->rate.den, m->rate.num});
     size_t count =
         timeline_evaluate_sound_at(t, outer->source_time, length, t->loop || outer->clip->loop, 0,
                                    (int)t->track_count, sounds, SOUNDS_MAX);
@@ -189,8 +191,8 @@ static void read_sound(struct sound_mixer *m, const struct timeline *t, const st
     }
     struct sound_source *source = source_for(m, t->assets[clip->asset].uri);
     if (source) {
-        sound_source_read(source, source_position(m, s, at), rational_mul(at->speed, clip->speed),
-                          clip->loop, at->count, dst);
+        sound_source_read(source, source_position(m, s, at),
+                          rational_product(at->speed, clip->speed), clip->loop, at->count, dst);
         return;
     }
     memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
@@ -209,6 +211,13 @@ static int32_t quantise(float sample)
     return (int32_t)(scaled < 0 ? scaled - 0.5f : scaled + 0.5f);
 }
 
+// As sound_add: 128 sounds at the limit are more than an int32 holds.
+static int32_t add_saturated(int32_t a, int32_t b)
+{
+    int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
+
 void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, int track_from,
                        int track_to, int32_t *dst, int *ret_problems)
 {
@@ -222,7 +231,7 @@ void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame,
         read_sound(m, m->timeline, &sounds[i], &at, 0, part);
         apply_ramp(&sounds[i], at.count, part);
         for (int k = 0; k < at.count * SOUND_CHANNELS; k++)
-            dst[k] += quantise(part[k]);
+            dst[k] = add_saturated(dst[k], quantise(part[k]));
     }
     *ret_problems = at.problems;
 }

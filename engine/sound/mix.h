@@ -1,6 +1,18 @@
 // Sound of a timeline's tracks over one frame, as an integer stem (sound.h).
 // Order of work per clip: source samples (float) -> gain and pan, ramped linearly over the frame ->
-// quantised -> added. Pan is a balance: the far side falls linearly to 0.
+// quantised -> added. Pan is a balance: the far side falls linearly to 0. A nested timeline is
+// summed in float in the order of its tracks, and is then one clip.
+//
+// Which samples belong to a frame: a clip whose source time is s at channel frame a reads from
+//     floor(48000 * s - (48000 * a / rate - first sample of a) * speed)
+// of its source. The bracket, below one sample, is what the frame's first sample lies before the
+// frame's own time. Both terms grow with a, and at speed 1 their difference grows by exactly the
+// frame's sample count, so consecutive frames read consecutive samples in any cadence and from any
+// channel frame on. A clip may start up to one sample late, never early. At other speeds samples
+// are interpolated linearly at exact positions.
+//
+// A tone is a sine by sample number, and starts at its zero where the clip's source time is 0. The
+// flash pattern beeps for 20 ms from the first sample of the frame that is white.
 // Thread: a sound_mixer belongs to its renderer's thread.
 #pragma once
 

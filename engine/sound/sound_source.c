@@ -2,6 +2,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/media/media.h"
+#include "engine/timeline/arithmetic.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -72,30 +73,39 @@ static void read_whole(const struct sound_source *s, int64_t first, bool loop, i
         sound_file_read(s->file, first, count, dst);
         return;
     }
-    int64_t at = first % s->length;
-    if (at < 0)
-        at += s->length;
-    while (count > 0) {
-        int part = s->length - at < count ? (int)(s->length - at) : count;
-        sound_file_read(s->file, at, part, dst);
-        dst += part * SOUND_CHANNELS;
-        count -= part;
+    int before = first >= 0 ? 0 : -first < count ? (int)-first : count;
+    memset(dst, 0, (size_t)before * SOUND_CHANNELS * sizeof *dst);
+    int64_t at = (first + before) % s->length;
+    for (int done = before; done < count;) {
+        int part = s->length - at < count - done ? (int)(s->length - at) : count - done;
+        sound_file_read(s->file, at, part, dst + done * SOUND_CHANNELS);
+        done += part;
         at = 0;
     }
 }
 
+// Positions are position + i * speed over their common denominator, counted in whole samples and
+// rest: exact, and without a division per sample.
 static void read_between(const struct sound_source *s, struct rational position,
                          struct rational speed, bool loop, int count, float *dst)
 {
+    wide den = (wide)position.den * speed.den, step = (wide)speed.num * position.den;
+    wide whole = rational_floor(position, 1);
+    wide rest = ((wide)position.num - whole * position.den) * speed.den;
+    wide step_whole = step / den, step_rest = step % den;
     for (int i = 0; i < count; i++) {
-        struct rational at = rational_add(position, rational_mul(speed, rational_make(i, 1)));
-        int64_t whole = rational_floor(at, 1);
-        double share = (double)(at.num - whole * at.den) / (double)at.den;
         float pair[2 * SOUND_CHANNELS];
-        read_whole(s, whole, loop, 2, pair);
+        read_whole(s, (int64_t)whole, loop, 2, pair);
+        double share = (double)rest / (double)den;
         for (int c = 0; c < SOUND_CHANNELS; c++)
             dst[i * SOUND_CHANNELS + c] =
                 (float)((double)pair[c] * (1 - share) + (double)pair[SOUND_CHANNELS + c] * share);
+        whole += step_whole;
+        rest += step_rest;
+        if (rest >= den) {
+            rest -= den;
+            whole++;
+        }
     }
 }
 
@@ -110,12 +120,12 @@ void sound_source_read(const struct sound_source *s, struct rational position,
         read_between(s, position, speed, loop, count, dst);
 }
 
-void sound_tone(int64_t first_sample, double hz, double gain, int count, float *dst)
+void sound_tone(double first, double speed, double hz, double gain, int count, float *dst)
 {
     for (int i = 0; i < count; i++) {
         // Whole turns are taken off exactly: products of sample numbers and frequencies stay below
         // 2^53 for years.
-        double turns = (double)(first_sample + i) * hz / SAMPLE_RATE_HZ;
+        double turns = (first + i * speed) * hz / SAMPLE_RATE_HZ;
         turns -= (double)(int64_t)turns;
         double sine, cosine;
         degrees_sin_cos(turns * 360, &sine, &cosine);

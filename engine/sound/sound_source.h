@@ -14,10 +14,10 @@ void sound_source_close(struct sound_source **source);
 
 // Writes `count` stereo pairs. The first lies at `position` (samples of 48 kHz from the asset's
 // start, exact), the others follow at `speed`; between samples by linear interpolation. With `loop`
-// the asset starts again at its end; otherwise there is silence around it.
+// the asset starts again at its end; otherwise silence follows. Before its start there is silence.
 void sound_source_read(const struct sound_source *source, struct rational position,
                        struct rational speed, bool loop, int count, float *dst);
 
-// A sine of `hz` at amplitude `gain`, by sample number, so that it is continuous wherever it is
-// cut.
-void sound_tone(int64_t first_sample, double hz, double gain, int count, float *dst);
+// A sine of `hz` at amplitude `gain`, by sample number from `first` in steps of `speed`, so that it
+// is continuous wherever it is cut.
+void sound_tone(double first, double speed, double hz, double gain, int count, float *dst);

@@ -71,10 +71,9 @@ static void draw_grid(struct picture *p)
 }
 
 // Digits 0 to 9, 3 x 5 dots, rows from the top, bit 2 = left.
-static const uint8_t digits[10][5] = {{7, 5, 5, 5, 7}, {2, 6, 2, 2, 7}, {7, 1, 7, 4, 7},
-                                      {7, 1, 7, 1, 7}, {5, 5, 7, 1, 1}, {7, 4, 7, 1, 7},
-                                      {7, 4, 7, 5, 7}, {7, 1, 1, 1, 1}, {7, 5, 7, 5, 7},
-                                      {7, 5, 7, 1, 7}};
+static const uint8_t digits[10][5] = {
+    {7, 5, 5, 5, 7}, {2, 6, 2, 2, 7}, {7, 1, 7, 4, 7}, {7, 1, 7, 1, 7}, {5, 5, 7, 1, 1},
+    {7, 4, 7, 1, 7}, {7, 4, 7, 5, 7}, {7, 1, 1, 1, 1}, {7, 5, 7, 5, 7}, {7, 5, 7, 1, 7}};
 static const uint8_t white[3] = {WHITE, 128, 128}, black[3] = {BLACK, 128, 128};
 
 static uint8_t crc8(uint32_t number)
@@ -88,8 +87,8 @@ static uint8_t crc8(uint32_t number)
     return crc;
 }
 
-// For programs: 42 blocks over the full width: white, black, 32 bits of the number (most significant
-// first), 8 bits of CRC. For people: the number in large digits.
+// For programs: 42 blocks over the full width: white, black, 32 bits of the number (most
+// significant first), 8 bits of CRC. For people: the number in large digits.
 #define BLOCKS 42
 static void draw_counter(struct picture *p, int64_t frame)
 {
@@ -118,8 +117,8 @@ static void draw_counter(struct picture *p, int64_t frame)
 static bool flashes(const struct pattern *s, const struct clip_instant *at)
 {
     int64_t second = rational_floor(at->source_time, 1);
-    struct rational since = rational_add(at->source_time, rational_make(-second, 1));
-    return muldiv_floor(since.num, s->rate.num, since.den * s->rate.den) == 0;
+    __int128 since = at->source_time.num - (__int128)second * at->source_time.den;
+    return since * s->rate.num < (__int128)at->source_time.den * s->rate.den;
 }
 
 // What distinguishes this instant's picture from others of the pattern.
