@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fontconfig/fontconfig.h>
 #include <pango/pangofc-fontmap.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct font_set {
@@ -46,6 +47,19 @@ static const char bitmap_rule[] =
     "<edit name=\"size\" mode=\"assign\">"
     "<divide><name>size</name><name>pixelsizefixupfactor</name></divide></edit>"
     "</match></fontconfig>";
+
+// Pango loads fontconfig's current configuration in a thread of its own, though it then uses ours.
+// An empty one is made current first, so that the host's is never read. Kept until the program
+// ends.
+static void forget_host(void)
+{
+    static bool done; // under create_lock
+    FcConfig *empty = done ? NULL : FcConfigCreate();
+    if (!empty)
+        return;
+    done = FcConfigSetCurrent(empty);
+    FcConfigDestroy(empty); // the current one keeps its own reference
+}
 
 static int font_count(FcConfig *config)
 {
@@ -98,6 +112,7 @@ int font_set_create(const char *const *paths, size_t count, struct font_set **re
     struct font_set *f = base_alloc(sizeof *f);
     pthread_mutex_init(&f->lock, NULL);
     pthread_mutex_lock(&create_lock);
+    forget_host();
     f->config = FcConfigCreate();
     int error = add_files(f->config, paths, count, reterr);
     if (!error) {
