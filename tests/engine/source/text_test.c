@@ -248,6 +248,9 @@ static void test_motion(void)
         CHECK(before.right - at.right, ==, 4);
     }
     CHECK(at.top, ==, before.top);
+    // After 6 seconds, 600 pixels, the words stand at the window's left, as still ones do.
+    struct text_style still = style_of("Hi");
+    CHECK(area_at(source, &clip, 6, 1).left, ==, area_drawn(&still, 128).left);
     source_destroy(&source);
 
     s.text = (char *)"שלום"; // whose first word is at the right: it comes in from the left
