@@ -1,9 +1,7 @@
 #include "coordinator/channel_plan.h"
 
 #include "engine/base/thread.h"
-#define placement timeline_placement
 #include "engine/timeline/timeline.h"
-#undef placement
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,9 +4,7 @@
 #include "coordinator/channel_plan.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
-#define placement timeline_placement
 #include "engine/timeline/timeline.h"
-#undef placement
 
 #include <errno.h>
 #include <inttypes.h>

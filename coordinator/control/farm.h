@@ -36,6 +36,8 @@
 
 #define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
 #define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
+#define FARM_FETCH_NS     INT64_C(120000000000)
+#define FARM_EXCLUDE_NS   INT64_C(30000000000)
 #define FARM_RETRY_NS                                                                              \
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
@@ -43,7 +45,8 @@
 #define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
 #define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
 
-// start_frame of a channel whose timeline begins at the frame where its plan takes effect.
+// start_frame of a channel whose timeline begins at the frame where its first plan takes effect.
+// Later plans, of other revisions too, go on from there: an edit does not restart a timeline.
 #define FARM_START_AT_SWITCH INT64_MIN
 
 typedef Vistter__Control__V1__ChannelPlan channel_plan_message;
@@ -53,9 +56,8 @@ typedef Vistter__Control__V1__DesiredState farm_state_message;
 struct farm;
 
 struct farm_config {
-    uint64_t leader_epoch;         // of the lease; 1 without leases. Nodes ignore lower ones
-    uint64_t coordinator_instance; // random per process
-    const char *media_url;         // "http://host:8080/api/v1/media", as nodes reach it
+    uint64_t leader_epoch; // of the lease; 1 without leases. Nodes ignore lower ones
+    const char *media_url; // "http://host:8080/api/v1/media", as nodes reach it
     // Fills `bytes` with random bytes (link keys). 0 or negative errno.
     int (*random)(void *opaque, uint8_t *bytes, size_t size);
     void *opaque;

@@ -168,7 +168,7 @@ static void candidate_score(const struct pool *p, struct candidate *c)
 
 // ---- The previous placement, as it is or mended -----------------------------------------------
 
-static bool cuts_hold(const struct pool *p, const struct placement *previous)
+static bool cuts_hold(const struct pool *p, const struct plan_placement *previous)
 {
     const struct planner_request *r = p->request;
     if (previous->group_count < 1 || previous->group_count > PLANNER_GROUPS_MAX ||

@@ -83,7 +83,7 @@ static const struct planner_node *node_by_name(const struct planner_node *nodes,
 
 // The edge with the fewest outputs, those placed here counted; then by name.
 static const struct planner_node *edge_freest(const struct planner_request *r,
-                                              const struct placement *placed, int placed_count)
+                                              const struct plan_placement *placed, int placed_count)
 {
     const struct planner_node *best = NULL;
     uint32_t best_outputs = 0;
@@ -101,7 +101,7 @@ static const struct planner_node *edge_freest(const struct planner_request *r,
     return best;
 }
 
-static void edges_place(const struct planner_request *r, struct placement *ret)
+static void edges_place(const struct planner_request *r, struct plan_placement *ret)
 {
     for (int o = 0; o < r->output_count; o++) {
         const struct planner_node *edge = NULL;
@@ -127,7 +127,7 @@ static void link_add(const struct planner_request *r, struct plan_group *group,
              r->plan_epoch, group->group, group->link_count);
 }
 
-static int links_place(const struct planner_request *r, struct placement *ret)
+static int links_place(const struct planner_request *r, struct plan_placement *ret)
 {
     for (int i = 0; i < ret->group_count; i++) {
         struct plan_group *group = &ret->groups[i];
@@ -148,9 +148,9 @@ static int links_place(const struct planner_request *r, struct placement *ret)
 }
 
 static int placement_build(const struct planner_request *r, const struct candidate *c,
-                           struct placement *ret)
+                           struct plan_placement *ret)
 {
-    *ret = (struct placement){.group_count = c->count, .busiest_us = c->busiest_us};
+    *ret = (struct plan_placement){.group_count = c->count, .busiest_us = c->busiest_us};
     ret->groups = calloc((size_t)c->count, sizeof *ret->groups);
     if (!ret->groups)
         return -ENOMEM;
@@ -171,14 +171,14 @@ static int placement_build(const struct planner_request *r, const struct candida
     return links_place(r, ret);
 }
 
-int plan_place(const struct planner_request *request, struct placement *ret,
+int plan_place(const struct planner_request *request, struct plan_placement *ret,
                struct diagnostic *reterr)
 {
     int r = request_check(request, reterr);
     if (r < 0)
         return r;
     struct candidate *best = calloc(1, sizeof *best);
-    struct placement placement = {0};
+    struct plan_placement placement = {0};
     r = best ? candidate_choose(request, best) : -ENOMEM;
     if (r == 0)
         r = placement_build(request, best, &placement);
@@ -193,15 +193,15 @@ int plan_place(const struct planner_request *request, struct placement *ret,
 
 // ---- Placements -------------------------------------------------------------------------------
 
-void placement_finish(struct placement *placement)
+void placement_finish(struct plan_placement *placement)
 {
     for (int i = 0; placement->groups && i < placement->group_count; i++)
         free(placement->groups[i].links);
     free(placement->groups);
-    *placement = (struct placement){0};
+    *placement = (struct plan_placement){0};
 }
 
-bool placement_equal(const struct placement *a, const struct placement *b)
+bool placement_equal(const struct plan_placement *a, const struct plan_placement *b)
 {
     if (a->group_count != b->group_count || a->output_count != b->output_count)
         return false;

@@ -85,7 +85,7 @@ struct plan_group {
     struct plan_link *links; // owned
 };
 
-struct placement {
+struct plan_placement {
     int group_count, output_count;
     struct plan_group *groups;                           // owned
     char edges[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES]; // of each output
@@ -100,18 +100,18 @@ struct planner_request {
     int track_count;
     const struct planner_node *workers, *edges; // live ones, in any order
     int worker_count, edge_count;
-    int output_count;                 // 1..PLANNER_OUTPUTS_MAX
-    const struct placement *previous; // NULL: none
-    const uint32_t *cuts;             // forced: a group starts at each of these tracks
-    int cut_count;                    // < 0: not forced; 0: one group
-    int workers_max;                  // at most so many workers; 0: any
-    bool beneath;                     // workers can take the groups beneath theirs in (rule 2)
+    int output_count;                      // 1..PLANNER_OUTPUTS_MAX
+    const struct plan_placement *previous; // NULL: none
+    const uint32_t *cuts;                  // forced: a group starts at each of these tracks
+    int cut_count;                         // < 0: not forced; 0: one group
+    int workers_max;                       // at most so many workers; 0: any
+    bool beneath;                          // workers can take the groups beneath theirs in (rule 2)
 };
 
 // 0; -EHOSTUNREACH when there is no worker or no edge, -EINVAL for a bad request; `reterr` says why
 // in words. `ret` is written on success only; release it with placement_finish.
-int plan_place(const struct planner_request *request, struct placement *ret,
+int plan_place(const struct planner_request *request, struct plan_placement *ret,
                struct diagnostic *reterr);
-void placement_finish(struct placement *placement);
+void placement_finish(struct plan_placement *placement);
 // Same ranges, providers, addresses and edges (link ids aside).
-bool placement_equal(const struct placement *a, const struct placement *b);
+bool placement_equal(const struct plan_placement *a, const struct plan_placement *b);

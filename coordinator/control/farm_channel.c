@@ -1,0 +1,441 @@
+// The plans of one channel, step by step. farm.h has the state machine.
+#include "coordinator/control/farm_private.h"
+#include "engine/base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PLAN_UNSAID   VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED
+#define PLAN_REFUSED  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED
+#define PLAN_PREPARED VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED
+#define PLAN_ACTIVE   VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE
+
+#define SWITCH_TRIES   3
+#define PLAUSIBLE_S    3600 // a cursor further than this from the clock's is not believed
+#define PROMOTE_LATE_S 2
+
+struct channel *farm_channel_find(const struct farm *farm, uint64_t id)
+{
+    for (int i = 0; i < farm->channel_count; i++) {
+        if (farm->channels[i]->id == id)
+            return farm->channels[i];
+    }
+    return NULL;
+}
+
+static void text_set(struct channel *channel, const char *text)
+{
+    snprintf(channel->text, sizeof channel->text, "%s", text);
+}
+
+static struct rate plan_rate(const channel_plan_message *message)
+{
+    return (struct rate){(int32_t)message->rate_num, (int32_t)message->rate_den};
+}
+
+static const channel_plan_message *channel_message(const struct channel *channel)
+{
+    if (channel->wanted)
+        return channel->wanted;
+    return channel->current ? channel->current->message : channel->next->message;
+}
+
+// ---- Where the channel is ---------------------------------------------------------------------
+
+int64_t channel_cursor(const struct farm *farm, const struct channel *channel, struct farm_time now)
+{
+    const channel_plan_message *message = channel_message(channel);
+    struct rate rate = plan_rate(message);
+    int64_t clock =
+        rate_frame_at_ns(rate, now.realtime_ns - message->epoch_ns - message->playout_delay_ns);
+    int64_t plausible = (int64_t)rate.num * PLAUSIBLE_S / rate.den;
+    int64_t cursor = INT64_MIN;
+    for (int i = 0; channel->current && i < channel->current->placement.output_count; i++) {
+        const struct node *edge = farm_node(farm, channel->current->placement.edges[i]);
+        const Vistter__Control__V1__ChannelReport *report =
+            edge && edge->alive ? farm_channel_report(edge, channel->id) : NULL;
+        if (!report || report->plan_epoch == 0 || report->cursor < clock - plausible ||
+            report->cursor > clock + plausible)
+            continue;
+        int64_t at = report->cursor + rate_frame_at_ns(rate, now.monotonic_ns - edge->report_ns);
+        cursor = at > cursor ? at : cursor;
+    }
+    return cursor == INT64_MIN ? clock : cursor;
+}
+
+// Frames between the cursor and a switch.
+static int64_t switch_margin(const channel_plan_message *message)
+{
+    return message->lead_frames + FARM_MARGIN;
+}
+
+// ---- Dropping ---------------------------------------------------------------------------------
+
+static void next_drop(struct farm *farm, struct channel *channel)
+{
+    plan_destroy(&channel->next);
+    channel->phase = PHASE_IDLE;
+    channel->waits_on_store = false;
+    farm->generation++;
+}
+
+void channel_plans_drop(struct farm *farm, struct channel *channel)
+{
+    if (!channel->current && !channel->next)
+        return;
+    plan_destroy(&channel->current);
+    next_drop(farm, channel);
+    channel->text[0] = 0;
+}
+
+static void next_give_up(struct farm *farm, struct channel *channel, int64_t retry_ns)
+{
+    log_warning("plan_given_up", "channel=%llu plan_epoch=%u reason=\"%s\"",
+                (unsigned long long)channel->id, channel->next->message->plan_epoch, channel->text);
+    farm->plans_given_up++;
+    next_drop(farm, channel);
+    channel->dirty = true;
+    channel->retry_ns = retry_ns;
+}
+
+static void node_exclude(struct channel *channel, const char *node, int64_t until_ns)
+{
+    struct exclusion *oldest = &channel->excluded[0];
+    for (int i = 0; i < FARM_EXCLUDED_MAX; i++) {
+        if (!strcmp(channel->excluded[i].node, node)) {
+            oldest = &channel->excluded[i];
+            break;
+        }
+        if (channel->excluded[i].until_ns < oldest->until_ns)
+            oldest = &channel->excluded[i];
+    }
+    snprintf(oldest->node, sizeof oldest->node, "%s", node);
+    oldest->until_ns = until_ns;
+}
+
+// ---- Proposing --------------------------------------------------------------------------------
+
+// Nobody can do it: what was refused is tried again after a pause, since media may have been
+// mended.
+static void propose_failed(struct channel *channel, const struct diagnostic *why, int64_t now_ns)
+{
+    bool excluded = false;
+    for (int i = 0; i < FARM_EXCLUDED_MAX; i++) {
+        excluded |= channel->excluded[i].until_ns > now_ns;
+        channel->excluded[i].until_ns = 0;
+    }
+    // With exclusions the refusal's own words say more than that nobody is left.
+    if (!excluded || !channel->text[0])
+        text_set(channel, why->text);
+    channel->retry_ns = now_ns + FARM_RETRY_NS;
+}
+
+// Where a plan will probably take effect: nodes position their decoders there.
+static void switch_estimate(const struct farm *farm, struct channel *channel, struct plan *plan,
+                            struct farm_time now)
+{
+    static const int seconds[SWITCH_TRIES + 1] = {1, 3, 9, 9};
+    channel_plan_message *message = plan->message;
+    bool at_switch = message->start_frame == FARM_START_AT_SWITCH;
+    int64_t allowance =
+        (int64_t)message->rate_num * seconds[channel->switch_tries] / message->rate_den;
+    message->at_frame = channel_cursor(farm, channel, now) + switch_margin(message) +
+                        (at_switch && !channel->current ? allowance : 0);
+    if (message->at_frame <= channel->last_at_frame)
+        message->at_frame = channel->last_at_frame + 1;
+    if (at_switch)
+        message->start_frame =
+            channel->current ? channel->current->message->start_frame : message->at_frame;
+}
+
+static void channel_propose(struct farm *farm, struct channel *channel, struct farm_time now)
+{
+    struct plan_placement placement;
+    struct diagnostic why = {0};
+    uint32_t epoch = channel->last_plan_epoch + 1;
+    int64_t now_ns = now.monotonic_ns;
+    int r = farm_place(farm, channel, epoch, now_ns, &placement, &why);
+    if (r < 0) {
+        propose_failed(channel, &why, now_ns);
+        return;
+    }
+    if (channel->current && plan_matches(channel->current, channel->wanted) &&
+        placement_equal(&channel->current->placement, &placement)) {
+        placement_finish(&placement);
+        channel->dirty = false;
+        channel->text[0] = 0;
+        return;
+    }
+    r = plan_create(farm, channel->wanted, &placement, epoch, &channel->next);
+    placement_finish(&placement);
+    if (r < 0) {
+        snprintf(channel->text, sizeof channel->text, "the plan cannot be made: %s", strerror(-r));
+        channel->retry_ns = now_ns + FARM_RETRY_NS;
+        return;
+    }
+    switch_estimate(farm, channel, channel->next, now);
+    channel->last_plan_epoch = epoch;
+    channel->phase = PHASE_RESERVING;
+    channel->proposed_ns = now_ns;
+    channel->store_ns = now_ns;
+    channel->dirty = false;
+    farm->plans_proposed++;
+    log_info("plan_proposed", "channel=%llu plan_epoch=%u groups=%d edge=%s",
+             (unsigned long long)channel->id, epoch, channel->next->placement.group_count,
+             channel->next->placement.edges[0]);
+}
+
+// ---- Preparing --------------------------------------------------------------------------------
+
+static bool next_refused(struct farm *farm, struct channel *channel, int64_t now_ns)
+{
+    const char *name, *reason = "";
+    uint32_t epoch = channel->next->message->plan_epoch;
+    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+        const struct node *node = farm_node(farm, name);
+        if (!node || farm_plan_state(node, channel->id, epoch, &reason) != PLAN_REFUSED)
+            continue;
+        snprintf(channel->text, sizeof channel->text, "%s refused: %s", name,
+                 *reason ? reason : "it does not say why");
+        node_exclude(channel, name, now_ns + FARM_EXCLUDE_NS);
+        next_give_up(farm, channel, 0);
+        return true;
+    }
+    return false;
+}
+
+// Lost nodes, and those that take too long.
+static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_ns)
+{
+    const char *name, *stuck = NULL;
+    uint32_t epoch = channel->next->message->plan_epoch;
+    int64_t age_ns = now_ns - channel->proposed_ns;
+    bool lost = false;
+    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+        const struct node *node = farm_node(farm, name);
+        if (farm_node_lost(farm, name, now_ns)) {
+            lost = true;
+            stuck = name;
+            break;
+        }
+        Vistter__Control__V1__PlanState state =
+            node ? farm_plan_state(node, channel->id, epoch, NULL) : PLAN_UNSAID;
+        int64_t limit_ns = state == PLAN_UNSAID ? FARM_PREPARE_NS : FARM_FETCH_NS;
+        if (state < PLAN_PREPARED && age_ns > limit_ns) {
+            node_exclude(channel, name, now_ns + FARM_EXCLUDE_NS);
+            stuck = name;
+        }
+    }
+    if (!stuck)
+        return false;
+    snprintf(channel->text, sizeof channel->text,
+             lost ? "%s was lost while it prepared a plan" : "%s did not prepare a plan in time",
+             stuck);
+    next_give_up(farm, channel, 0);
+    return true;
+}
+
+static bool next_prepared(const struct farm *farm, const struct channel *channel)
+{
+    const char *name;
+    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+        const struct node *node = farm_node(farm, name);
+        Vistter__Control__V1__PlanState state =
+            node ? farm_plan_state(node, channel->id, channel->next->message->plan_epoch, NULL)
+                 : PLAN_UNSAID;
+        if (state < PLAN_PREPARED || state == PLAN_REFUSED)
+            return false;
+    }
+    return true;
+}
+
+static void preparing_step(struct farm *farm, struct channel *channel, struct farm_time now)
+{
+    if (channel->wanted && !plan_matches(channel->next, channel->wanted)) {
+        text_set(channel, "changed again before it was ready");
+        next_give_up(farm, channel, 0);
+        return;
+    }
+    if (next_refused(farm, channel, now.monotonic_ns) ||
+        next_stuck(farm, channel, now.monotonic_ns) || !next_prepared(farm, channel))
+        return;
+    const channel_plan_message *message = channel->next->message;
+    int64_t at = channel_cursor(farm, channel, now) + switch_margin(message);
+    if (at <= channel->last_at_frame)
+        at = channel->last_at_frame + 1;
+    bool at_switch = !channel->current && channel->wanted->start_frame == FARM_START_AT_SWITCH;
+    if (at_switch && at > message->start_frame && channel->switch_tries < SWITCH_TRIES) {
+        // Preparing took longer than thought; the timeline is to start with its first frame. A
+        // prepared plan never changes, so this takes another, which finds the media warm.
+        channel->switch_tries++;
+        text_set(channel, "preparing took longer than planned");
+        next_give_up(farm, channel, 0);
+        return;
+    }
+    if (at_switch && at < message->start_frame)
+        at = message->start_frame;
+    plan_pack(channel->next, at);
+    channel->phase = PHASE_COMMITTING;
+    channel->store_ns = now.monotonic_ns;
+}
+
+// ---- Store ------------------------------------------------------------------------------------
+
+static void reserve_step(struct farm *farm, struct channel *channel, int64_t now_ns,
+                         const struct farm_outputs *outputs)
+{
+    uint32_t epoch = channel->next->message->plan_epoch;
+    if (!outputs->reserve) {
+        farm_reserved(farm, channel->id, epoch, 0);
+        return;
+    }
+    if (channel->waits_on_store || now_ns < channel->store_ns)
+        return;
+    channel->waits_on_store = true;
+    channel->store_ns = now_ns + FARM_STORE_NS;
+    outputs->reserve(outputs->opaque, channel->id, epoch);
+}
+
+void farm_reserved(struct farm *farm, uint64_t id, uint32_t plan_epoch, int result)
+{
+    struct channel *channel = farm_channel_find(farm, id);
+    if (!channel || channel->phase != PHASE_RESERVING ||
+        channel->next->message->plan_epoch != plan_epoch)
+        return;
+    channel->waits_on_store = false;
+    if (result < 0) {
+        text_set(channel, "the database cannot be written; changes wait");
+        return;
+    }
+    channel->phase = PHASE_PREPARING;
+    farm->generation++;
+}
+
+static void commit_step(struct channel *channel, int64_t now_ns, const struct farm_outputs *outputs)
+{
+    if (channel->waits_on_store || now_ns < channel->store_ns)
+        return;
+    const struct plan *plan = channel->next;
+    struct farm_commit commit = {.channel = channel->id,
+                                 .plan_epoch = plan->message->plan_epoch,
+                                 .at_frame = plan->at_frame,
+                                 .plan = plan->bytes,
+                                 .plan_bytes = plan->size};
+    if (plan->message->revision.len == sizeof commit.revision)
+        memcpy(commit.revision, plan->message->revision.data, sizeof commit.revision);
+    channel->waits_on_store = true;
+    channel->store_ns = now_ns + FARM_STORE_NS;
+    outputs->commit(outputs->opaque, &commit);
+}
+
+void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int result,
+                    struct farm_time now)
+{
+    struct channel *channel = farm_channel_find(farm, id);
+    if (!channel || channel->phase != PHASE_COMMITTING ||
+        channel->next->message->plan_epoch != plan_epoch)
+        return;
+    channel->waits_on_store = false;
+    if (result == -ESTALE) {
+        text_set(channel, "another coordinator leads, or the channel has changed meanwhile");
+        next_give_up(farm, channel, now.monotonic_ns + FARM_RETRY_NS);
+        return;
+    }
+    if (result < 0) {
+        text_set(channel, "the database cannot be written; changes wait");
+        return;
+    }
+    struct plan *plan = channel->next;
+    plan->message->committed = true;
+    plan->message->at_frame = plan->at_frame;
+    channel->last_at_frame = plan->at_frame;
+    channel->phase = PHASE_ARMED;
+    channel->switch_tries = 0;
+    channel->text[0] = 0;
+    farm->plans_committed++;
+    farm->generation++;
+    log_info("plan_committed", "channel=%llu plan_epoch=%u at_frame=%lld", (unsigned long long)id,
+             plan_epoch, (long long)plan->at_frame);
+}
+
+// ---- On air -----------------------------------------------------------------------------------
+
+// Active on every edge that lives. Workers have no clock: what is on air, edges say.
+static bool next_active(const struct farm *farm, const struct channel *channel,
+                        struct farm_time now)
+{
+    const struct plan *plan = channel->next;
+    int alive = 0, active = 0;
+    for (int i = 0; i < plan->placement.output_count; i++) {
+        const struct node *edge = farm_node(farm, plan->placement.edges[i]);
+        if (!edge || !edge->alive)
+            continue;
+        alive++;
+        active +=
+            farm_plan_state(edge, channel->id, plan->message->plan_epoch, NULL) == PLAN_ACTIVE;
+    }
+    if (alive > 0)
+        return active == alive;
+    // With its edges gone nobody says so any more; the frame passes all the same.
+    int64_t late = (int64_t)plan->message->rate_num * PROMOTE_LATE_S / plan->message->rate_den;
+    return channel_cursor(farm, channel, now) > plan->at_frame + late;
+}
+
+static void armed_step(struct farm *farm, struct channel *channel, struct farm_time now)
+{
+    if (!next_active(farm, channel, now))
+        return;
+    plan_destroy(&channel->current);
+    channel->current = channel->next;
+    channel->next = NULL;
+    channel->phase = PHASE_IDLE;
+    farm->generation++;
+    log_info("plan_active", "channel=%llu plan_epoch=%u", (unsigned long long)channel->id,
+             channel->current->message->plan_epoch);
+}
+
+// A lost node of the plan on air is a reason to plan again; says so in any case.
+static void current_check(struct farm *farm, struct channel *channel, int64_t now_ns)
+{
+    const char *name;
+    for (int i = 0; channel->current && (name = plan_node(channel->current, i)); i++) {
+        const struct node *node = farm_node(farm, name);
+        if (!farm_node_lost(farm, name, now_ns)) {
+            // Back at another address: its links lead nowhere.
+            bool moved = node && i < channel->current->placement.group_count &&
+                         strcmp(node->report->frame_address,
+                                channel->current->placement.groups[i].provider_address);
+            channel->dirty |= moved;
+            continue;
+        }
+        channel->dirty = true;
+        if (!channel->text[0])
+            snprintf(channel->text, sizeof channel->text, "%s is lost", name);
+    }
+}
+
+void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,
+                  const struct farm_outputs *outputs)
+{
+    int64_t now_ns = now.monotonic_ns;
+    if (!channel->running) {
+        channel_plans_drop(farm, channel);
+        return;
+    }
+    if (channel->phase == PHASE_ARMED)
+        armed_step(farm, channel, now);
+    if (channel->phase == PHASE_IDLE && channel->wanted)
+        current_check(farm, channel, now_ns);
+    if (farm->deposed)
+        return; // what is on air stays; changes are the new leader's
+    if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
+        now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS)
+        channel_propose(farm, channel, now);
+    if (channel->phase == PHASE_RESERVING)
+        reserve_step(farm, channel, now_ns, outputs);
+    if (channel->phase == PHASE_PREPARING)
+        preparing_step(farm, channel, now);
+    if (channel->phase == PHASE_COMMITTING)
+        commit_step(channel, now_ns, outputs);
+}

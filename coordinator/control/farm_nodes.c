@@ -1,0 +1,195 @@
+#include "coordinator/control/farm_private.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct node *farm_node(const struct farm *farm, const char *name)
+{
+    for (int i = 0; i < farm->node_count; i++) {
+        if (!strcmp(farm->nodes[i]->name, name))
+            return farm->nodes[i];
+    }
+    return NULL;
+}
+
+static bool node_silent(const struct farm *farm, const struct node *node, int64_t now_ns)
+{
+    int64_t heard_ns = node->report_ns > farm->resumed_ns ? node->report_ns : farm->resumed_ns;
+    return now_ns - heard_ns > FARM_NODE_LOST_NS;
+}
+
+bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns)
+{
+    const struct node *node = farm_node(farm, name);
+    if (node)
+        return node_silent(farm, node, now_ns);
+    return now_ns - farm->start_ns > FARM_GRACE_NS;
+}
+
+Vistter__Control__V1__PlanState farm_plan_state(const struct node *node, uint64_t channel,
+                                                uint32_t plan_epoch, const char **ret_reason)
+{
+    for (size_t i = 0; i < node->report->n_plans; i++) {
+        const Vistter__Control__V1__PlanReport *plan = node->report->plans[i];
+        if (plan->channel != channel || plan->plan_epoch != plan_epoch)
+            continue;
+        if (ret_reason)
+            *ret_reason = plan->reason;
+        return plan->state;
+    }
+    return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED;
+}
+
+const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
+                                                               uint64_t channel)
+{
+    for (size_t i = 0; i < node->report->n_channels; i++) {
+        if (node->report->channels[i]->channel == channel)
+            return node->report->channels[i];
+    }
+    return NULL;
+}
+
+// ---- Reports ----------------------------------------------------------------------------------
+
+static int report_check(const farm_report_message *report)
+{
+    size_t name = strlen(report->node), address = strlen(report->frame_address);
+    bool role = report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER ||
+                report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
+    bool worker = report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+    if (name == 0 || name >= PLANNER_NAME_BYTES || address >= PLANNER_ADDRESS_BYTES || !role ||
+        (worker && address == 0) || report->instance == 0)
+        return -EINVAL;
+    return 0;
+}
+
+static farm_report_message *report_copy(const farm_report_message *report)
+{
+    size_t size = vistter__control__v1__node_report__get_packed_size(report);
+    uint8_t *bytes = malloc(size ? size : 1);
+    farm_report_message *copy = NULL;
+    if (bytes) {
+        vistter__control__v1__node_report__pack(report, bytes);
+        copy = vistter__control__v1__node_report__unpack(NULL, size, bytes);
+    }
+    free(bytes);
+    return copy;
+}
+
+// Measured costs count for the revision that they were measured with.
+static void costs_take(struct channel *channel, const Vistter__Control__V1__StageReport *stage)
+{
+    const struct plan *plan = channel->current;
+    if (!plan || plan->message->plan_epoch != stage->plan_epoch)
+        plan = channel->next;
+    if (!plan || plan->message->plan_epoch != stage->plan_epoch)
+        return;
+    const ProtobufCBinaryData *revision = &plan->message->revision;
+    if (revision->len != sizeof channel->measured_revision)
+        return;
+    if (memcmp(channel->measured_revision, revision->data, revision->len)) {
+        memcpy(channel->measured_revision, revision->data, revision->len);
+        memset(channel->measured_us, 0, sizeof channel->measured_us);
+    }
+    for (size_t i = 0; i < stage->n_tracks; i++) {
+        const Vistter__Control__V1__TrackCost *cost = stage->tracks[i];
+        if (cost->track < PLANNER_TRACKS_MAX && isfinite(cost->ms) && cost->ms >= 0 &&
+            cost->ms < 10000)
+            channel->measured_us[cost->track] = (int64_t)(cost->ms * 1000) + 1;
+    }
+}
+
+static void report_note(struct farm *farm, const farm_report_message *report)
+{
+    for (size_t i = 0; i < report->n_stages; i++) {
+        struct channel *channel = farm_channel_find(farm, report->stages[i]->channel);
+        if (channel)
+            costs_take(channel, report->stages[i]);
+    }
+    // No epoch that any node has seen is used again, whatever the store remembers.
+    for (size_t i = 0; i < report->n_plans; i++) {
+        struct channel *channel = farm_channel_find(farm, report->plans[i]->channel);
+        if (channel && report->plans[i]->plan_epoch > channel->last_plan_epoch &&
+            report->plans[i]->plan_epoch < UINT32_MAX / 2)
+            channel->last_plan_epoch = report->plans[i]->plan_epoch;
+    }
+    if (report->state_epoch > farm->config.leader_epoch && !farm->deposed) {
+        farm->deposed = true;
+        log_error("coordinator_deposed", "node=%s epoch=%llu own_epoch=%llu", report->node,
+                  (unsigned long long)report->state_epoch,
+                  (unsigned long long)farm->config.leader_epoch);
+    }
+}
+
+int farm_report(struct farm *farm, const farm_report_message *report, struct farm_time now)
+{
+    int r = report_check(report);
+    if (r < 0)
+        return r;
+    struct node *node = farm_node(farm, report->node);
+    if (node && node->report->instance == report->instance &&
+        report->sequence <= node->report->sequence) {
+        farm->reports_stale++;
+        return -ESTALE;
+    }
+    if (!node && farm->node_count == FARM_NODES_MAX)
+        return -ENOSPC;
+    farm_report_message *copy = report_copy(report);
+    if (!copy)
+        return -ENOMEM;
+    if (!node) {
+        node = base_alloc(sizeof *node);
+        snprintf(node->name, sizeof node->name, "%s", report->node);
+        farm->nodes[farm->node_count++] = node;
+    } else {
+        if (node->report->instance != report->instance)
+            node->sent_ns = 0; // it knows nothing yet
+        vistter__control__v1__node_report__free_unpacked(node->report, NULL);
+    }
+    node->report = copy;
+    node->report_ns = now.monotonic_ns;
+    farm->reports++;
+    report_note(farm, copy);
+    return 0;
+}
+
+// ---- Coming and going -------------------------------------------------------------------------
+
+static void channels_touch(struct farm *farm, const struct node *node)
+{
+    for (int i = 0; i < farm->channel_count; i++) {
+        struct channel *channel = farm->channels[i];
+        bool concerned = channel->current && plan_needs(channel->current, node->name);
+        // One that comes may be of use to everybody; while the nodes of stored plans gather after a
+        // start, it is no reason to touch what is on air.
+        if (node->alive)
+            concerned = !channel->current || farm->tick_ns - farm->start_ns > FARM_GRACE_NS;
+        if (concerned) {
+            channel->dirty = true;
+            channel->retry_ns = 0;
+        }
+    }
+}
+
+void farm_nodes_check(struct farm *farm, int64_t now_ns)
+{
+    for (int i = 0; i < farm->node_count; i++) {
+        struct node *node = farm->nodes[i];
+        bool alive = !node_silent(farm, node, now_ns);
+        if (alive == node->alive)
+            continue;
+        node->alive = alive;
+        if (alive)
+            log_info("node_up", "node=%s version=%s", node->name, node->report->version);
+        else
+            log_warning("node_lost", "node=%s silent_ms=%lld", node->name,
+                        (long long)((now_ns - node->report_ns) / 1000000));
+        channels_touch(farm, node);
+    }
+}

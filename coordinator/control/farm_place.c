@@ -1,0 +1,107 @@
+#include "coordinator/control/farm_private.h"
+#include "engine/base/thread.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool channel_excludes(const struct channel *channel, const char *node, int64_t now_ns)
+{
+    for (int i = 0; i < FARM_EXCLUDED_MAX; i++) {
+        if (channel->excluded[i].until_ns > now_ns && !strcmp(channel->excluded[i].node, node))
+            return true;
+    }
+    return false;
+}
+
+// Given, else measured with this revision, else a guess by kind.
+void channel_tracks(const struct channel *channel, struct planner_track *ret)
+{
+    const channel_plan_message *wanted = channel->wanted;
+    bool measured = wanted->revision.len == sizeof channel->measured_revision &&
+                    !memcmp(channel->measured_revision, wanted->revision.data,
+                            sizeof channel->measured_revision);
+    for (int i = 0; i < channel->track_count; i++) {
+        ret[i] = channel->tracks[i];
+        if (ret[i].cost_us <= 0 && measured)
+            ret[i].cost_us = channel->measured_us[i];
+        if (ret[i].cost_us <= 0)
+            ret[i].cost_us = planner_default_us(channel->kinds[i], wanted->width, wanted->height);
+    }
+}
+
+// What a node does for one other channel.
+static void load_add(const struct channel *channel, struct planner_node *node, bool edge)
+{
+    const struct plan *plan = channel->next ? channel->next : channel->current;
+    struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
+    if (!plan)
+        return;
+    if (channel->wanted)
+        channel_tracks(channel, tracks);
+    const struct plan_placement *p = &plan->placement;
+    for (int i = 0; edge && i < p->output_count; i++)
+        node->outputs += !strcmp(p->edges[i], node->name);
+    for (int g = 0; !edge && g < p->group_count; g++) {
+        if (strcmp(p->groups[g].provider, node->name))
+            continue;
+        node->busy_us += PLANNER_LINK_US;
+        for (uint32_t t = p->groups[g].track_from;
+             t < p->groups[g].track_to && t < PLANNER_TRACKS_MAX; t++)
+            node->busy_us += tracks[t].cost_us;
+    }
+}
+
+static int nodes_list(const struct farm *farm, const struct channel *channel, int64_t now_ns,
+                      Vistter__Control__V1__NodeRole role, struct planner_node *ret)
+{
+    int count = 0;
+    for (int i = 0; i < farm->node_count; i++) {
+        const struct node *node = farm->nodes[i];
+        if (!node->alive || node->report->role != role ||
+            channel_excludes(channel, node->name, now_ns))
+            continue;
+        struct planner_node *entry = &ret[count++];
+        *entry = (struct planner_node){.name = node->name,
+                                       .frame_address = node->report->frame_address,
+                                       .cores = node->report->cores};
+        if (node->report->golden.len == PLANNER_GOLDEN_BYTES)
+            memcpy(entry->golden, node->report->golden.data, PLANNER_GOLDEN_BYTES);
+        for (int k = 0; k < farm->channel_count; k++) {
+            if (farm->channels[k] != channel)
+                load_add(farm->channels[k], entry,
+                         role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE);
+        }
+    }
+    return count;
+}
+
+int farm_place(const struct farm *farm, const struct channel *channel, uint32_t plan_epoch,
+               int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr)
+{
+    const channel_plan_message *wanted = channel->wanted;
+    struct planner_track tracks[PLANNER_TRACKS_MAX];
+    struct planner_node *nodes = base_alloc(2 * FARM_NODES_MAX * sizeof *nodes);
+    struct planner_node *edges = nodes + FARM_NODES_MAX;
+    channel_tracks(channel, tracks);
+    struct planner_request request = {
+        .channel = channel->id,
+        .plan_epoch = plan_epoch,
+        .frame_us = INT64_C(1000000) * wanted->rate_den / wanted->rate_num,
+        .tracks = tracks,
+        .track_count = channel->track_count,
+        .workers = nodes,
+        .edges = edges,
+        .worker_count = nodes_list(farm, channel, now_ns,
+                                   VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER, nodes),
+        .edge_count = nodes_list(farm, channel, now_ns,
+                                 VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE, edges),
+        .output_count = (int)wanted->n_outputs,
+        .previous = channel->current ? &channel->current->placement : NULL,
+        .cuts = channel->cuts,
+        .cut_count = channel->cut_count,
+        .workers_max = channel->workers_max,
+    };
+    int r = plan_place(&request, ret, reterr);
+    free(nodes);
+    return r;
+}

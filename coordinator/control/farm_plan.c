@@ -1,0 +1,247 @@
+#include "coordinator/control/farm_private.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef Vistter__Control__V1__GroupPlan group_message;
+typedef Vistter__Control__V1__LinkPlan link_message;
+typedef Vistter__Control__V1__OutputPlan output_message;
+
+// ---- Messages ---------------------------------------------------------------------------------
+
+static uint8_t *message_pack(const channel_plan_message *message, size_t *ret_size)
+{
+    size_t size = vistter__control__v1__channel_plan__get_packed_size(message);
+    uint8_t *bytes = base_alloc(size ? size : 1); // our own messages, bounded when they were made
+    vistter__control__v1__channel_plan__pack(message, bytes);
+    *ret_size = size;
+    return bytes;
+}
+
+static void bytes_free(uint8_t **bytes, size_t size)
+{
+    if (*bytes)
+        explicit_bzero(*bytes, size); // link keys and stream addresses
+    free(*bytes);
+    *bytes = NULL;
+}
+
+channel_plan_message *plan_message_copy(const channel_plan_message *message)
+{
+    size_t size;
+    uint8_t *bytes = message_pack(message, &size);
+    channel_plan_message *copy = vistter__control__v1__channel_plan__unpack(NULL, size, bytes);
+    bytes_free(&bytes, size);
+    return copy;
+}
+
+void plan_message_free(channel_plan_message **message_of)
+{
+    channel_plan_message *message = *message_of;
+    if (!message)
+        return;
+    *message_of = NULL;
+    for (size_t g = 0; g < message->n_groups; g++) {
+        for (size_t l = 0; l < message->groups[g]->n_links; l++) {
+            ProtobufCBinaryData *key = &message->groups[g]->links[l]->key;
+            if (key->data)
+                explicit_bzero(key->data, key->len);
+        }
+    }
+    vistter__control__v1__channel_plan__free_unpacked(message, NULL);
+}
+
+// ---- Building ---------------------------------------------------------------------------------
+// Everything is allocated as protobuf-c's default allocator would, since free_unpacked releases it.
+
+static link_message *link_build(const struct farm *farm, const struct plan_link *link,
+                                int *ret_error)
+{
+    link_message *message = base_alloc(sizeof *message);
+    vistter__control__v1__link_plan__init(message);
+    message->consumer = base_strdup(link->consumer);
+    message->link_id = base_strdup(link->id);
+    message->key.data = base_alloc(FARM_KEY_BYTES);
+    message->key.len = FARM_KEY_BYTES;
+    int r = farm->config.random(farm->config.opaque, message->key.data, FARM_KEY_BYTES);
+    if (r < 0)
+        *ret_error = r;
+    return message;
+}
+
+static group_message *group_build(const struct farm *farm, const struct plan_group *group,
+                                  int *ret_error)
+{
+    group_message *message = base_alloc(sizeof *message);
+    vistter__control__v1__group_plan__init(message);
+    message->group = group->group;
+    message->track_from = group->track_from;
+    message->track_to = group->track_to;
+    message->from_base = group->from_base;
+    message->needs_beneath = group->needs_beneath;
+    message->provider = base_strdup(group->provider);
+    message->provider_address = base_strdup(group->provider_address);
+    message->links = base_alloc((size_t)group->link_count * sizeof *message->links);
+    for (int i = 0; i < group->link_count; i++)
+        message->links[message->n_links++] = link_build(farm, &group->links[i], ret_error);
+    return message;
+}
+
+static void edge_set(output_message *output, const char *edge)
+{
+    if (output->edge != protobuf_c_empty_string)
+        free(output->edge);
+    output->edge = base_strdup(edge);
+}
+
+int plan_create(const struct farm *farm, const channel_plan_message *wanted,
+                struct plan_placement *placement, uint32_t plan_epoch, struct plan **ret)
+{
+    struct plan *plan = base_alloc(sizeof *plan);
+    int r = 0;
+    channel_plan_message *message = plan->message = plan_message_copy(wanted);
+    if (!message) {
+        free(plan);
+        return -ENOMEM;
+    }
+    message->plan_epoch = plan_epoch;
+    message->committed = false;
+    message->groups = base_alloc((size_t)placement->group_count * sizeof *message->groups);
+    for (int i = 0; i < placement->group_count; i++)
+        message->groups[message->n_groups++] = group_build(farm, &placement->groups[i], &r);
+    for (int i = 0; i < placement->output_count; i++)
+        edge_set(message->outputs[i], placement->edges[i]);
+    if (r < 0) {
+        plan_destroy(&plan);
+        return r;
+    }
+    plan->placement = *placement;
+    *placement = (struct plan_placement){0};
+    *ret = plan;
+    return 0;
+}
+
+void plan_destroy(struct plan **plan_of)
+{
+    struct plan *plan = *plan_of;
+    if (!plan)
+        return;
+    *plan_of = NULL;
+    plan_message_free(&plan->message);
+    placement_finish(&plan->placement);
+    bytes_free(&plan->bytes, plan->size);
+    free(plan);
+}
+
+int plan_pack(struct plan *plan, int64_t at_frame)
+{
+    channel_plan_message copy = *plan->message; // shallow: packed and forgotten
+    copy.committed = true;
+    copy.at_frame = at_frame;
+    bytes_free(&plan->bytes, plan->size);
+    plan->bytes = message_pack(&copy, &plan->size);
+    plan->at_frame = at_frame;
+    return 0;
+}
+
+// ---- Loading ----------------------------------------------------------------------------------
+
+// Back from the message, so that the planner knows what is on air.
+static int placement_read(const channel_plan_message *message, struct plan_placement *ret)
+{
+    if (message->n_groups < 1 || message->n_groups > PLANNER_GROUPS_MAX || message->n_outputs < 1 ||
+        message->n_outputs > PLANNER_OUTPUTS_MAX)
+        return -EPROTO;
+    struct plan_placement placement = {.group_count = (int)message->n_groups,
+                                       .output_count = (int)message->n_outputs};
+    placement.groups = base_alloc(message->n_groups * sizeof *placement.groups);
+    for (size_t i = 0; i < message->n_groups; i++) {
+        const group_message *g = message->groups[i];
+        struct plan_group *group = &placement.groups[i];
+        *group = (struct plan_group){.group = g->group,
+                                     .track_from = g->track_from,
+                                     .track_to = g->track_to,
+                                     .from_base = g->from_base,
+                                     .needs_beneath = g->needs_beneath};
+        snprintf(group->provider, sizeof group->provider, "%s", g->provider);
+        snprintf(group->provider_address, sizeof group->provider_address, "%s",
+                 g->provider_address);
+    }
+    for (size_t i = 0; i < message->n_outputs; i++)
+        snprintf(placement.edges[i], sizeof placement.edges[i], "%s", message->outputs[i]->edge);
+    *ret = placement;
+    return 0;
+}
+
+int plan_load(const void *bytes, size_t size, struct plan **ret, struct diagnostic *reterr)
+{
+    struct plan *plan = base_alloc(sizeof *plan);
+    plan->message = vistter__control__v1__channel_plan__unpack(NULL, size, bytes);
+    if (!plan->message || !plan->message->committed || plan->message->plan_epoch == 0 ||
+        plan->message->rate_num == 0 || plan->message->rate_den == 0 ||
+        placement_read(plan->message, &plan->placement) < 0) {
+        plan_destroy(&plan);
+        return diagnostic_set(reterr, -EPROTO, "plan_malformed", "",
+                              "the stored plan of a channel cannot be read; stop the channel and "
+                              "start it again");
+    }
+    plan->at_frame = plan->message->at_frame;
+    *ret = plan;
+    return 0;
+}
+
+// ---- Questions --------------------------------------------------------------------------------
+
+// Packs what a template decides: without placement and commit.
+static uint8_t *wanted_pack(const channel_plan_message *message, int64_t start_frame,
+                            size_t *ret_size)
+{
+    channel_plan_message copy = *message;
+    output_message outputs[PLANNER_OUTPUTS_MAX], *list[PLANNER_OUTPUTS_MAX];
+    copy.plan_epoch = 0;
+    copy.committed = false;
+    copy.at_frame = 0;
+    copy.start_frame = start_frame;
+    copy.n_groups = 0;
+    for (size_t i = 0; i < copy.n_outputs && i < PLANNER_OUTPUTS_MAX; i++) {
+        outputs[i] = *message->outputs[i];
+        outputs[i].edge = (char *)protobuf_c_empty_string;
+        list[i] = &outputs[i];
+    }
+    copy.outputs = list;
+    return message_pack(&copy, ret_size);
+}
+
+bool plan_matches(const struct plan *plan, const channel_plan_message *wanted)
+{
+    // A timeline that started at its switch goes on from there.
+    bool any = wanted->start_frame == FARM_START_AT_SWITCH;
+    size_t size_a, size_b;
+    uint8_t *a = wanted_pack(plan->message, any ? 0 : plan->message->start_frame, &size_a);
+    uint8_t *b = wanted_pack(wanted, any ? 0 : wanted->start_frame, &size_b);
+    bool equal = size_a == size_b && !memcmp(a, b, size_a);
+    bytes_free(&a, size_a);
+    bytes_free(&b, size_b);
+    return equal;
+}
+
+const char *plan_node(const struct plan *plan, int i)
+{
+    if (i < plan->placement.group_count)
+        return plan->placement.groups[i].provider;
+    i -= plan->placement.group_count;
+    return i < plan->placement.output_count ? plan->placement.edges[i] : NULL;
+}
+
+bool plan_needs(const struct plan *plan, const char *node)
+{
+    const char *name;
+    for (int i = 0; (name = plan_node(plan, i)); i++) {
+        if (!strcmp(name, node))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,129 @@
+// Inside of the farm. Private to coordinator/control.
+#pragma once
+
+#include "coordinator/control/farm.h"
+#include "engine/base/rate.h"
+
+#define FARM_EXCLUDED_MAX 32
+#define FARM_RESEND_NS    INT64_C(200000000) // a state that a node does not show yet
+#define FARM_STORE_NS     INT64_C(500000000) // between tries of a write with unknown result
+
+struct node {
+    char name[PLANNER_NAME_BYTES];
+    farm_report_message *report; // newest; owned
+    int64_t report_ns;           // monotonic, when it came
+    bool alive;                  // as of the last tick
+    // What it should do: a packed DesiredState without version and epoch (secret: stream keys).
+    uint8_t *content;
+    size_t content_size;
+    uint64_t version, generation; // of the content; farm's generation that it was built from
+    int64_t sent_ns;              // 0: not since the content changed
+};
+
+struct plan {
+    channel_plan_message *message; // as nodes get it: `committed` once the store has it
+    struct plan_placement placement;
+    uint8_t *bytes; // packed for the store, from COMMITTING on
+    size_t size;
+    int64_t at_frame; // chosen for the commit
+};
+
+enum phase {    // of `next`
+    PHASE_IDLE, // there is no next
+    PHASE_RESERVING,
+    PHASE_PREPARING,
+    PHASE_COMMITTING,
+    PHASE_ARMED,
+};
+
+struct exclusion {
+    char node[PLANNER_NAME_BYTES];
+    int64_t until_ns;
+};
+
+struct channel {
+    uint64_t id;
+    // What is wanted.
+    channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
+    bool running;
+    struct planner_track tracks[PLANNER_TRACKS_MAX];
+    enum planner_kind kinds[PLANNER_TRACKS_MAX];
+    int track_count, cut_count, workers_max;
+    uint32_t cuts[PLANNER_TRACKS_MAX];
+    // What is.
+    struct plan *current, *next;
+    enum phase phase;
+    bool dirty;          // something changed: plan again when idle
+    bool waits_on_store; // a reserve or commit has been handed out
+    int64_t store_ns;    // when it may be handed out again
+    int64_t retry_ns, proposed_ns;
+    uint32_t last_plan_epoch;
+    int64_t last_at_frame;
+    int switch_tries; // of FARM_START_AT_SWITCH
+    struct exclusion excluded[FARM_EXCLUDED_MAX];
+    int64_t measured_us[PLANNER_TRACKS_MAX]; // 0: not yet
+    uint8_t measured_revision[32];
+    char text[512];
+};
+
+struct farm {
+    struct farm_config config; // media_url is our copy
+    int64_t start_ns;
+    int64_t tick_ns;    // of the newest tick
+    int64_t resumed_ns; // after a gap in ticks: reports before it say nothing about who is lost
+    int node_count, channel_count;
+    struct node *nodes[FARM_NODES_MAX];
+    struct channel *channels[FARM_CHANNELS_MAX];
+    uint64_t generation; // rises when any plan changes
+    bool deposed;
+    uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
+};
+
+// ---- farm_nodes.c -----------------------------------------------------------------------------
+struct node *farm_node(const struct farm *farm, const char *name);
+// Not heard of for too long. Nodes never seen since the start get FARM_GRACE_NS.
+bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns);
+// What the node says about a plan; UNSPECIFIED if nothing.
+Vistter__Control__V1__PlanState farm_plan_state(const struct node *node, uint64_t channel,
+                                                uint32_t plan_epoch, const char **ret_reason);
+const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
+                                                               uint64_t channel);
+// Notes who has come or gone; channels that this concerns become dirty.
+void farm_nodes_check(struct farm *farm, int64_t now_ns);
+
+// ---- farm_plan.c ------------------------------------------------------------------------------
+channel_plan_message *plan_message_copy(const channel_plan_message *message);
+void plan_message_free(channel_plan_message **message); // wipes keys
+// A plan of the template, placed; link keys from the farm's random numbers. 0 or negative.
+int plan_create(const struct farm *farm, const channel_plan_message *wanted,
+                struct plan_placement *placement, uint32_t plan_epoch, struct plan **ret);
+int plan_load(const void *bytes, size_t size, struct plan **ret, struct diagnostic *reterr);
+void plan_destroy(struct plan **plan);
+// Chooses at_frame and packs for the store, as committed; the message is left as it is.
+int plan_pack(struct plan *plan, int64_t at_frame);
+// Is this the plan of that template, placement aside?
+bool plan_matches(const struct plan *plan, const channel_plan_message *wanted);
+// Is the node a provider or an edge of it?
+bool plan_needs(const struct plan *plan, const char *node);
+// The i-th needed node, by groups, then outputs; NULL at the end. May repeat.
+const char *plan_node(const struct plan *plan, int i);
+// What the farm knows of the costs of the channel's tracks. `ret` has PLANNER_TRACKS_MAX.
+void channel_tracks(const struct channel *channel, struct planner_track *ret);
+
+// ---- farm_place.c -----------------------------------------------------------------------------
+bool channel_excludes(const struct channel *channel, const char *node, int64_t now_ns);
+// Asks the planner with the live nodes that the channel does not exclude.
+int farm_place(const struct farm *farm, const struct channel *channel, uint32_t plan_epoch,
+               int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr);
+
+// ---- farm_state.c -----------------------------------------------------------------------------
+void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
+
+// ---- farm_channel.c ---------------------------------------------------------------------------
+struct channel *farm_channel_find(const struct farm *farm, uint64_t id);
+void channel_plans_drop(struct farm *farm, struct channel *channel);
+void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,
+                  const struct farm_outputs *outputs);
+// The next frame that the edges will emit, or would by the clock.
+int64_t channel_cursor(const struct farm *farm, const struct channel *channel,
+                       struct farm_time now);

@@ -1,0 +1,284 @@
+#include "coordinator/control/farm_run.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_NS     INT64_C(50000000)
+#define TICK_MIN_NS INT64_C(10000000) // reports of many nodes share a tick
+
+// A write that the farm has asked for; done outside the lock.
+struct job {
+    struct job *next;
+    bool is_commit;
+    struct farm_commit commit; // for a reserve: channel and plan_epoch
+    uint8_t *plan;             // owned copy
+};
+
+struct farm_run {
+    struct farm_run_config config; // constant after create; texts are the caller's until start
+    char *listen;
+    struct control_server *server; // constant after start
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    // -- guarded by lock
+    struct farm *farm;
+    bool stopping, wanted; // a tick is wanted soon
+    // -- owned by the farm's thread
+    struct job *jobs, **jobs_end;
+};
+
+static struct farm_time time_now(void)
+{
+    return (struct farm_time){clock_monotonic_ns(), clock_realtime_ns()};
+}
+
+static int on_random(void *opaque, uint8_t *bytes, size_t size)
+{
+    (void)opaque; // the library's generator has no state of ours
+    return RAND_bytes(bytes, (int)size) == 1 ? 0 : -EIO;
+}
+
+// ---- What the farm asks for -------------------------------------------------------------------
+
+static void on_send(void *opaque, const char *node, const farm_state_message *state)
+{
+    struct farm_run *run = opaque;
+    int r = control_server_send(run->server, node, state);
+    // -ENOENT and -EAGAIN mend themselves: the next tick sends again until the node shows it.
+    if (r < 0)
+        log_debug("state_not_sent", "node=%s error=%d", node, r);
+}
+
+static void job_add(struct farm_run *run, bool is_commit, const struct farm_commit *commit)
+{
+    struct job *job = base_alloc(sizeof *job);
+    job->is_commit = is_commit;
+    job->commit = *commit;
+    if (is_commit) {
+        job->plan = base_alloc(commit->plan_bytes ? commit->plan_bytes : 1);
+        memcpy(job->plan, commit->plan, commit->plan_bytes);
+        job->commit.plan = job->plan;
+    }
+    *run->jobs_end = job;
+    run->jobs_end = &job->next;
+}
+
+static void on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
+{
+    job_add(opaque, false, &(struct farm_commit){.channel = channel, .plan_epoch = plan_epoch});
+}
+
+static void on_commit(void *opaque, const struct farm_commit *commit)
+{
+    job_add(opaque, true, commit);
+}
+
+static void job_free(struct job *job)
+{
+    if (job->plan)
+        OPENSSL_cleanse(job->plan, job->commit.plan_bytes);
+    free(job->plan);
+    free(job);
+}
+
+static void job_run(struct farm_run *run, const struct job *job)
+{
+    const struct farm_run_config *config = &run->config;
+    uint64_t channel = job->commit.channel;
+    uint32_t epoch = job->commit.plan_epoch;
+    int r = 0;
+    if (job->is_commit)
+        r = config->commit(config->opaque, &job->commit);
+    else if (config->reserve)
+        r = config->reserve(config->opaque, channel, epoch);
+    if (r < 0)
+        log_warning("plan_not_stored", "channel=%llu plan_epoch=%u error=%d",
+                    (unsigned long long)channel, epoch, r);
+    pthread_mutex_lock(&run->lock);
+    if (job->is_commit)
+        farm_committed(run->farm, channel, epoch, r, time_now());
+    else
+        farm_reserved(run->farm, channel, epoch, r);
+    pthread_mutex_unlock(&run->lock);
+}
+
+// Returns whether anything was done.
+static bool jobs_run(struct farm_run *run)
+{
+    struct job *job = run->jobs;
+    bool any = job != NULL;
+    run->jobs = NULL;
+    run->jobs_end = &run->jobs;
+    while (job) {
+        struct job *next = job->next;
+        job_run(run, job);
+        job_free(job);
+        job = next;
+    }
+    return any;
+}
+
+// ---- The thread -------------------------------------------------------------------------------
+
+static void wait_until(struct farm_run *run, int64_t deadline_ns, bool even_if_wanted)
+{
+    struct timespec at = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+    while (!run->stopping && (even_if_wanted || !run->wanted)) {
+        if (pthread_cond_timedwait(&run->changed, &run->lock, &at) == ETIMEDOUT)
+            break;
+    }
+}
+
+static void *farm_thread(void *opaque)
+{
+    struct farm_run *run = opaque;
+    const struct farm_outputs outputs = {
+        .opaque = run, .send = on_send, .reserve = on_reserve, .commit = on_commit};
+    pthread_mutex_lock(&run->lock);
+    while (!run->stopping) {
+        int64_t start_ns = clock_monotonic_ns();
+        run->wanted = false;
+        farm_tick(run->farm, time_now(), &outputs);
+        pthread_mutex_unlock(&run->lock);
+        bool again = jobs_run(run);
+        pthread_mutex_lock(&run->lock);
+        if (again)
+            continue; // what was waiting for the store goes on at once
+        wait_until(run, start_ns + TICK_MIN_NS, true);
+        wait_until(run, start_ns + TICK_NS, false);
+    }
+    pthread_mutex_unlock(&run->lock);
+    return NULL;
+}
+
+static void on_report(void *opaque, const node_report_message *report)
+{
+    struct farm_run *run = opaque;
+    pthread_mutex_lock(&run->lock);
+    int r = farm_report(run->farm, report, time_now());
+    if (r == 0 && !run->wanted) {
+        run->wanted = true;
+        pthread_cond_signal(&run->changed);
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (r < 0 && r != -ESTALE)
+        log_debug("report_refused", "node=%s error=%d", report->node, r);
+}
+
+// ---- Life and calls ---------------------------------------------------------------------------
+
+int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
+                    struct diagnostic *reterr)
+{
+    if (!config->commit || !config->listen)
+        return diagnostic_set(reterr, -EINVAL, "farm_config", "",
+                              "a farm needs an address to listen on and a store");
+    struct farm_run *run = base_alloc(sizeof *run);
+    run->config = *config;
+    run->listen = base_strdup(config->listen);
+    run->config.listen = run->listen;
+    run->jobs_end = &run->jobs;
+    struct farm_config farm = {
+        .leader_epoch = config->leader_epoch, .media_url = config->media_url, .random = on_random};
+    run->farm = farm_create(&farm, time_now());
+    run->config.media_url = NULL; // the farm has its copy
+    pthread_mutex_init(&run->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&run->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    *ret = run;
+    return 0;
+}
+
+int farm_run_start(struct farm_run *run, struct diagnostic *reterr)
+{
+    struct control_server_config config = {
+        .listen = run->listen, .on_report = on_report, .opaque = run};
+    memcpy(config.key, run->config.cluster_key, sizeof config.key);
+    int r = control_server_create(&config, &run->server, reterr);
+    OPENSSL_cleanse(config.key, sizeof config.key);
+    if (r < 0)
+        return r;
+    r = thread_start(&run->thread, "farm", farm_thread, run);
+    if (r < 0)
+        return diagnostic_set(reterr, r, "thread", "", "no thread for the farm");
+    run->started = true;
+    return 0;
+}
+
+void farm_run_destroy(struct farm_run **run_of)
+{
+    struct farm_run *run = *run_of;
+    if (!run)
+        return;
+    *run_of = NULL;
+    pthread_mutex_lock(&run->lock);
+    run->stopping = true;
+    pthread_cond_signal(&run->changed);
+    pthread_mutex_unlock(&run->lock);
+    if (run->started)
+        thread_join(run->thread);
+    control_server_destroy(&run->server); // its thread calls on_report until here
+    farm_destroy(&run->farm);
+    while (run->jobs) {
+        struct job *job = run->jobs;
+        run->jobs = job->next;
+        job_free(job);
+    }
+    OPENSSL_cleanse(run->config.cluster_key, sizeof run->config.cluster_key);
+    pthread_cond_destroy(&run->changed);
+    pthread_mutex_destroy(&run->lock);
+    free(run->listen);
+    free(run);
+}
+
+int farm_run_load(struct farm_run *run, const void *plan, size_t size, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&run->lock);
+    int r = farm_load(run->farm, plan, size, reterr);
+    pthread_mutex_unlock(&run->lock);
+    return r;
+}
+
+static void tick_want(struct farm_run *run)
+{
+    run->wanted = true;
+    pthread_cond_signal(&run->changed);
+}
+
+int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channel,
+                         struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&run->lock);
+    int r = farm_set_channel(run->farm, channel, reterr);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+    return r;
+}
+
+void farm_run_remove_channel(struct farm_run *run, uint64_t channel)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_remove_channel(run->farm, channel);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+struct farm_snapshot *farm_run_snapshot(struct farm_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    struct farm_snapshot *snapshot = farm_snapshot_create(run->farm, time_now());
+    pthread_mutex_unlock(&run->lock);
+    return snapshot;
+}

@@ -1,0 +1,149 @@
+// Desired states: what each node needs to know, and nothing more. Built anew when a plan has
+// changed, compared as bytes, sent until the node shows its version.
+#include "coordinator/control/farm_private.h"
+#include "engine/base/thread.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef Vistter__Control__V1__GroupPlan group_message;
+typedef Vistter__Control__V1__LinkPlan link_message;
+typedef Vistter__Control__V1__OutputPlan output_message;
+
+#define VIEW_LINKS_MAX (PLANNER_GROUPS_MAX + PLANNER_OUTPUTS_MAX)
+
+// A plan as one node sees it: shallow copies with foreign links and outputs left out.
+struct plan_view {
+    channel_plan_message message;
+    group_message groups[PLANNER_GROUPS_MAX], *group_list[PLANNER_GROUPS_MAX];
+    link_message *links[PLANNER_GROUPS_MAX][VIEW_LINKS_MAX];
+    output_message *outputs[PLANNER_OUTPUTS_MAX];
+};
+
+static void view_fill(struct plan_view *view, const struct plan *plan, const char *node)
+{
+    view->message = *plan->message;
+    view->message.groups = view->group_list;
+    for (size_t g = 0; g < view->message.n_groups; g++) {
+        group_message *group = &view->groups[g];
+        *group = *plan->message->groups[g];
+        bool provides = !strcmp(group->provider, node);
+        size_t kept = 0;
+        for (size_t l = 0; l < group->n_links && kept < VIEW_LINKS_MAX; l++) {
+            if (provides || !strcmp(group->links[l]->consumer, node))
+                view->links[g][kept++] = group->links[l];
+        }
+        group->links = view->links[g];
+        group->n_links = kept;
+        view->group_list[g] = group;
+    }
+    size_t kept = 0;
+    for (size_t o = 0; o < view->message.n_outputs; o++) {
+        if (!strcmp(plan->message->outputs[o]->edge, node))
+            view->outputs[kept++] = plan->message->outputs[o];
+    }
+    view->message.outputs = view->outputs;
+    view->message.n_outputs = kept;
+}
+
+struct views {
+    struct plan_view *list[2 * FARM_CHANNELS_MAX];
+    channel_plan_message *messages[2 * FARM_CHANNELS_MAX];
+    uint64_t stopped[FARM_CHANNELS_MAX];
+    size_t count, stopped_count;
+};
+
+static void views_add(struct views *views, const struct plan *plan, const char *node)
+{
+    if (!plan || !plan_needs(plan, node))
+        return;
+    struct plan_view *view = base_alloc(sizeof *view);
+    view_fill(view, plan, node);
+    views->messages[views->count] = &view->message;
+    views->list[views->count++] = view;
+}
+
+static void content_set(struct node *node, uint8_t *bytes, size_t size)
+{
+    if (node->content)
+        explicit_bzero(node->content, node->content_size);
+    free(node->content);
+    node->content = bytes;
+    node->content_size = size;
+}
+
+// True if what the node should do has changed.
+static bool content_build(const struct farm *farm, struct node *node)
+{
+    struct views *views = base_alloc(sizeof *views);
+    for (int i = 0; i < farm->channel_count; i++) {
+        const struct channel *channel = farm->channels[i];
+        if (!channel->running)
+            views->stopped[views->stopped_count++] = channel->id;
+        views_add(views, channel->current, node->name);
+        // Not before its epoch is reserved: an epoch that a node has seen is used for good.
+        if (channel->phase >= PHASE_PREPARING)
+            views_add(views, channel->next, node->name);
+    }
+    farm_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
+    state.epoch = farm->config.leader_epoch;
+    state.media_url = (char *)farm->config.media_url;
+    state.n_channels = views->count;
+    state.channels = views->messages;
+    state.n_stopped_channels = views->stopped_count;
+    state.stopped_channels = views->stopped;
+    size_t size = vistter__control__v1__desired_state__get_packed_size(&state);
+    uint8_t *bytes = base_alloc(size ? size : 1);
+    vistter__control__v1__desired_state__pack(&state, bytes);
+    for (size_t i = 0; i < views->count; i++)
+        free(views->list[i]);
+    free(views);
+    bool changed =
+        !node->content || size != node->content_size || memcmp(bytes, node->content, size) != 0;
+    if (changed) {
+        content_set(node, bytes, size);
+    } else {
+        explicit_bzero(bytes, size);
+        free(bytes);
+    }
+    return changed;
+}
+
+static void node_refresh(struct farm *farm, struct node *node)
+{
+    if (node->content && node->generation == farm->generation)
+        return;
+    node->generation = farm->generation;
+    if (!content_build(farm, node))
+        return;
+    node->version++;
+    node->sent_ns = 0;
+}
+
+void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
+{
+    for (int i = 0; i < farm->node_count; i++) {
+        struct node *node = farm->nodes[i];
+        const farm_report_message *report = node->report;
+        node_refresh(farm, node);
+        bool ours = report->state_epoch == farm->config.leader_epoch;
+        // A version from a former life of this coordinator: ours must be above, or it is ignored.
+        if (ours && report->state_version > node->version) {
+            node->version = report->state_version + 1;
+            node->sent_ns = 0;
+        }
+        bool shown = ours && report->state_version == node->version && node->sent_ns != 0;
+        if (!node->alive || shown ||
+            (node->sent_ns != 0 && now_ns - node->sent_ns < FARM_RESEND_NS))
+            continue;
+        farm_state_message *state =
+            vistter__control__v1__desired_state__unpack(NULL, node->content_size, node->content);
+        if (!state)
+            continue;
+        state->version = node->version;
+        outputs->send(outputs->opaque, node->name, state);
+        vistter__control__v1__desired_state__free_unpacked(state, NULL);
+        node->sent_ns = now_ns;
+        farm->states_sent++;
+    }
+}
