@@ -173,12 +173,23 @@ static void take_links(struct worker *w, const group_plan *g)
     }
 }
 
-static bool has_stage(const struct worker *w, const channel_plan *p, const group_plan *g)
+static struct stage *find_stage(const struct worker *w, const channel_plan *p, const group_plan *g)
 {
     for (int i = 0; i < w->stage_count; i++)
         if (stage_is(w->stages[i], p->channel, p->plan_epoch, g->group))
-            return true;
-    return false;
+            return w->stages[i];
+    return NULL;
+}
+
+static struct stage *start_stage(struct worker *w, const channel_plan *p, const group_plan *g)
+{
+    if (w->stage_count == STAGES_MAX)
+        return NULL;
+    struct stage_config config = {.plan = p, .group = g, .cache = w->cache};
+    log_info("stage_started",
+             "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
+             p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
+    return w->stages[w->stage_count++] = stage_create(&config);
 }
 
 static void start_missing(struct worker *w, const desired_state *state)
@@ -193,13 +204,11 @@ static void start_missing(struct worker *w, const desired_state *state)
             if (!group_is_ours(w, g))
                 continue;
             take_links(w, g);
-            if (has_stage(w, p, g) || w->stage_count == STAGES_MAX)
-                continue;
-            struct stage_config config = {.plan = p, .group = g, .cache = w->cache};
-            w->stages[w->stage_count++] = stage_create(&config);
-            log_info("stage_started",
-                     "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
-                     p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
+            struct stage *stage = find_stage(w, p, g);
+            if (!stage)
+                stage = start_stage(w, p, g);
+            if (stage && p->committed)
+                stage_commit(stage, p->at_frame, p->start_frame);
         }
     }
 }

@@ -132,7 +132,7 @@ static int import_upload(struct request *r, const char *path, const char *sha256
     struct media_info info;
     if (media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why)) {
         // The person knows the file by its name, not by where it is kept meanwhile.
-        snprintf(why.path, sizeof why.path, "%s", name);
+        snprintf(why.path, sizeof why.path, "%.255s", name);
         return answer_problem(r, &why);
     }
     if (strcmp(info.sha256, sha256))

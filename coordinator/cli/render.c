@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libavutil/cpu.h>
+#include <libavutil/log.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -355,6 +357,12 @@ int cli_render(int argc, char **argv)
         fprintf(stderr, "vistter render: %s\n", diagnostic_format(&problem, text, sizeof text));
         return 2;
     }
+    av_log_set_level(AV_LOG_ERROR);
+    // For tests of purity: FFmpeg's CPU-specific code as another processor would have it.
+    const char *capabilities = getenv("VISTTER_AV_CPU");
+    unsigned flags = 0;
+    if (capabilities && av_parse_cpu_caps(&flags, capabilities) >= 0)
+        av_force_cpu_flags((int)flags);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -67,7 +67,7 @@ static int migrate_file(struct store *store, const char *folder, const char *nam
                         struct diagnostic *reterr)
 {
     char path[PATH_MAX], hash[65], *sql = NULL, *recorded = NULL;
-    size_t size;
+    size_t size = 0;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     int error = read_file(path, &sql, &size, reterr);
     if (error)

@@ -9,11 +9,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Texts from files live until exit; the list keeps hold of them, also of overridden ones.
+struct kept {
+    struct kept *next;
+    char text[];
+};
+static struct kept *kept_texts;
+
+static const char *keep(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct kept *k = base_alloc(sizeof *k + size);
+    memcpy(k->text, text, size);
+    k->next = kept_texts;
+    kept_texts = k;
+    return k->text;
+}
+
+// `value` lives until exit (arguments, environment, tables, kept texts).
 static int assign(const struct setting *s, const char *value, const char *where,
                   struct diagnostic *reterr)
 {
     if (s->type == SETTING_TEXT) {
-        *(const char **)s->target = base_strdup(value);
+        *(const char **)s->target = value;
         return 0;
     }
     if (s->type == SETTING_SWITCH) {
@@ -78,7 +96,7 @@ static int load_file(const struct setting *table, const char *path, struct diagn
         *equals = 0;
         name = trim(name);
         const struct setting *s = find(table, name, strlen(name));
-        result = s ? assign(s, trim(equals + 1), where, reterr)
+        result = s ? assign(s, keep(trim(equals + 1)), where, reterr)
                    : diagnostic_set(reterr, -EINVAL, "setting_unknown", where,
                                     "unknown setting '%s'; --help lists them", name);
     }

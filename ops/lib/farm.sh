@@ -4,6 +4,7 @@ http_port=${VISTTER_HTTP:-8080}
 control_port=${VISTTER_CONTROL:-7700}
 preview_port=${VISTTER_PREVIEW:-8090}
 rtmp_port=${VISTTER_RTMP:-1935}
+frame_port=${VISTTER_FRAMES:-7800} # worker N serves frames on this plus N
 server=http://127.0.0.1:$http_port
 
 make_key() { # file bytes: a secret in hex, readable by its owner only
@@ -42,12 +43,13 @@ CONF
     start nginx nginx -p "$var/nginx" -c "$var/nginx/nginx.conf" -e "$var/log/nginx-error.log"
 }
 
+# Frames are served on a fixed port, so that a restarted worker is found where it was.
 worker_start() { # number [flags]
-    local name=worker$1
+    local name=worker$1 port=$((frame_port + $1))
     shift
     start "$name" "$build/worker/vistter-worker" --name "$name" \
         --coordinators "127.0.0.1:$control_port" --cluster-key "$var/keys/cluster.key" \
-        --cache "$var/cache/$name" "$@"
+        --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" "$@"
 }
 
 coordinator_start() {

@@ -11,7 +11,7 @@ free_port() { # a port that nobody listens on, kept apart between tests by the p
     while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
     echo "$port"
 }
-VISTTER_HTTP=$(free_port) VISTTER_CONTROL=$(free_port) VISTTER_PREVIEW=$(free_port) VISTTER_RTMP=$(free_port)
+VISTTER_HTTP=$(free_port) VISTTER_CONTROL=$(free_port) VISTTER_PREVIEW=$(free_port) VISTTER_RTMP=$(free_port) VISTTER_FRAMES=$(free_port)
 . "$source/ops/lib/common.sh"
 . "$source/ops/lib/postgres.sh"
 . "$source/ops/lib/farm.sh"

@@ -41,7 +41,6 @@ struct stage {
     int width, height, track_from, track_to;
     bool base, needs_beneath;
     struct rate rate;
-    int64_t start_frame, at_frame;
     uint8_t revision[32];
     struct media_cache *cache;
     pthread_t thread;
@@ -49,7 +48,8 @@ struct stage {
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing;
+    bool closing, committed;
+    int64_t start_frame; // channel frame of the timeline's frame 0; known once committed
     struct consumer consumers[CONSUMERS_MAX];
     struct stage_status status;
     // -- stage thread
@@ -179,7 +179,7 @@ static int64_t next_to_render(struct stage *s)
     }
     if (from >= 0)
         ring_forget(&s->ring, from);
-    if (lowest < 0 || lowest >= credit)
+    if (lowest < 0 || lowest >= credit || !s->committed)
         return -1;
     // A consumer behind or far ahead of the ring: start over there.
     if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
@@ -271,11 +271,11 @@ static void note_report(struct stage *s, int64_t frame, const struct render_repo
     pthread_mutex_unlock(&s->lock);
 }
 
-static int render_one(struct stage *s, int64_t frame)
+static int render_one(struct stage *s, int64_t frame, int64_t start_frame)
 {
     struct group_frame *group = NULL;
     struct render_report report;
-    int64_t local = frame - s->start_frame;
+    int64_t local = frame - start_frame;
     int64_t start_ns = clock_monotonic_ns();
     int error =
         renderer_frame(s->renderer, local < 0 ? 0 : local, frame, NULL, &group, s->sound, &report);
@@ -339,12 +339,11 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
     int error = renderer_create(&config, &s->renderer, reterr);
     if (error)
         return error;
-    // Opens and positions the sources of the first frame, so that the first credit finds them warm.
+    // Opens and positions the sources of the timeline's start, so that the first credit finds them
+    // warm.
     struct group_frame *group = NULL;
     struct render_report report;
-    int64_t first = s->at_frame > s->start_frame ? s->at_frame - s->start_frame : 0;
-    error =
-        renderer_frame(s->renderer, first, first + s->start_frame, NULL, &group, s->sound, &report);
+    error = renderer_frame(s->renderer, 0, 0, NULL, &group, s->sound, &report);
     group_frame_unref(&group);
     return error ? diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
                                   strerror(-error))
@@ -392,8 +391,9 @@ static void *stage_main(void *opaque)
                 full = -EAGAIN;
         int64_t frame = next_to_render(s);
         if (frame >= 0) {
+            int64_t start_frame = s->start_frame;
             pthread_mutex_unlock(&s->lock);
-            int error = render_one(s, frame);
+            int error = render_one(s, frame, start_frame);
             pthread_mutex_lock(&s->lock);
             // Out of memory: give the rest of the node time to let some go.
             if (error && !s->closing)
@@ -421,8 +421,6 @@ struct stage *stage_create(const struct stage_config *config)
     s->base = group->from_base;
     s->needs_beneath = group->needs_beneath && !group->from_base;
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
-    s->start_frame = plan->start_frame;
-    s->at_frame = plan->at_frame;
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
     s->key_frame = -1;
@@ -447,6 +445,15 @@ struct stage *stage_create(const struct stage_config *config)
     int error = thread_start(&s->thread, name, stage_main, s);
     assert(!error);
     return s;
+}
+
+void stage_commit(struct stage *s, int64_t at_frame, int64_t start_frame)
+{
+    pthread_mutex_lock(&s->lock);
+    s->committed = true;
+    s->start_frame = start_frame == INT64_MIN ? at_frame : start_frame;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
 }
 
 void stage_destroy(struct stage **stage)

@@ -207,7 +207,7 @@ static void test_sharing(void)
     const struct timeline *leaf = t->tracks[0].clips[1].nested;
     CHECK_TRUE(branch && branch == t->tracks[1].clips[0].nested); // parsed once
     CHECK_TRUE(leaf && leaf == branch->tracks[0].clips[0].nested);
-    size_t size;
+    size_t size = 0;
     char *bytes = file_read(DATA "/valid/parts/leaf.json", &size);
     uint8_t hash[32];
     EVP_Digest(bytes, size, hash, NULL, EVP_sha256(), NULL);

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Received by others: ffmpeg and ffprobe read the channel back from nginx-rtmp. No decode error, rising
+# time stamps, constant frame rate, flash and beep within 5 ms; the recording plays, also that of an
+# edge that was killed.
+# Usage: received.sh BUILD_FOLDER SOURCE_FOLDER [SECONDS]
+. "$2/tests/farm/lib.sh"
+seconds=${3:-120}
+
+cat >"$var/flash.json" <<'JSON'
+{"schema":"vistter.timeline/1","name":"flash","format":{"width":640,"height":360,"rate":"30"},"duration":300,
+ "loop":true,"tracks":[{"clips":[{"kind":"pattern","start":0,"duration":300,"pattern":{"kind":"flash"}}]},
+ {"clips":[{"kind":"pattern","start":0,"duration":300,"size":[320,20],"position":[320,350],
+  "pattern":{"kind":"counter"}}]}]}
+JSON
+key=canary-$RANDOM$RANDOM
+printf %s "$key" >"$var/keys/stream.key"
+farm_of 2
+vistter timeline put flash "$var/flash.json" >/dev/null
+vistter channel create flash --width 640 --height 360 --rate 30 >/dev/null
+vistter destination add flash --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+    --key-file "$var/keys/stream.key" >/dev/null
+vistter destination add flash --name archive --kind recording >/dev/null
+vistter channel start flash flash >/dev/null
+wait_until 60 "flash did not come on air" is_live flash
+is_published() { [ "$(vistter --json destination list flash | jq -r '.[] | select(.name == "platform") | .state')" = live ]; }
+wait_until 30 "the stream did not reach nginx" is_published
+
+ffmpeg -v error -nostdin -y -rw_timeout 20000000 -i "rtmp://127.0.0.1:$rtmp_port/live/$key" -t "$seconds" \
+    -c copy -f matroska "$var/received.mkv" 2>"$var/receive.err" || true
+check "ffmpeg received without an error" [ ! -s "$var/receive.err" ]
+head -n 3 "$var/receive.err" >&2
+ffmpeg -v error -nostdin -i "$var/received.mkv" -f null - 2>"$var/decode.err" || true
+check "no decode error" [ ! -s "$var/decode.err" ]
+
+# Time stamps of the container are whole milliseconds: 33 or 34 at 30 frames a second.
+stamps() { ffprobe -v error -select_streams "$2" -show_entries packet=pts_time,dts_time -of csv=p=0 "$1"; }
+rising() { stamps "$1" "$2" | awk -F, 'NR > 1 && $2 <= last {bad++} {last = $2} END {exit bad > 0 || NR < 2}'; }
+constant() {
+    stamps "$1" v | cut -d, -f1 | sort -n |
+        awk 'NR > 1 {d = $1 - last; if (d < 0.0325 || d > 0.0345) bad++} {last = $1} END {exit bad > 0 || NR < 2}'
+}
+check "video time stamps rise" rising "$var/received.mkv" v
+check "audio time stamps rise" rising "$var/received.mkv" a
+check "constant frame rate" constant "$var/received.mkv"
+frames=$(stamps "$var/received.mkv" v | wc -l)
+check "as many frames as $seconds seconds have ($frames)" [ "$frames" -ge $((seconds * 30 - 90)) ]
+
+# The picture is white in the first frame of each second, and 20 ms of tone start with it.
+ffprobe -v error -f lavfi -i "movie=$var/received.mkv,crop=640:200:0:0,signalstats" \
+    -show_entries frame=pts_time:frame_tags=lavfi.signalstats.YAVG -of csv=p=0 |
+    awk -F, '{white = $2 > 128} white && !before {print $1} {before = white}' >"$var/flashes"
+ffmpeg -v error -nostdin -i "$var/received.mkv" -map 0:a -af aresample=async=0 -f s16le -ac 1 -ar 48000 "$var/sound.raw"
+first_audio=$(stamps "$var/received.mkv" a | head -n 1 | cut -d, -f1)
+python3 - "$var/sound.raw" "$first_audio" "$var/flashes" <<'PY' >"$var/sync" || true
+import array, sys
+samples = array.array("h", open(sys.argv[1], "rb").read())
+start = float(sys.argv[2])
+flashes = [float(x) for x in open(sys.argv[3]) if x.strip()]
+beeps, quiet = [], 10000
+for i, s in enumerate(samples):
+    if abs(s) > 1600:
+        if quiet > 4800:
+            beeps.append(start + i / 48000)
+        quiet = 0
+    else:
+        quiet += 1
+pairs = [(f, min(beeps, key=lambda b: abs(b - f))) for f in flashes if beeps]
+offsets = [b - f for f, b in pairs if abs(b - f) < 0.5]
+print(len(offsets), min(offsets, default=9), max(offsets, default=9))
+PY
+read -r count least most <"$var/sync"
+echo "flash and beep: $count pairs, offsets $least to $most s" >&2
+check "flash and beep in every second" [ "$count" -ge $((seconds - 5)) ]
+check "flash and beep within 5 ms" awk -v a="$least" -v b="$most" 'BEGIN {exit !(a >= -0.005 && b <= 0.005)}'
+
+check "nothing concealed" [ "$(counter flash concealed)" = 0 ]
+check "the stream key is in no log" [ -z "$(grep -l "$key" "$var"/log/*.log)" ]
+check "nor in an answer" [ -z "$(vistter --json status | grep "$key")" ]
+
+# A killed edge: what it had recorded plays.
+kill -KILL "$(cat "$run/edge.pid")"
+timeout 10 tail --pid="$(cat "$run/edge.pid")" -f /dev/null || true
+rm -f "$run/edge.pid"
+recording=$(find "$var/recordings" -name '*.mkv*' -size +0 | sort | tail -n 1)
+check "there is a recording" [ -n "$recording" ]
+recorded=$(ffprobe -v error -count_packets -select_streams v -show_entries stream=nb_read_packets -of csv=p=0 "$recording" || echo 0)
+check "the recording of the killed edge plays ($recorded frames)" [ "${recorded%%,*}" -ge $((seconds * 30 - 90)) ]
