@@ -21,11 +21,13 @@ static const struct source_ops *ops_of(enum clip_kind kind)
     case CLIP_PATTERN:
         return &source_pattern_ops;
     case CLIP_VIDEO:
+        return &source_video_ops;
     case CLIP_IMAGE:
-    case CLIP_SEQUENCE:
+        return &source_image_ops;
     case CLIP_AUDIO:
     case CLIP_TIMELINE:
     case CLIP_ADJUST:
+    case CLIP_SEQUENCE:
         break;
     }
     return NULL;

@@ -1,0 +1,39 @@
+// Colour of decoded pictures: from any matrix and range to the farm's BT.709, limited range.
+//
+// All in integers, or in doubles with + - * / only where tables are made, so that every machine
+// computes the same. Primaries of standard-definition video are taken for BT.709's (they differ by
+// little). Wide-gamut and high-dynamic-range pictures go through a table, see colour_table.
+// Thread: any.
+#pragma once
+
+#include "engine/frame/picture.h"
+
+#include <libavutil/frame.h>
+
+// Luma weights of red and blue, which define a Y'CbCr matrix.
+struct colour_matrix {
+    double red, blue;
+};
+
+// The matrix of a frame; unspecified means BT.709 from 720 rows on, BT.601 below.
+struct colour_matrix colour_matrix_of(const AVFrame *frame);
+bool colour_matrix_is_709(struct colour_matrix matrix);
+// Changes a picture's planes in place from `from` to BT.709, both limited range. Luma uses the
+// chroma of its 2x2 block. Premultiplied pictures must not be given.
+void colour_matrix_apply(struct picture *picture, struct colour_matrix from);
+
+enum colour_gamut {
+    GAMUT_STANDARD,
+    GAMUT_WIDE, // BT.2020, standard dynamic range
+    GAMUT_PQ,   // BT.2020 with SMPTE ST 2084
+    GAMUT_HLG,  // BT.2020 with ARIB STD-B67
+};
+enum colour_gamut colour_gamut_of(const AVFrame *frame);
+
+// BT.2020 -> BT.709. High dynamic range is mapped by BT.2390-10's curve from 1000 to 203 cd/m2,
+// which is the level of SDR's white (BT.2408), on the largest of R, G, B, so that hues stay; what
+// is still outside BT.709 is clipped. HLG is shown as on a 1000 cd/m2 display (system gamma 1.2).
+// SDR's transfer function is BT.1886 with black at 0. 65 x 33 x 33 nodes, trilinear.
+// `y`, `cb`, `cr`: 10-bit limited-range 4:2:0 planes of the picture's size; strides in bytes.
+void colour_table_apply(struct picture *dst, enum colour_gamut gamut, const uint8_t *const src[3],
+                        const int stride[3]);

@@ -1,0 +1,52 @@
+#include "engine/base/thread.h"
+#include "engine/source/asset.h"
+#include "engine/source/decode.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+struct image {
+    struct picture *picture;
+};
+
+static int image_open(const struct source_config *config, void **ret, int *ret_width,
+                      int *ret_height, struct diagnostic *reterr)
+{
+    char path[PATH_MAX];
+    struct picture_decoder *decoder;
+    int error = asset_resolve(config, path, reterr);
+    if (error < 0)
+        return error;
+    error = picture_decoder_open(path, 1, &decoder, reterr);
+    if (error < 0)
+        return error;
+    struct image *image = base_alloc(sizeof *image);
+    error = picture_decoder_get(decoder, 0, &image->picture, reterr);
+    picture_decoder_size(decoder, ret_width, ret_height);
+    picture_decoder_close(&decoder);
+    if (error < 0) {
+        free(image);
+        return error;
+    }
+    *ret = image;
+    return 0;
+}
+
+static int image_picture(void *state, const struct clip_instant *at, struct picture **ret,
+                         uint64_t *ret_content, struct diagnostic *reterr)
+{
+    struct image *image = state;
+    (void)at, (void)reterr;
+    *ret = picture_ref(image->picture);
+    *ret_content = 1;
+    return 0;
+}
+
+static void image_destroy(void *state)
+{
+    struct image *image = state;
+    picture_unref(&image->picture);
+    free(image);
+}
+
+const struct source_ops source_image_ops = {image_open, image_picture, image_destroy};
