@@ -133,7 +133,7 @@ static int unpack(const uint8_t *bytes, size_t size, struct media_index *x)
 int index_load(const char *path, struct media_index **ret, struct diagnostic *reterr)
 {
     uint8_t *bytes = NULL;
-    size_t size;
+    size_t size = 0;
     int error = read_file(path, &bytes, &size);
     struct media_index *x = base_alloc(sizeof *x);
     if (error >= 0)

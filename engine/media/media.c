@@ -164,7 +164,7 @@ static int run_helper(const char *first, const char *second, const char *path, s
 {
     char helper[PATH_MAX];
     pid_t pid;
-    int fd, status = 0, error = find_helper(helper, a->reterr);
+    int fd = -1, status = 0, error = find_helper(helper, a->reterr);
     if (error < 0)
         return error;
     error = spawn_helper(helper, first, second, &pid, &fd);

@@ -172,14 +172,16 @@ static int find_picture(struct picture_decoder *d, int64_t i, struct diagnostic 
         if (d->settled)
             return -EIO;
     }
-    // A deinterlaced picture needs the one before it.
-    int64_t key = index_key_before(d->index, d->deinterlacer && i ? i - 1 : i);
+    // A deinterlaced picture needs the one before it, whole: where that does not come (pictures
+    // before the key in an open group), decoding starts earlier.
+    int64_t first = d->deinterlacer && i ? i - 1 : i;
+    int64_t key = index_key_before(d->index, first);
     for (int tries = 0; tries < KEY_TRIES && key >= 0; tries++, key--) {
         int error = start_at(d, key, reterr);
         if (error < 0)
             return error;
         d->next = 0;
-        if (advance(d, i) >= 0)
+        if (advance(d, first) >= 0 && advance(d, i) >= 0)
             return 0;
     }
     int error = restart(d, reterr);
