@@ -301,6 +301,8 @@ void coordinator_destroy(struct coordinator **coordinator)
     *coordinator = NULL;
     api_destroy(&c->api);
     farm_run_destroy(&c->farm);
+    if (c->epoch)
+        store_lease_release(c->store, c->epoch);
     store_close(&c->store);
     pthread_mutex_destroy(&c->lock);
     free(c->committed);

@@ -5,6 +5,7 @@
 #include "worker/worker.h"
 
 #include <inttypes.h>
+#include <libavutil/log.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
     sigaddset(&stop, SIGTERM);
     sigprocmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
+    av_log_set_level(AV_LOG_ERROR); // what a user must know comes as an alarm
     int stop_fd = signalfd(-1, &stop, SFD_CLOEXEC);
     struct worker *worker;
     if (worker_create(&s, &worker, &problem)) {

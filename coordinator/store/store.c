@@ -38,7 +38,8 @@ static PGconn *connect_database(const char *database)
                  "%s connect_timeout=3 application_name=vistter-coordinator keepalives_idle=2 "
                  "keepalives_interval=1 keepalives_count=3 tcp_user_timeout=3000 "
                  "options='-c statement_timeout=5s -c lock_timeout=2s "
-                 "-c idle_in_transaction_session_timeout=5s'",
+                 "-c idle_in_transaction_session_timeout=5s "
+                 "-c client_min_messages=warning'",
                  database) < 0)
         return NULL;
     PGconn *c = PQconnectdb(conninfo);
@@ -327,4 +328,15 @@ int store_lease(struct store *s, int ttl_ms, uint64_t *ret_epoch, struct diagnos
         error = -EAGAIN;
     PQclear(r);
     return error;
+}
+
+void store_lease_release(struct store *s, uint64_t epoch)
+{
+    char number[24];
+    const char *values[] = {s->holder, store_number((int64_t)epoch, number)};
+    // Unreachable: then it expires by itself.
+    (void)store_query(s,
+                      "update lease set expires = clock_timestamp() "
+                      "where name = 'coordinator' and holder = $1 and epoch = $2",
+                      2, values, "lease", NULL, NULL);
 }

@@ -33,6 +33,9 @@ int store_migrate(struct store *store, const char *folder, struct diagnostic *re
 // holds it.
 int store_lease(struct store *store, int ttl_ms, uint64_t *ret_epoch, struct diagnostic *reterr);
 
+// Gives the lease up, so that the next leader need not wait for it to expire.
+void store_lease_release(struct store *store, uint64_t epoch);
+
 // ---- Media (store_media.c) --------------------------------------------------------------------
 int store_media_put(struct store *store, const char *sha256, const char *name, const char *facts,
                     struct diagnostic *reterr);

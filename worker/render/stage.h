@@ -22,8 +22,8 @@ enum stage_state { STAGE_PREPARING, STAGE_PREPARED, STAGE_REFUSED };
 struct stage *stage_create(const struct stage_config *config);
 void stage_destroy(struct stage **stage); // joins the thread
 bool stage_is(const struct stage *stage, uint64_t channel, uint32_t plan_epoch, uint32_t group);
-// Tells the stage that its plan is committed: where it takes effect, and where the timeline's frame 0
-// stands (INT64_MIN: there). Nothing is rendered for consumers before. Thread: any.
+// Tells the stage that its plan is committed: where it takes effect, and where the timeline's frame
+// 0 stands (INT64_MIN: there). Nothing is rendered for consumers before. Thread: any.
 void stage_commit(struct stage *stage, int64_t at_frame, int64_t start_frame);
 // From the frame server's threads.
 void stage_want(struct stage *stage, struct frame_peer *peer, const struct frame_want *want);
