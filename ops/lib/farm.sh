@@ -78,7 +78,7 @@ farm_start() {
 }
 
 vistter() {
-    "$build/coordinator/vistter" --server "$server" "$@"
+    "$build/coordinator/cli/vistter" --server "$server" "$@"
 }
 
 nodes_joined() {

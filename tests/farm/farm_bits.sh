@@ -31,7 +31,7 @@ for rate in 30 29.97; do
         check "$workers workers at $rate: all have a part" [ "$providers" = "$workers" ]
         vistter channel stop $channel >/dev/null
         wait_until 30 "$channel did not stop" is_stopped $channel
-        "$build/coordinator/vistter" render "$var/media-in/torture.json" --quiet --cache "$var/render-cache" \
+        "$build/coordinator/cli/vistter" render "$var/media-in/torture.json" --quiet --cache "$var/render-cache" \
             --width 640 --height 360 --rate $rate --start "$start" --frames 0..$frames --hash "$var/offline"
         awk -v first="$start" -v end=$((start + frames)) '$1 >= first && $1 < end' "$var/mixed" >"$var/online"
         check "$workers workers at $rate: same bits as offline" diff -q "$var/offline" "$var/online"
