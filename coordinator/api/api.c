@@ -94,15 +94,26 @@ static int answer_method(struct request *r, const struct route *route)
     return 405;
 }
 
-// Two framings of one body are how requests are smuggled past a proxy.
+// Two framings of one body are how requests are smuggled past a proxy; what stands behind a NUL in
+// an address would be seen by some and not by others.
 static bool framing_ok(const struct mg_request_info *info)
 {
+    if (strstr(info->request_uri, "%00"))
+        return false;
     int lengths = 0, codings = 0;
     for (int i = 0; i < info->num_headers; i++) {
         lengths += !strcasecmp(info->http_headers[i].name, "Content-Length");
         codings += !strcasecmp(info->http_headers[i].name, "Transfer-Encoding");
     }
     return lengths <= 1 && codings == 0;
+}
+
+// A page of another origin must not act in an operator's browser: a POST without a body needs no
+// leave to be sent. Programs send no Origin.
+static bool may_change(const struct request *r)
+{
+    const char *method = r->info->request_method;
+    return !strcmp(method, "GET") || !strcmp(method, "HEAD") || request_origin_ok(r->connection);
 }
 
 static int on_api(struct mg_connection *connection, void *opaque)
@@ -117,8 +128,10 @@ static int on_api(struct mg_connection *connection, void *opaque)
     char path[1024];
     if (!framing_ok(r.info))
         return answer_refusal(&r, 400, "framing", "",
-                              "send one Content-Length and no "
-                              "Transfer-Encoding");
+                              "send one Content-Length, no Transfer-Encoding, and no NUL");
+    if (!may_change(&r))
+        return answer_refusal(&r, 403, "foreign_origin", "",
+                              "a page of another origin may not change anything here");
     snprintf(path, sizeof path, "%s", r.info->local_uri + strlen("/api/v1/"));
     r.part_count = split(path, r.part);
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
@@ -137,18 +150,24 @@ static int on_page(struct mg_connection *connection, void *opaque)
     struct request r = {.connection = connection,
                         .info = mg_get_request_info(connection),
                         .coordinator = api->coordinator};
+    static const struct route page = {"", "GET HEAD", NULL};
+    if (!framing_ok(r.info))
+        return answer_refusal(&r, 400, "framing", "", "is not an address");
     const char *path = strcmp(r.info->local_uri, "/") ? r.info->local_uri + 1 : "index.html";
     for (size_t i = 0; i < console_file_count; i++) {
         const struct console_file *f = &console_files[i];
         if (strcmp(f->path, path))
             continue;
+        if (!allows(page.methods, r.info->request_method))
+            return answer_method(&r, &page);
         mg_printf(connection,
                   "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                   "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
                   "Content-Security-Policy: default-src 'self'; media-src blob:; "
                   "connect-src 'self' ws: http: https:; frame-ancestors 'none'\r\n\r\n",
                   f->type, f->size);
-        mg_write(connection, f->bytes, f->size);
+        if (!request_is_head(&r))
+            mg_write(connection, f->bytes, f->size);
         return 200;
     }
     return answer_refusal(&r, 404, "not_found", r.info->local_uri, "there is nothing here");

@@ -130,17 +130,6 @@ static void *client_main(void *opaque)
     return NULL;
 }
 
-// A page of another origin must not listen in on an operator's network.
-static bool origin_ok(const struct mg_connection *connection)
-{
-    const char *origin = mg_get_header(connection, "Origin");
-    const char *host = mg_get_header(connection, "Host");
-    if (!origin)
-        return true; // programs send none
-    const char *authority = strstr(origin, "://");
-    return host && authority && !strcmp(authority + 3, host);
-}
-
 static int on_connect(const struct mg_connection *connection, void *opaque)
 {
     struct live *live = opaque;
@@ -150,7 +139,7 @@ static int on_connect(const struct mg_connection *connection, void *opaque)
         count += live->clients[i] != NULL;
     bool refused = live->closed || count == LIVE_CLIENTS_MAX;
     pthread_mutex_unlock(&live->lock);
-    return refused || !origin_ok(connection);
+    return refused || !request_origin_ok(connection);
 }
 
 static void on_ready(struct mg_connection *connection, void *opaque)

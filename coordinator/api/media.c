@@ -78,7 +78,7 @@ static int get_revision(struct request *r, const char *sha256)
     mg_printf(r->connection,
               "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
               size);
-    if (strcmp(r->info->request_method, "HEAD"))
+    if (!request_is_head(r))
         mg_write(r->connection, bytes, size);
     free(bytes);
     return 200;
@@ -106,7 +106,7 @@ static int get_media(struct request *r, const char *name, const char *suffix)
 static int receive_upload(struct request *r, int fd)
 {
     long long length = r->info->content_length;
-    char buffer[65536];
+    char buffer[16384]; // on a stack of 100 kB
     int64_t deadline = clock_monotonic_ns() + UPLOAD_IDLE_SECONDS * INT64_C(1000000000);
     for (long long got = 0; got < length;) {
         int n = mg_read(r->connection, buffer, sizeof buffer);

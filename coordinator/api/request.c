@@ -10,7 +10,18 @@
 #include <strings.h>
 
 // A body must be complete after this long; civetweb's own limit starts anew with every byte.
-#define BODY_SECONDS 30
+#define BODY_SECONDS   30
+#define JSON_DEPTH_MAX 32
+
+bool request_origin_ok(const struct mg_connection *connection)
+{
+    const char *origin = mg_get_header(connection, "Origin");
+    const char *host = mg_get_header(connection, "Host");
+    if (!origin)
+        return true;
+    const char *authority = strstr(origin, "://");
+    return host && authority && !strcmp(authority + 3, host);
+}
 
 static void send_head(struct request *r, int status, const char *type, size_t size)
 {
@@ -23,11 +34,17 @@ static void send_head(struct request *r, int status, const char *type, size_t si
               status, mg_get_response_code_text(r->connection, status), type, size);
 }
 
+bool request_is_head(const struct request *r)
+{
+    // What could not be read as HTTP has no method.
+    return r->info && r->info->request_method && !strcmp(r->info->request_method, "HEAD");
+}
+
 int answer_text(struct request *r, int status, const char *type, const char *text)
 {
     size_t size = strlen(text);
     send_head(r, status, type, size);
-    if (strcmp(r->info->request_method, "HEAD"))
+    if (!request_is_head(r))
         mg_write(r->connection, text, size);
     return status;
 }
@@ -51,12 +68,26 @@ int answer_empty(struct request *r, int status)
     return status;
 }
 
+// Text that may quote a request: bytes that are no UTF-8, or were cut in two, become '?'.
+static json_t *quoted_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char plain[1024];
+    snprintf(plain, sizeof plain, "%s", text);
+    for (char *c = plain; *c; c++)
+        if (*c & 0x80)
+            *c = '?';
+    return json_string(plain);
+}
+
 static int send_problem(struct request *r, int status, const char *code, const char *path,
                         const char *text)
 {
-    json_t *body = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "type", "about:blank", "title",
+    json_t *body = json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "type", "about:blank", "title",
                              mg_get_response_code_text(r->connection, status), "status", status,
-                             "code", code, "path", path, "detail", text);
+                             "code", code, "path", quoted_text(path), "detail", quoted_text(text));
     char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     answer_text(r, status, "application/problem+json", json ? json : "{}");
@@ -140,16 +171,46 @@ int request_body(struct request *r, size_t max, char **ret, size_t *ret_size)
     return 0;
 }
 
+// The parser recurses, and civetweb's threads have stacks of 100 kB, which its own limit of 2048
+// levels overruns.
+static bool nesting_ok(const char *bytes, size_t size)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < size; i++) {
+        if (quoted && bytes[i] == '\\')
+            i++;
+        else if (bytes[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (bytes[i] == '[' || bytes[i] == '{') && ++depth > JSON_DEPTH_MAX)
+            return false;
+        else if (!quoted && (bytes[i] == ']' || bytes[i] == '}'))
+            depth--;
+    }
+    return true;
+}
+
+int request_json_body(struct request *r, size_t max, char **ret, size_t *ret_size)
+{
+    static const char json[] = "application/json";
+    const char *type = mg_get_header(r->connection, "Content-Type");
+    if (!type || strncasecmp(type, json, strlen(json)) || !strchr("; ", type[strlen(json)]))
+        return answer_refusal(r, 415, "media_type", "", "send Content-Type: application/json");
+    return request_body(r, max, ret, ret_size);
+}
+
 int request_json(struct request *r, const char *const *allowed, json_t **ret)
 {
-    const char *type = mg_get_header(r->connection, "Content-Type");
-    if (!type || strncasecmp(type, "application/json", 16))
-        return answer_refusal(r, 415, "media_type", "", "send Content-Type: application/json");
     char *bytes;
     size_t size;
-    int status = request_body(r, BODY_BYTES_MAX, &bytes, &size);
+    int status = request_json_body(r, BODY_BYTES_MAX, &bytes, &size);
     if (status)
         return status;
+    if (!nesting_ok(bytes, size)) {
+        free(bytes);
+        return answer_refusal(r, 400, "json", "", "is nested deeper than %d levels",
+                              JSON_DEPTH_MAX);
+    }
     json_error_t why;
     json_t *body = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &why);
     free(bytes);

@@ -33,6 +33,11 @@ int answer_refusal(struct request *r, int status, const char *code, const char *
 // Reads a body of at most `max` bytes; malloc'ed and NUL-terminated. On error the answer has been
 // sent and its status is returned; 0 when all is well.
 int request_body(struct request *r, size_t max, char **ret, size_t *ret_size);
+// The same for a body that must be marked as JSON.
+int request_json_body(struct request *r, size_t max, char **ret, size_t *ret_size);
+// Whether a page of this server's own origin asks, or a program, which sends no Origin.
+bool request_origin_ok(const struct mg_connection *connection);
+bool request_is_head(const struct request *r);
 // A JSON object with no other members than those in `allowed` (NULL-terminated).
 int request_json(struct request *r, const char *const *allowed, json_t **ret);
 // A query parameter; NULL inside when absent. `buffer` must be large enough for any value we

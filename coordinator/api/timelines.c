@@ -28,7 +28,7 @@ static int put_timeline(struct request *r, const char *name)
 {
     char *bytes, sha256[65];
     size_t size;
-    int status = request_body(r, TIMELINE_BODY_MAX, &bytes, &size);
+    int status = request_json_body(r, TIMELINE_BODY_MAX, &bytes, &size);
     if (status)
         return status;
     struct diagnostic why;
@@ -67,7 +67,8 @@ static int get_timeline(struct request *r, const char *name)
               "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
               "Cache-Control: no-store\r\nX-Revision: %lld\r\nX-Content-SHA256: %s\r\n\r\n",
               size, (long long)revision.number, revision.sha256);
-    mg_write(r->connection, bytes, size);
+    if (!request_is_head(r))
+        mg_write(r->connection, bytes, size);
     free(bytes);
     return 200;
 }
@@ -82,7 +83,7 @@ int handle_timeline_check(struct request *r)
 {
     char *bytes;
     size_t size;
-    int status = request_body(r, TIMELINE_BODY_MAX, &bytes, &size);
+    int status = request_json_body(r, TIMELINE_BODY_MAX, &bytes, &size);
     if (status)
         return status;
     struct diagnostic why;

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the API's tests: tests/api/run.sh BUILD-FOLDER [FILE...]. Installs the tools when missing.
 set -eu
-cd "$(dirname "$0")"
 VISTTER_BUILD=$(cd "$1" && pwd)
 export VISTTER_BUILD
 shift
+cd "$(dirname "$0")"
 (
     # Several tests may find the folder missing at once.
     flock 9

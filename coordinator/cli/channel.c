@@ -1,0 +1,141 @@
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/views.h"
+
+#include <inttypes.h>
+
+#define REVISION_MAX INT64_C(1000000000)
+
+static int channel_create(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    int64_t width = 0, height = 0;
+    const char *rate = NULL;
+    const struct option table[] = {
+        {"width", OPTION_INTEGER, "PIXELS", "even width of the picture (1280)", &width, 16, 8192},
+        {"height", OPTION_INTEGER, "PIXELS", "even height of the picture (720)", &height, 16, 8192},
+        {"rate", OPTION_TEXT, "RATE", "frames a second: 25, 29.97, 60000/1001 (30)", &rate, 0, 0},
+        {0},
+    };
+    if (!arguments_parse(&a, command, argc, argv, table, 1, 1, &status))
+        return status;
+    const char *const segments[] = {"channels", NULL};
+    json_t *body = json_pack("{s:s, s:s*}", "name", a.items[0], "rate", rate);
+    if (width)
+        json_object_set_new(body, "width", json_integer(width));
+    if (height)
+        json_object_set_new(body, "height", json_integer(height));
+    status = arguments_change(&a, "POST", segments, body, "channel %s created", a.items[0]);
+    arguments_finish(&a);
+    return status;
+}
+
+// `start` and `update` say alike which timeline a channel shows.
+static int put_timeline(const struct command *command, int argc, char **argv, const char *method,
+                        const char *leaf, const char *done)
+{
+    struct arguments a;
+    int status;
+    int64_t revision = 0;
+    const struct option table[] = {
+        {"revision", OPTION_INTEGER, "N", "an older revision than the newest", &revision, 1,
+         REVISION_MAX},
+        {0},
+    };
+    if (!arguments_parse(&a, command, argc, argv, table, 2, 2, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], leaf, NULL};
+    json_t *body = json_pack("{s:s}", "timeline", a.items[1]);
+    if (revision)
+        json_object_set_new(body, "revision", json_integer(revision));
+    status = arguments_change(&a, method, segments, body, "channel %s %s timeline %s", a.items[0],
+                              done, a.items[1]);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_start(const struct command *command, int argc, char **argv)
+{
+    return put_timeline(command, argc, argv, "POST", "start", "starts with");
+}
+
+static int channel_update(const struct command *command, int argc, char **argv)
+{
+    return put_timeline(command, argc, argv, "PUT", "timeline", "changes to");
+}
+
+static int channel_stop(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "stop", NULL};
+    status = arguments_change(&a, "POST", segments, json_object(), "channel %s stops", a.items[0]);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_delete(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], NULL};
+    status = arguments_change(&a, "DELETE", segments, NULL, "channel %s deleted", a.items[0]);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_status(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    struct client_reply reply;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], NULL};
+    status = arguments_call(&a, "GET", segments, NULL, &reply);
+    if (!status && a.json)
+        print_json(reply.json);
+    else if (!status)
+        view_channel(reply.json, stdout);
+    client_reply_finish(&reply);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_list(const struct command *command, int argc, char **argv)
+{
+    static const char *const segments[] = {"channels", NULL};
+    struct arguments a;
+    struct client_reply reply;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
+        return status;
+    status = arguments_call(&a, "GET", segments, NULL, &reply);
+    if (!status && a.json)
+        print_json(reply.json);
+    else if (!status)
+        view_channels(reply.json, 0, stdout);
+    client_reply_finish(&reply);
+    arguments_finish(&a);
+    return status;
+}
+
+const struct command channel_commands[] = {
+    {"channel", "create", "NAME [--width PIXELS] [--height PIXELS] [--rate RATE]",
+     "Makes a channel, which stays off air until it is started", NULL, channel_create},
+    {"channel", "start", "NAME TIMELINE [--revision N]", "Puts a channel on air with a timeline",
+     NULL, channel_start},
+    {"channel", "update", "NAME TIMELINE [--revision N]",
+     "Changes what a channel on air shows, at the next frame at which all nodes are ready", NULL,
+     channel_update},
+    {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
+    {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
+     channel_status},
+    {"channel", "list", "", "Lists the channels", NULL, channel_list},
+    {"channel", "delete", "NAME", "Deletes a channel that is off air", NULL, channel_delete},
+    {0},
+};

@@ -1,0 +1,114 @@
+#include "engine/media/media.h"
+
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/field.h"
+#include "coordinator/cli/table.h"
+#include "coordinator/cli/upload.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static int import_file(struct arguments *a, const char *path, json_t *all)
+{
+    char sha256[65];
+    struct diagnostic problem;
+    bool sent;
+    json_t *facts = NULL;
+    upload_note(a->json, "reading", path);
+    int error = media_hash_file(path, sha256, &problem);
+    upload_note(a->json, "", "");
+    if (error)
+        return complain(&problem);
+    struct upload upload = {
+        .path = path, .name = name_of(path), .sha256 = sha256, .quiet = a->json};
+    error = upload_media(a->client, &upload, &sent, a->json ? &facts : NULL, &problem);
+    if (error == -EREMOTEIO && !problem.path[0])
+        snprintf(problem.path, sizeof problem.path, "%s", path); // which of several
+    if (error)
+        return complain(&problem);
+    if (a->json) {
+        json_array_append_new(all, facts);
+        return CLI_OK;
+    }
+    print_text(stdout, name_of(path));
+    printf("  %s%s\n", sha256, sent ? "" : "  (was there)");
+    fflush(stdout);
+    return CLI_OK;
+}
+
+static int media_import_files(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 1, INT_MAX, &status))
+        return status;
+    json_t *all = json_array();
+    for (int i = 0; i < a.count && status != CLI_UNREACHABLE; i++) {
+        int one = import_file(&a, a.items[i], all);
+        status = one ? one : status;
+    }
+    if (a.json)
+        print_json(all);
+    json_decref(all);
+    arguments_finish(&a);
+    return status;
+}
+
+static void add_media(struct table *table, const json_t *media)
+{
+    table_add(table, "%s", field_text(media, "name"));
+    table_add(table, "%s", field_text(media, "container"));
+    if (field_integer(media, "width"))
+        table_add(table, "%" PRId64 "x%" PRId64, field_integer(media, "width"),
+                  field_integer(media, "height"));
+    else
+        table_add(table, "%s", "");
+    table_add(table, "%s", field_text(media, "picture_codec"));
+    table_add(table, "%s", field_text(media, "sound_codec"));
+    table_add(table, "%s", field_text(media, "sha256"));
+}
+
+static int media_list(const struct command *command, int argc, char **argv)
+{
+    static const char *const segments[] = {"media", NULL};
+    static const char *const titles[] = {"NAME", "CONTAINER", "SIZE", "PICTURE", "SOUND", "SHA256"};
+    struct arguments a;
+    struct client_reply reply;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
+        return status;
+    status = arguments_call(&a, "GET", segments, NULL, &reply);
+    if (!status && a.json) {
+        print_json(reply.json);
+    } else if (!status) {
+        struct table *table = table_create((int)(sizeof titles / sizeof *titles), titles);
+        size_t i;
+        const json_t *media;
+        json_array_foreach(reply.json, i, media)
+        {
+            add_media(table, media);
+        }
+        table_print(table, 0, stdout);
+        table_destroy(&table);
+    }
+    client_reply_finish(&reply);
+    arguments_finish(&a);
+    return status;
+}
+
+const struct command media_commands[] = {
+    {"import", NULL, "FILE...", "Brings media files and fonts into the farm's store",
+     "Prints each file's name and the SHA-256 of its bytes, by which timelines name it. What the\n"
+     "store has already is not sent again. With --json: an array of facts, one a file.",
+     media_import_files},
+    {"media", "list", "", "Lists the media in the farm's store", NULL, media_list},
+    {0},
+};

@@ -1,0 +1,71 @@
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/field.h"
+#include "coordinator/cli/views.h"
+
+static void begin_part(const char *title, const json_t *items)
+{
+    if (json_array_size(items))
+        printf("\n%s\n", title);
+}
+
+static size_t count_parts(const json_t *owners, const char *part)
+{
+    size_t sum = 0, i;
+    const json_t *owner;
+    json_array_foreach(owners, i, owner)
+    {
+        sum += json_array_size(json_object_get(owner, part));
+    }
+    return sum;
+}
+
+static void show_status(const json_t *state)
+{
+    const json_t *nodes = json_object_get(state, "nodes");
+    const json_t *channels = json_object_get(state, "channels");
+    fputs("coordinator ", stdout);
+    print_text(stdout, field_text(state, "instance"));
+    fputs(json_is_true(json_object_get(state, "leader")) ? ", leader" : ", not the leader", stdout);
+    fputs(", database ", stdout);
+    print_text(stdout, field_text(state, "database"));
+    fputs(", version ", stdout);
+    print_text(stdout, field_text(state, "version"));
+    fputc('\n', stdout);
+    begin_part("Nodes", nodes);
+    view_nodes(nodes, 2, stdout);
+    begin_part("Channels", channels);
+    view_channels(channels, 2, stdout);
+    if (count_parts(nodes, "stages"))
+        puts("\nStages, time per frame");
+    view_stages(nodes, channels, 2, stdout);
+    if (count_parts(channels, "destinations"))
+        puts("\nDestinations");
+    view_destinations(channels, 2, stdout);
+    if (count_parts(nodes, "alarms"))
+        puts("\nAlarms");
+    view_alarms(nodes, channels, 2, stdout);
+}
+
+static int status_show(const struct command *command, int argc, char **argv)
+{
+    static const char *const segments[] = {"status", NULL};
+    struct arguments a;
+    struct client_reply reply;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
+        return status;
+    status = arguments_call(&a, "GET", segments, NULL, &reply);
+    if (!status && a.json)
+        print_json(reply.json);
+    else if (!status)
+        show_status(reply.json);
+    client_reply_finish(&reply);
+    arguments_finish(&a);
+    return status;
+}
+
+const struct command status_commands[] = {
+    {"status", NULL, "", "Shows nodes, channels, what each stage costs, destinations and alarms",
+     NULL, status_show},
+    {0},
+};

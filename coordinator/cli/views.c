@@ -1,0 +1,204 @@
+#include "coordinator/cli/views.h"
+
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/field.h"
+#include "coordinator/cli/table.h"
+
+#include <inttypes.h>
+
+#define COLUMNS(titles) (int)(sizeof(titles) / sizeof *(titles)), titles
+
+static void show(struct table *table, int indent, FILE *file)
+{
+    table_print(table, indent, file);
+    table_destroy(&table);
+}
+
+static void add_mebibytes(struct table *table, int64_t bytes)
+{
+    table_add(table, "%.1f MiB", (double)bytes / 1048576);
+}
+
+void view_nodes(const json_t *nodes, int indent, FILE *file)
+{
+    static const char *const titles[] = {"NODE",   "ROLE",    "STATE",   ">SEEN AGO",
+                                         ">CORES", ">IN USE", ">MEMORY", "VERSION"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *node;
+    json_array_foreach(nodes, i, node)
+    {
+        table_add(table, "%s", field_text(node, "name"));
+        table_add(table, "%s", field_text(node, "role"));
+        table_add(table, "%s", field_text(node, "state"));
+        table_add(table, "%.1f s", field_number(node, "age_ms") / 1000);
+        table_add(table, "%" PRId64, field_integer(node, "cores"));
+        table_add(table, "%.2f", field_number(node, "cpu_load"));
+        add_mebibytes(table, field_integer(node, "memory_bytes"));
+        table_add(table, "%s", field_text(node, "version"));
+    }
+    show(table, indent, file);
+}
+
+static void add_revision(struct table *table, const json_t *channel)
+{
+    const json_t *revision = json_object_get(channel, "revision");
+    if (json_is_object(revision))
+        table_add(table, "%s@%" PRId64, field_text(channel, "timeline"),
+                  field_integer(revision, "number"));
+    else
+        table_add(table, "%s", field_text(channel, "timeline"));
+}
+
+void view_channels(const json_t *channels, int indent, FILE *file)
+{
+    static const char *const titles[] = {"CHANNEL", "FORMAT", "STATE",      "TIMELINE", ">FRAME",
+                                         ">FRAMES", ">LATE",  ">CONCEALED", ">SLACK",   "NOTE"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *channel;
+    json_array_foreach(channels, i, channel)
+    {
+        const json_t *counters = json_object_get(channel, "counters");
+        table_add(table, "%s", field_text(channel, "name"));
+        table_add(table, "%" PRId64 "x%" PRId64 " %s", field_integer(channel, "width"),
+                  field_integer(channel, "height"), field_text(channel, "rate"));
+        table_add(table, "%s", field_text(channel, "state"));
+        add_revision(table, channel);
+        table_add(table, "%" PRId64, field_integer(counters, "cursor"));
+        table_add(table, "%" PRId64, field_integer(counters, "frames"));
+        table_add(table, "%" PRId64, field_integer(counters, "late"));
+        table_add(table, "%" PRId64, field_integer(counters, "concealed"));
+        table_add(table, "%" PRId64, field_integer(counters, "slack_frames"));
+        table_add(table, "%s", field_text(channel, "text"));
+    }
+    show(table, indent, file);
+}
+
+static void add_channel_name(struct table *table, const json_t *channels, int64_t id)
+{
+    size_t i;
+    const json_t *channel;
+    json_array_foreach(channels, i, channel)
+    {
+        if (field_integer(channel, "id") == id) {
+            table_add(table, "%s", field_text(channel, "name"));
+            return;
+        }
+    }
+    table_add(table, "%" PRId64, id);
+}
+
+void view_stages(const json_t *nodes, const json_t *channels, int indent, FILE *file)
+{
+    static const char *const titles[] = {"CHANNEL", ">GROUP", "STAGE",  "NODE",
+                                         ">MEDIAN", ">P99",   ">FRAME", ">SENT"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i, k;
+    const json_t *node, *stage;
+    json_array_foreach(nodes, i, node)
+    {
+        json_array_foreach(json_object_get(node, "stages"), k, stage)
+        {
+            add_channel_name(table, channels, field_integer(stage, "channel"));
+            table_add(table, "%" PRId64, field_integer(stage, "group"));
+            table_add(table, "%s", field_text(stage, "kind"));
+            table_add(table, "%s", field_text(node, "name"));
+            table_add(table, "%.2f ms", field_number(stage, "median_ms"));
+            table_add(table, "%.2f ms", field_number(stage, "p99_ms"));
+            table_add(table, "%" PRId64, field_integer(stage, "frame"));
+            add_mebibytes(table, field_integer(stage, "bytes"));
+        }
+    }
+    show(table, indent, file);
+}
+
+void view_alarms(const json_t *nodes, const json_t *channels, int indent, FILE *file)
+{
+    static const char *const titles[] = {"NODE", "CHANNEL", "ALARM", ">COUNT", "TEXT"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i, k;
+    const json_t *node, *alarm;
+    json_array_foreach(nodes, i, node)
+    {
+        json_array_foreach(json_object_get(node, "alarms"), k, alarm)
+        {
+            int64_t channel = field_integer(alarm, "channel");
+            table_add(table, "%s", field_text(node, "name"));
+            if (channel)
+                add_channel_name(table, channels, channel);
+            else
+                table_add(table, "%s", "");
+            table_add(table, "%s", field_text(alarm, "code"));
+            table_add(table, "%" PRId64, field_integer(alarm, "count"));
+            table_add(table, "%s", field_text(alarm, "text"));
+        }
+    }
+    show(table, indent, file);
+}
+
+void view_destinations(const json_t *channels, int indent, FILE *file)
+{
+    static const char *const titles[] = {"CHANNEL",  "DESTINATION", "KIND",    "STATE", ">SENT",
+                                         ">DROPPED", ">RECONNECTS", "ADDRESS", "ERROR"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i, k;
+    const json_t *channel, *destination;
+    json_array_foreach(channels, i, channel)
+    {
+        json_array_foreach(json_object_get(channel, "destinations"), k, destination)
+        {
+            table_add(table, "%s", field_text(channel, "name"));
+            table_add(table, "%s", field_text(destination, "name"));
+            table_add(table, "%s", field_text(destination, "kind"));
+            table_add(table, "%s", field_text(destination, "state"));
+            add_mebibytes(table, field_integer(destination, "bytes"));
+            table_add(table, "%" PRId64, field_integer(destination, "dropped"));
+            table_add(table, "%" PRId64, field_integer(destination, "reconnects"));
+            table_add(table, "%s", field_text(destination, "url"));
+            table_add(table, "%s", field_text(destination, "error"));
+        }
+    }
+    show(table, indent, file);
+}
+
+static void view_groups(const json_t *channel, int indent, FILE *file)
+{
+    static const char *const titles[] = {">GROUP", "TRACKS", "WORKER", "ALIVE"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *group;
+    json_array_foreach(json_object_get(channel, "groups"), i, group)
+    {
+        table_add(table, "%" PRId64, field_integer(group, "group"));
+        table_add(table, "%" PRId64 "..%" PRId64, field_integer(group, "track_from"),
+                  field_integer(group, "track_to"));
+        table_add(table, "%s", field_text(group, "provider"));
+        table_add(table, "%s", json_is_true(json_object_get(group, "alive")) ? "yes" : "no");
+    }
+    show(table, indent, file);
+}
+
+static void view_line(const char *name, const char *text, FILE *file)
+{
+    if (!*text)
+        return;
+    fprintf(file, "  %s ", name);
+    print_text(file, text);
+    fputc('\n', file);
+}
+
+void view_channel(json_t *channel, FILE *file)
+{
+    const json_t *counters = json_object_get(channel, "counters");
+    json_t *one = json_pack("[O]", channel);
+    view_channels(one, 0, file);
+    view_line("edge", field_text(channel, "edge"), file);
+    view_line("preview", field_text(channel, "preview_url"), file);
+    if (field_integer(counters, "frames"))
+        fprintf(file, "  mix %.2f ms median, %.2f ms p99\n",
+                field_number(counters, "mix_median_ms"), field_number(counters, "mix_p99_ms"));
+    view_groups(channel, 2, file);
+    view_destinations(one, 2, file);
+    json_decref(one);
+}

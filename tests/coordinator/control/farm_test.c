@@ -1,0 +1,424 @@
+// The farm's step logic in a simulated farm: stories by hand, then random faults with seeds.
+#include "tests/coordinator/control/simulation.h"
+
+#include <errno.h>
+
+#define SECOND INT64_C(1000000000)
+#define RUNS   60
+
+static struct sim sim;
+
+static enum farm_channel_state state_of(uint64_t channel, char *ret_text, size_t size)
+{
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    enum farm_channel_state state = FARM_CHANNEL_STOPPED;
+    for (int i = 0; i < s->channel_count; i++) {
+        if (s->channels[i].channel != channel)
+            continue;
+        state = s->channels[i].state;
+        if (ret_text)
+            snprintf(ret_text, size, "%s", s->channels[i].text);
+    }
+    farm_snapshot_destroy(&s);
+    return state;
+}
+
+static uint64_t proposed(void)
+{
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    uint64_t count = s->plans_proposed;
+    farm_snapshot_destroy(&s);
+    return count;
+}
+
+// The only provider or edge name in the newest row of a channel that `find` points at.
+static bool newest_uses(int channel, const char *name)
+{
+    bool uses = false;
+    for (int i = 0; i < sim.row_count; i++) {
+        if (sim.rows[i].channel != (uint64_t)channel + 1)
+            continue;
+        channel_plan_message *plan =
+            vistter__control__v1__channel_plan__unpack(NULL, sim.rows[i].size, sim.rows[i].bytes);
+        uses = !strcmp(plan->outputs[0]->edge, name);
+        for (size_t g = 0; g < plan->n_groups; g++)
+            uses |= !strcmp(plan->groups[g]->provider, name);
+        vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    }
+    return uses;
+}
+
+static int used_worker(int channel)
+{
+    for (int i = 0; i < SIM_EDGE; i++)
+        if (newest_uses(channel, sim.nodes[i].name))
+            return i;
+    return -1;
+}
+
+// ---- Stories ----------------------------------------------------------------------------------
+
+static void test_start_and_stop(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    CHECK(state_of(1, NULL, 0), ==, FARM_CHANNEL_WAITING);
+    int64_t before = sim_cursor(&sim);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    // Margin between commit and switch: lead and 15 frames.
+    CHECK(sim.rows[0].at_frame, >=, before + SIM_LEAD + FARM_MARGIN);
+    CHECK(sim.rows[0].epoch, ==, 1);
+    CHECK(state_of(1, NULL, 0), ==, FARM_CHANNEL_ARMED);
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, sim.rows[0].size, sim.rows[0].bytes);
+    CHECK(plan->start_frame, ==, plan->at_frame); // the timeline starts with its first frame
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_run(&sim, 8 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(state_of(1, NULL, 0), ==, FARM_CHANNEL_ON_AIR);
+    // The same again changes nothing.
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 5 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    CHECK(proposed(), ==, 1);
+    sim_channel(&sim, 0, false, 1, 6);
+    sim_run(&sim, SECOND);
+    CHECK(state_of(1, NULL, 0), ==, FARM_CHANNEL_STOPPED);
+    for (int i = 0; i < SIM_NODES; i++)
+        CHECK(sim.nodes[i].plan_count, ==, 0);
+    // Again on air: under a higher epoch, at a later frame (checked by the store).
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+static void test_slow_start_begins_at_first_frame(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.prepare_ms_max = 4000;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 40 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    channel_plan_message *plan = vistter__control__v1__channel_plan__unpack(
+        NULL, sim.rows[sim.row_count - 1].size, sim.rows[sim.row_count - 1].bytes);
+    CHECK(plan->start_frame, ==, plan->at_frame);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_destroy(&sim);
+}
+
+static void test_new_revision(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim_channel(&sim, 0, true, 2, 3);
+    sim_run(&sim, SECOND);
+    // Both plans are held until the new one is active.
+    const struct sim_plan *active = NULL;
+    for (int i = SIM_EDGE; i < SIM_NODES && !active; i++)
+        active = sim_active(&sim, i, 0);
+    CHECK_TRUE(active && active->epoch == 1);
+    sim_run(&sim, 6 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(sim.row_count, ==, 2);
+    for (int i = 0; i < SIM_NODES; i++)
+        for (int k = 0; k < sim.nodes[i].plan_count; k++)
+            CHECK(sim.nodes[i].plans[k].epoch, ==, 2); // the old one is dropped
+    // The timeline goes on from where it was.
+    channel_plan_message *a =
+        vistter__control__v1__channel_plan__unpack(NULL, sim.rows[0].size, sim.rows[0].bytes);
+    channel_plan_message *b =
+        vistter__control__v1__channel_plan__unpack(NULL, sim.rows[1].size, sim.rows[1].bytes);
+    CHECK(a->start_frame, ==, b->start_frame);
+    vistter__control__v1__channel_plan__free_unpacked(a, NULL);
+    vistter__control__v1__channel_plan__free_unpacked(b, NULL);
+    sim_destroy(&sim);
+}
+
+static void test_worker_lost(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int victim = used_worker(0);
+    CHECK(victim, >=, 0);
+    sim_kill(&sim, victim);
+    sim_run(&sim, 8 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(!newest_uses(0, sim.nodes[victim].name));
+    // It comes back: nothing moves without need.
+    int rows = sim.row_count;
+    sim_start(&sim, victim);
+    sim_run(&sim, 8 * SECOND);
+    CHECK(sim.row_count, ==, rows);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+static void test_edge_lost(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int victim = newest_uses(0, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    int other = 2 * SIM_EDGE + 1 - victim;
+    sim_kill(&sim, victim);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(newest_uses(0, sim.nodes[other].name));
+    // The last edge goes: the channel waits for one, and says so.
+    char text[512];
+    sim_kill(&sim, other);
+    sim_run(&sim, 6 * SECOND);
+    CHECK(state_of(1, text, sizeof text), ==, FARM_CHANNEL_OFF_AIR);
+    CHECK_TRUE(strlen(text) > 0);
+    int rows = sim.row_count;
+    sim_start(&sim, other);
+    sim_run(&sim, 6 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0)); // resumed under the plan that it had
+    CHECK(sim.row_count, ==, rows);
+    sim_destroy(&sim);
+}
+
+static void test_nobody_there(uint64_t seed)
+{
+    char text[512];
+    sim_create(&sim, seed);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim_kill(&sim, i);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 3 * SECOND);
+    CHECK(state_of(1, text, sizeof text), ==, FARM_CHANNEL_WAITING);
+    CHECK_TRUE(strstr(text, "no worker is up") != NULL);
+    sim_start(&sim, 0);
+    sim_run(&sim, 4 * SECOND);
+    state_of(1, text, sizeof text);
+    CHECK_TRUE(strstr(text, "no edge is up") != NULL);
+    sim_start(&sim, SIM_EDGE);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(state_of(1, text, sizeof text) == FARM_CHANNEL_ON_AIR && !text[0]);
+    sim_destroy(&sim);
+}
+
+static void test_refusal(uint64_t seed)
+{
+    char text[512];
+    sim_create(&sim, seed);
+    sim.refuse = 1000;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 6 * SECOND);
+    CHECK(sim.row_count, ==, 0);
+    state_of(1, text, sizeof text);
+    CHECK_TRUE(strstr(text, "no room") != NULL); // the node's words reach the operator
+    sim.refuse = 0;
+    sim_run(&sim, 20 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+// One worker never hears: the others do its work after FARM_PREPARE_NS.
+static void test_mute_worker(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim.prepare_ms_max = 300000; // prepares for minutes
+    sim_channel(&sim, 0, true, 2, 6);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    CHECK_TRUE(sim_active(&sim, SIM_EDGE, 0) || sim_active(&sim, SIM_EDGE + 1, 0));
+    sim.prepare_ms_max = 300;
+    // Changed again before it was ready: the half-prepared plan is dropped, never committed.
+    sim_channel(&sim, 0, true, 3, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(sim.row_count, ==, 2);
+    CHECK(sim.rows[1].epoch, ==, 3);
+    sim_destroy(&sim);
+}
+
+// ---- Restart of the coordinator ---------------------------------------------------------------
+
+static void test_restart_touches_nothing(uint64_t seed)
+{
+    for (int late = 0; late < 6; late++) {
+        sim_create(&sim, seed + (uint64_t)late);
+        sim_channel(&sim, 0, true, 1, 6);
+        sim_channel(&sim, 1, true, 9, 2);
+        // Also between commit and switch, where two plans are held.
+        sim_run(&sim, 10 * SECOND);
+        sim_channel(&sim, 0, true, 2, 6);
+        sim_run(&sim, late * SECOND / 2 + SECOND / 5);
+        int rows = sim.row_count;
+        uint32_t on_air[SIM_NODES] = {0};
+        for (int i = SIM_EDGE; i < SIM_NODES; i++) {
+            const struct sim_plan *p = sim_active(&sim, i, 1);
+            on_air[i] = p ? p->epoch : 0;
+        }
+        sim_restart(&sim);
+        // At every instant afterwards: what is on air stays (same bytes: the simulation compares).
+        for (int k = 0; k < 200; k++) {
+            sim_run(&sim, SECOND / 10);
+            for (int i = SIM_EDGE; i < SIM_NODES; i++) {
+                const struct sim_plan *p = sim_active(&sim, i, 1);
+                CHECK(p ? p->epoch : 0, ==, on_air[i]);
+            }
+        }
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        CHECK_TRUE(sim_on_air(&sim, 1));
+        CHECK(sim.row_count, <=, rows + 1); // the revision, if it was not committed before
+        CHECK(sim.row_count, ==, 3);
+        sim_destroy(&sim);
+    }
+}
+
+// A worker takes seconds to dial again: that is no loss.
+static void test_restart_with_slow_nodes(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int slow = used_worker(0);
+    sim.nodes[slow].deaf = true;
+    sim_restart(&sim);
+    sim_run(&sim, 5 * SECOND);
+    sim.nodes[slow].deaf = false;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    CHECK(proposed(), ==, 0);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    // One that never comes is one.
+    sim.nodes[slow].deaf = true;
+    sim_restart(&sim);
+    sim_run(&sim, 20 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(!newest_uses(0, sim.nodes[slow].name));
+    sim_destroy(&sim);
+}
+
+// The process stood still for ten seconds: nobody is lost because of that.
+static void test_pause(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim.now.monotonic_ns += 10 * SECOND;
+    sim.now.realtime_ns += 10 * SECOND;
+    sim_run(&sim, 5 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    CHECK(proposed(), ==, 1);
+    sim_destroy(&sim);
+}
+
+static void test_deposed(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].state_epoch = 7; // another leads
+    sim_run(&sim, SECOND);
+    sim_channel(&sim, 0, true, 2, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    CHECK_TRUE(s->deposed);
+    farm_snapshot_destroy(&s);
+    sim_destroy(&sim);
+}
+
+// ---- Random -----------------------------------------------------------------------------------
+
+static void random_event(void)
+{
+    int node = sim_random(&sim, 0, SIM_NODES - 1), channel = sim_random(&sim, 0, SIM_CHANNELS - 1);
+    switch (sim_random(&sim, 0, 9)) {
+    case 0:
+    case 1:
+        sim_kill(&sim, node);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        if (!sim.nodes[node].alive)
+            sim_start(&sim, node);
+        break;
+    case 5:
+        sim.nodes[node].deaf = !sim.nodes[node].deaf;
+        break;
+    case 6:
+        sim_restart(&sim);
+        break;
+    case 7:
+        sim_channel(&sim, channel, sim_random(&sim, 0, 3) > 0, sim.revision[channel] | 1,
+                    sim.track_count[channel]);
+        break;
+    default:
+        sim_channel(&sim, channel, true, sim_random(&sim, 1, 255), sim_random(&sim, 0, 12));
+        break;
+    }
+}
+
+static void test_random(uint64_t seed)
+{
+    for (int run = 0; run < RUNS && check_failures + sim_failures() < 20; run++) {
+        uint64_t run_seed = seed;
+        check_random(&seed);
+        sim_create(&sim, run_seed);
+        sim.lose = sim_random(&sim, 0, 300);
+        sim.repeat = sim_random(&sim, 0, 300);
+        sim.delay_ms_max = sim_random(&sim, 1, 400); // reordered, too
+        sim.refuse = sim_random(&sim, 0, 100);
+        sim.store_fails = sim_random(&sim, 0, 300);
+        sim.prepare_ms_max = sim_random(&sim, 50, 4000);
+        sim_channel(&sim, 0, true, 1, 5);
+        sim_channel(&sim, 1, true, 1, 9);
+        for (int i = 0; i < 60; i++) {
+            sim_run(&sim, SECOND / 100 * sim_random(&sim, 1, 400));
+            random_event();
+        }
+        // Peace: everything that should be on air comes on air.
+        sim.lose = sim.repeat = sim.refuse = sim.store_fails = 0;
+        sim.delay_ms_max = 5;
+        sim.prepare_ms_max = 300;
+        for (int i = 0; i < SIM_NODES; i++) {
+            sim.nodes[i].deaf = false;
+            if (!sim.nodes[i].alive)
+                sim_start(&sim, i);
+        }
+        sim_run(&sim, 160 * SECOND); // longer than FARM_FETCH_NS
+        for (int c = 0; c < SIM_CHANNELS; c++)
+            if (sim.running[c])
+                CHECK_TRUE(sim_on_air(&sim, c));
+        if (check_failures + sim_failures())
+            fprintf(stderr, "run seed %llu\n", (unsigned long long)run_seed);
+        sim_destroy(&sim);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x2545f4914f6cdd1d);
+    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    if (argc <= 2) {
+        test_start_and_stop(seed);
+        test_slow_start_begins_at_first_frame(seed);
+        test_new_revision(seed);
+        test_worker_lost(seed);
+        test_edge_lost(seed);
+        test_nobody_there(seed);
+        test_refusal(seed);
+        test_mute_worker(seed);
+        test_restart_touches_nothing(seed);
+        test_restart_with_slow_nodes(seed);
+        test_pause(seed);
+        test_deposed(seed);
+    }
+    test_random(seed);
+    fprintf(stderr, "%d checks in the simulation, %d failed\n", sim_checks(), sim_failures());
+    return check_end() == EXIT_SUCCESS && sim_failures() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

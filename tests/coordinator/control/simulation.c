@@ -1,0 +1,598 @@
+#include "tests/coordinator/control/simulation.h"
+
+#include "engine/base/rate.h"
+#include "engine/frame/checksum.h"
+
+#include <errno.h>
+
+#define PLAYOUT_NS INT64_C(1600000000)
+
+typedef Vistter__Control__V1__PlanReport plan_report;
+typedef Vistter__Control__V1__ChannelReport channel_report;
+
+int sim_random(struct sim *sim, int low, int high)
+{
+    return low + (int)(check_random(&sim->random) % (uint64_t)(high - low + 1));
+}
+
+static bool chance(struct sim *sim, int per_mille)
+{
+    return sim_random(sim, 1, 1000) <= per_mille;
+}
+
+// Link keys only need to differ here.
+static int on_random(void *opaque, uint8_t *bytes, size_t size)
+{
+    struct sim *sim = opaque;
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)check_random(&sim->random);
+    return 0;
+}
+
+int64_t sim_cursor(const struct sim *sim)
+{
+    return rate_frame_at_ns((struct rate){SIM_RATE, 1}, sim->now.realtime_ns - PLAYOUT_NS);
+}
+
+// ---- Network ----------------------------------------------------------------------------------
+
+static void packet_add(struct sim *sim, int node, bool up, const uint8_t *bytes, size_t size)
+{
+    int copies = chance(sim, sim->lose) ? 0 : 1 + chance(sim, sim->repeat);
+    for (int i = 0; i < copies && sim->packet_count < SIM_PACKETS; i++) {
+        struct sim_packet *p = &sim->packets[sim->packet_count++];
+        *p = (struct sim_packet){.at_ns = sim->now.monotonic_ns +
+                                          INT64_C(1000000) * sim_random(sim, 0, sim->delay_ms_max),
+                                 .node = node,
+                                 .up = up,
+                                 .bytes = malloc(size),
+                                 .size = size};
+        memcpy(p->bytes, bytes, size);
+    }
+}
+
+// ---- What nodes see ---------------------------------------------------------------------------
+
+static uint64_t plan_core(const channel_plan_message *plan)
+{
+    channel_plan_message copy = *plan;
+    copy.committed = false;
+    copy.at_frame = 0;
+    size_t size = vistter__control__v1__channel_plan__get_packed_size(&copy);
+    uint8_t *bytes = malloc(size);
+    vistter__control__v1__channel_plan__pack(&copy, bytes);
+    uint64_t sum = checksum_add(checksum_begin(), bytes, size);
+    free(bytes);
+    return sum;
+}
+
+static const struct sim_row *row_find(const struct sim *sim, uint64_t channel, uint32_t epoch)
+{
+    for (int i = 0; i < sim->row_count; i++)
+        if (sim->rows[i].channel == channel && sim->rows[i].epoch == epoch)
+            return &sim->rows[i];
+    return NULL;
+}
+
+// An epoch is one plan for ever; committed means that the row is written.
+static void seen_check(struct sim *sim, int node, const channel_plan_message *plan)
+{
+    struct sim_seen *seen = NULL;
+    for (int i = 0; i < sim->seen_count && !seen; i++)
+        if (sim->seen[i].channel == plan->channel && sim->seen[i].epoch == plan->plan_epoch &&
+            sim->seen[i].node == node)
+            seen = &sim->seen[i];
+    if (!seen) {
+        CHECK(sim->seen_count, <, SIM_PLANS);
+        seen = &sim->seen[sim->seen_count++];
+        *seen = (struct sim_seen){.channel = plan->channel,
+                                  .epoch = plan->plan_epoch,
+                                  .core = plan_core(plan),
+                                  .node = node};
+    }
+    CHECK_TRUE(seen->core == plan_core(plan));
+    CHECK(plan->plan_epoch, <=, sim->reserved[plan->channel - 1]);
+    if (!plan->committed)
+        return;
+    const struct sim_row *row = row_find(sim, plan->channel, plan->plan_epoch);
+    CHECK_TRUE(row != NULL);
+    if (row)
+        CHECK(plan->at_frame, ==, row->at_frame);
+    if (seen->committed)
+        CHECK(plan->at_frame, ==, seen->at_frame);
+    seen->committed = true;
+    seen->at_frame = plan->at_frame;
+}
+
+// Only what concerns this node: keys of its own links, outputs of its own.
+static void secrets_check(const struct sim_node *node, const channel_plan_message *plan)
+{
+    bool concerned = false;
+    for (size_t g = 0; g < plan->n_groups; g++) {
+        bool provides = !strcmp(plan->groups[g]->provider, node->name);
+        concerned |= provides;
+        for (size_t l = 0; l < plan->groups[g]->n_links; l++) {
+            CHECK_TRUE(provides || !strcmp(plan->groups[g]->links[l]->consumer, node->name));
+            CHECK(plan->groups[g]->links[l]->key.len, ==, FARM_KEY_BYTES);
+        }
+        if (node->edge)
+            CHECK(plan->groups[g]->n_links, ==, 1);
+    }
+    for (size_t o = 0; o < plan->n_outputs; o++)
+        CHECK_TEXT(plan->outputs[o]->edge, node->name);
+    concerned |= plan->n_outputs > 0;
+    CHECK_TRUE(concerned);
+    CHECK(plan->n_outputs, ==, node->edge);
+}
+
+static void plan_take(struct sim *sim, int index, const channel_plan_message *plan)
+{
+    struct sim_node *node = &sim->nodes[index];
+    struct sim_plan *mine = NULL;
+    for (int i = 0; i < node->plan_count && !mine; i++)
+        if (node->plans[i].channel == plan->channel && node->plans[i].epoch == plan->plan_epoch)
+            mine = &node->plans[i];
+    if (!mine) {
+        CHECK(node->plan_count, <, 8);
+        mine = &node->plans[node->plan_count++];
+        *mine = (struct sim_plan){.channel = plan->channel,
+                                  .epoch = plan->plan_epoch,
+                                  .seen_ns = sim->now.monotonic_ns,
+                                  .ready_ns =
+                                      sim->now.monotonic_ns +
+                                      INT64_C(1000000) * sim_random(sim, 20, sim->prepare_ms_max),
+                                  .refuses = chance(sim, sim->refuse)};
+    }
+    mine->listed = true;
+    mine->committed |= plan->committed;
+    if (plan->committed) {
+        mine->at_frame = plan->at_frame;
+        mine->refuses = false; // what is on air is resumed
+    }
+}
+
+static void state_take(struct sim *sim, int index, const farm_state_message *state)
+{
+    struct sim_node *node = &sim->nodes[index];
+    bool stale = state->epoch < node->state_epoch ||
+                 (state->epoch == node->state_epoch && state->version < node->state_version);
+    if (stale)
+        return;
+    node->state_epoch = state->epoch;
+    node->state_version = state->version;
+    for (int i = 0; i < node->plan_count; i++)
+        node->plans[i].listed = false;
+    int per_channel[SIM_CHANNELS] = {0};
+    for (size_t i = 0; i < state->n_channels; i++) {
+        const channel_plan_message *plan = state->channels[i];
+        CHECK(++per_channel[plan->channel - 1], <=, 2);
+        seen_check(sim, index, plan);
+        secrets_check(node, plan);
+    }
+    int kept = 0;
+    for (size_t i = 0; i < state->n_channels; i++)
+        for (int k = 0; k < node->plan_count; k++)
+            if (node->plans[k].channel == state->channels[i]->channel &&
+                node->plans[k].epoch == state->channels[i]->plan_epoch)
+                node->plans[k].listed = true;
+    for (int i = 0; i < node->plan_count; i++)
+        if (node->plans[i].listed)
+            node->plans[kept++] = node->plans[i];
+    node->plan_count = kept;
+    for (size_t i = 0; i < state->n_channels; i++)
+        plan_take(sim, index, state->channels[i]);
+}
+
+// ---- What nodes say ---------------------------------------------------------------------------
+
+const struct sim_plan *sim_active(const struct sim *sim, int index, int channel)
+{
+    const struct sim_node *node = &sim->nodes[index];
+    const struct sim_plan *active = NULL;
+    for (int i = 0; i < node->plan_count; i++) {
+        const struct sim_plan *p = &node->plans[i];
+        if (p->channel == (uint64_t)channel + 1 && p->committed &&
+            p->ready_ns <= sim->now.monotonic_ns && p->at_frame <= sim_cursor(sim) &&
+            (!active || p->at_frame > active->at_frame))
+            active = p;
+    }
+    return active;
+}
+
+static Vistter__Control__V1__PlanState plan_state(const struct sim *sim, int index,
+                                                  const struct sim_plan *plan)
+{
+    if (sim->now.monotonic_ns < plan->ready_ns)
+        return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING;
+    if (plan->refuses)
+        return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED;
+    if (!sim->nodes[index].edge || !plan->committed)
+        return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED;
+    return sim_active(sim, index, (int)plan->channel - 1) == plan
+               ? VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE
+               : VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ARMED;
+}
+
+static void node_report(struct sim *sim, int index)
+{
+    struct sim_node *node = &sim->nodes[index];
+    farm_report_message report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+    plan_report plans[8], *plan_list[8];
+    channel_report channels[SIM_CHANNELS], *channel_list[SIM_CHANNELS];
+    uint8_t golden[32] = {1};
+    report.node = node->name;
+    report.instance = node->instance;
+    report.sequence = ++node->sequence;
+    report.role = node->edge ? VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE
+                             : VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+    report.frame_address = node->address;
+    report.cores = 4;
+    report.state_epoch = node->state_epoch;
+    report.state_version = node->state_version;
+    report.golden = (ProtobufCBinaryData){sizeof golden, golden};
+    report.plans = plan_list;
+    for (int i = 0; i < node->plan_count; i++) {
+        const struct sim_plan *p = &node->plans[i];
+        plan_report *r = plan_list[report.n_plans++] = &plans[i];
+        vistter__control__v1__plan_report__init(r);
+        r->channel = p->channel;
+        r->plan_epoch = p->epoch;
+        r->state = plan_state(sim, index, p);
+        r->reason = "no room";
+        if (r->state >= VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED &&
+            r->state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED && p->epoch < 4096)
+            node->prepared[p->channel - 1][p->epoch / 64] |= UINT64_C(1) << (p->epoch % 64);
+    }
+    report.channels = channel_list;
+    for (int c = 0; node->edge && c < SIM_CHANNELS; c++) {
+        const struct sim_plan *active = sim_active(sim, index, c);
+        if (!active)
+            continue;
+        channel_report *r = channel_list[report.n_channels++] = &channels[c];
+        vistter__control__v1__channel_report__init(r);
+        r->channel = (uint64_t)c + 1;
+        r->cursor = sim_cursor(sim);
+        r->plan_epoch = active->epoch;
+    }
+    size_t size = vistter__control__v1__node_report__get_packed_size(&report);
+    uint8_t *bytes = malloc(size);
+    vistter__control__v1__node_report__pack(&report, bytes);
+    packet_add(sim, index, true, bytes, size);
+    free(bytes);
+}
+
+// ---- Store ------------------------------------------------------------------------------------
+
+static void commit_check(struct sim *sim, const struct sim_job *job)
+{
+    const struct sim_row *same = row_find(sim, job->channel, job->epoch);
+    if (same) { // handed out again: the same, byte for byte
+        CHECK(job->at_frame, ==, same->at_frame);
+        CHECK(job->size, ==, same->size);
+        CHECK_BYTES(job->bytes, same->bytes, same->size);
+        return;
+    }
+    for (int i = 0; i < sim->row_count; i++) {
+        if (sim->rows[i].channel != job->channel)
+            continue;
+        CHECK(job->epoch, >, sim->rows[i].epoch);
+        CHECK(job->at_frame, >, sim->rows[i].at_frame);
+    }
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, job->size, job->bytes);
+    CHECK_TRUE(plan && plan->committed && plan->at_frame == job->at_frame);
+    for (int n = 0; plan && n < SIM_NODES; n++) {
+        const struct sim_node *node = &sim->nodes[n];
+        bool needed = !strcmp(plan->outputs[0]->edge, node->name);
+        for (size_t g = 0; g < plan->n_groups; g++)
+            needed |= !strcmp(plan->groups[g]->provider, node->name);
+        uint64_t bit = node->prepared[job->channel - 1][job->epoch / 64] >> (job->epoch % 64) & 1;
+        if (needed)
+            CHECK(bit, ==, 1);
+    }
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+}
+
+static void job_add(struct sim *sim, const struct sim_job *job)
+{
+    for (int i = 0; i < 16; i++) {
+        if (sim->jobs[i].used)
+            continue;
+        sim->jobs[i] = *job;
+        sim->jobs[i].used = true;
+        sim->jobs[i].at_ns = sim->now.monotonic_ns + INT64_C(1000000) * sim_random(sim, 0, 80);
+        // A lost answer: written or not, nobody knows.
+        bool fails = chance(sim, sim->store_fails);
+        sim->jobs[i].result = fails ? -EIO : 0;
+        sim->jobs[i].written = !fails || chance(sim, 500);
+        return;
+    }
+    CHECK_TRUE(false); // more writes at once than channels
+}
+
+static void on_reserve(void *opaque, uint64_t channel, uint32_t epoch)
+{
+    job_add(opaque, &(struct sim_job){.channel = channel, .epoch = epoch});
+}
+
+static void on_commit(void *opaque, const struct farm_commit *commit)
+{
+    struct sim_job job = {.is_commit = true,
+                          .channel = commit->channel,
+                          .epoch = commit->plan_epoch,
+                          .at_frame = commit->at_frame,
+                          .bytes = malloc(commit->plan_bytes),
+                          .size = commit->plan_bytes};
+    memcpy(job.bytes, commit->plan, commit->plan_bytes);
+    job_add(opaque, &job);
+}
+
+static void job_write(struct sim *sim, struct sim_job *job)
+{
+    uint32_t *reserved = &sim->reserved[job->channel - 1];
+    if (!job->is_commit) {
+        *reserved = job->epoch > *reserved ? job->epoch : *reserved;
+        return;
+    }
+    commit_check(sim, job);
+    if (row_find(sim, job->channel, job->epoch))
+        return;
+    CHECK(sim->row_count, <, SIM_PLANS);
+    sim->rows[sim->row_count++] =
+        (struct sim_row){job->channel, job->epoch, job->at_frame, job->bytes, job->size};
+    job->bytes = NULL;
+}
+
+static void jobs_run(struct sim *sim)
+{
+    for (int i = 0; i < 16; i++) {
+        struct sim_job *job = &sim->jobs[i];
+        if (!job->used || job->at_ns > sim->now.monotonic_ns)
+            continue;
+        job->used = false;
+        if (job->written)
+            job_write(sim, job);
+        if (job->is_commit)
+            farm_committed(sim->farm, job->channel, job->epoch, job->result, sim->now);
+        else
+            farm_reserved(sim->farm, job->channel, job->epoch, job->result);
+        free(job->bytes);
+        job->bytes = NULL;
+    }
+}
+
+// ---- Running ----------------------------------------------------------------------------------
+
+static void on_send(void *opaque, const char *name, const farm_state_message *state)
+{
+    struct sim *sim = opaque;
+    size_t size = vistter__control__v1__desired_state__get_packed_size(state);
+    uint8_t *bytes = malloc(size);
+    vistter__control__v1__desired_state__pack(state, bytes);
+    for (int i = 0; i < SIM_NODES; i++)
+        if (!strcmp(sim->nodes[i].name, name))
+            packet_add(sim, i, false, bytes, size);
+    free(bytes);
+}
+
+static void packet_deliver(struct sim *sim, struct sim_packet *p)
+{
+    struct sim_node *node = &sim->nodes[p->node];
+    if (node->deaf || (!p->up && !node->alive)) {
+        free(p->bytes);
+        return;
+    }
+    if (p->up) {
+        farm_report_message *report =
+            vistter__control__v1__node_report__unpack(NULL, p->size, p->bytes);
+        int r = farm_report(sim->farm, report, sim->now);
+        CHECK_TRUE(r == 0 || r == -ESTALE);
+        vistter__control__v1__node_report__free_unpacked(report, NULL);
+    } else {
+        farm_state_message *state =
+            vistter__control__v1__desired_state__unpack(NULL, p->size, p->bytes);
+        state_take(sim, p->node, state);
+        vistter__control__v1__desired_state__free_unpacked(state, NULL);
+    }
+    free(p->bytes);
+}
+
+static void packets_run(struct sim *sim)
+{
+    for (int i = 0; i < sim->packet_count;) {
+        struct sim_packet p = sim->packets[i];
+        if (p.at_ns > sim->now.monotonic_ns) {
+            i++;
+            continue;
+        }
+        sim->packets[i] = sim->packets[--sim->packet_count]; // any order
+        packet_deliver(sim, &p);
+    }
+}
+
+void sim_run(struct sim *sim, int64_t ns)
+{
+    const struct farm_outputs outputs = {
+        .opaque = sim, .send = on_send, .reserve = on_reserve, .commit = on_commit};
+    for (int64_t end = sim->now.monotonic_ns + ns; sim->now.monotonic_ns < end;) {
+        sim->now.monotonic_ns += SIM_STEP_NS;
+        sim->now.realtime_ns += SIM_STEP_NS;
+        for (int i = 0; i < SIM_NODES; i++) {
+            struct sim_node *node = &sim->nodes[i];
+            if (node->alive && sim->now.monotonic_ns - node->report_ns >= INT64_C(100000000)) {
+                node->report_ns = sim->now.monotonic_ns;
+                node_report(sim, i);
+            }
+        }
+        packets_run(sim);
+        jobs_run(sim);
+        farm_tick(sim->farm, sim->now, &outputs);
+    }
+}
+
+// ---- Events -----------------------------------------------------------------------------------
+
+static void channel_set(struct sim *sim, int index)
+{
+    channel_plan_message plan = VISTTER__CONTROL__V1__CHANNEL_PLAN__INIT;
+    Vistter__Control__V1__OutputPlan output = VISTTER__CONTROL__V1__OUTPUT_PLAN__INIT;
+    Vistter__Control__V1__OutputPlan *outputs[] = {&output};
+    struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
+    uint8_t revision[32] = {sim->revision[index]};
+    char name[16];
+    snprintf(name, sizeof name, "channel%d", index);
+    plan.channel = (uint64_t)index + 1;
+    plan.channel_name = name;
+    plan.width = 1280;
+    plan.height = 720;
+    plan.rate_num = SIM_RATE;
+    plan.rate_den = 1;
+    plan.lead_frames = SIM_LEAD;
+    plan.playout_delay_ns = PLAYOUT_NS;
+    plan.start_frame = FARM_START_AT_SWITCH;
+    plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
+    output.output = 1;
+    plan.n_outputs = 1;
+    plan.outputs = outputs;
+    struct farm_channel channel = {.plan = &plan,
+                                   .running = sim->running[index],
+                                   .tracks = tracks,
+                                   .track_count = sim->track_count[index],
+                                   .cut_count = -1,
+                                   .last_plan_epoch = sim->reserved[index]};
+    for (int i = 0; i < sim->row_count; i++)
+        if (sim->rows[i].channel == plan.channel)
+            channel.last_at_frame = sim->rows[i].at_frame;
+    CHECK_OK(farm_set_channel(sim->farm, &channel, NULL));
+}
+
+void sim_channel(struct sim *sim, int channel, bool running, int revision, int tracks)
+{
+    sim->running[channel] = running;
+    sim->revision[channel] = (uint8_t)revision;
+    sim->track_count[channel] = tracks;
+    channel_set(sim, channel);
+}
+
+void sim_kill(struct sim *sim, int node)
+{
+    sim->nodes[node].alive = false;
+    sim->nodes[node].plan_count = 0;
+    sim->nodes[node].state_epoch = sim->nodes[node].state_version = 0;
+}
+
+void sim_start(struct sim *sim, int node)
+{
+    sim->nodes[node].alive = true;
+    sim->nodes[node].instance = check_random(&sim->random) | 1;
+    sim->nodes[node].sequence = 0;
+}
+
+static void farm_start(struct sim *sim)
+{
+    struct farm_config config = {.leader_epoch = sim->leader_epoch,
+                                 .media_url = "http://media",
+                                 .random = on_random,
+                                 .opaque = sim};
+    sim->farm = farm_create(&config, sim->now);
+    for (int c = 0; c < SIM_CHANNELS; c++) {
+        const struct sim_row *newest = NULL, *before = NULL;
+        for (int i = 0; i < sim->row_count; i++) {
+            if (sim->rows[i].channel != (uint64_t)c + 1)
+                continue;
+            before = newest;
+            newest = &sim->rows[i];
+        }
+        if (sim->running[c] && before)
+            CHECK_OK(farm_load(sim->farm, before->bytes, before->size, NULL));
+        if (sim->running[c] && newest)
+            CHECK_OK(farm_load(sim->farm, newest->bytes, newest->size, NULL));
+        if (sim->revision[c])
+            channel_set(sim, c);
+    }
+}
+
+void sim_restart(struct sim *sim)
+{
+    farm_destroy(&sim->farm);
+    for (int i = 0; i < 16; i++) {
+        struct sim_job *job = &sim->jobs[i];
+        if (!job->used)
+            continue;
+        // Under way when it died: done or not.
+        if (chance(sim, 500))
+            job_write(sim, job);
+        free(job->bytes);
+        *job = (struct sim_job){0};
+    }
+    // The same holder keeps its lease's epoch when it is quick.
+    sim->leader_epoch += (uint64_t)chance(sim, 500);
+    farm_start(sim);
+}
+
+void sim_create(struct sim *sim, uint64_t seed)
+{
+    memset(sim, 0, sizeof *sim);
+    sim->random = seed;
+    sim->leader_epoch = 1;
+    sim->delay_ms_max = 5;
+    sim->prepare_ms_max = 300;
+    sim->now.monotonic_ns = INT64_C(1000000000000);
+    sim->now.realtime_ns = INT64_C(5000000000000);
+    for (int i = 0; i < SIM_NODES; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        node->edge = i >= SIM_EDGE;
+        snprintf(node->name, sizeof node->name, "%s%d", node->edge ? "edge" : "worker", i);
+        snprintf(node->address, sizeof node->address, "10.0.0.%d:7000", i);
+        node->report_ns = sim->now.monotonic_ns - INT64_C(10000000) * i;
+        sim_start(sim, i);
+    }
+    farm_start(sim);
+}
+
+void sim_destroy(struct sim *sim)
+{
+    farm_destroy(&sim->farm);
+    for (int i = 0; i < sim->packet_count; i++)
+        free(sim->packets[i].bytes);
+    for (int i = 0; i < sim->row_count; i++)
+        free(sim->rows[i].bytes);
+    for (int i = 0; i < 16; i++)
+        free(sim->jobs[i].bytes);
+}
+
+bool sim_on_air(const struct sim *sim, int channel)
+{
+    const struct sim_row *newest = NULL;
+    for (int i = 0; i < sim->row_count; i++)
+        if (sim->rows[i].channel == (uint64_t)channel + 1)
+            newest = &sim->rows[i];
+    if (!newest)
+        return false;
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, newest->size, newest->bytes);
+    bool good = plan->revision.data[0] == sim->revision[channel];
+    for (int n = 0; n < SIM_NODES; n++) {
+        const struct sim_node *node = &sim->nodes[n];
+        bool edge = !strcmp(plan->outputs[0]->edge, node->name), needed = edge;
+        for (size_t g = 0; g < plan->n_groups; g++)
+            needed |= !strcmp(plan->groups[g]->provider, node->name);
+        if (needed && (!node->alive || node->deaf))
+            good = false;
+        const struct sim_plan *active = edge ? sim_active(sim, n, channel) : NULL;
+        if (edge && (!active || active->epoch != plan->plan_epoch))
+            good = false;
+    }
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    return good;
+}
+
+int sim_failures(void)
+{
+    return check_failures;
+}
+
+int sim_checks(void)
+{
+    return check_count;
+}

@@ -1,0 +1,112 @@
+// A farm in a box for tests: simulated nodes, a network that loses, repeats and reorders, a store
+// that answers late or not, and a stepped clock. Checks the invariants of farm.h on everything that
+// passes.
+#pragma once
+
+#include "coordinator/control/farm.h"
+
+#include "tests/check.h"
+
+#define SIM_NODES    6 // 0..3 workers, 4..5 edges
+#define SIM_EDGE     4
+#define SIM_CHANNELS 2
+#define SIM_PLANS    4096 // ever seen
+#define SIM_PACKETS  512
+#define SIM_STEP_NS  INT64_C(10000000)
+#define SIM_RATE     25
+#define SIM_LEAD     50
+
+struct sim_plan { // as a node has it
+    uint64_t channel;
+    uint32_t epoch;
+    int64_t seen_ns, ready_ns;
+    bool committed, refuses;
+    int64_t at_frame;
+    bool listed;
+};
+
+struct sim_node {
+    char name[16], address[24];
+    bool edge, alive, deaf; // deaf: the network is cut, both ways
+    uint64_t instance, sequence, state_epoch, state_version;
+    int64_t report_ns;
+    struct sim_plan plans[8];
+    int plan_count;
+    uint64_t prepared[SIM_CHANNELS][64]; // bit sets of epochs that it has reported as prepared
+};
+
+struct sim_packet {
+    int64_t at_ns;
+    int node;
+    bool up;
+    uint8_t *bytes;
+    size_t size;
+};
+
+struct sim_row {
+    uint64_t channel;
+    uint32_t epoch;
+    int64_t at_frame;
+    uint8_t *bytes;
+    size_t size;
+};
+
+struct sim_job { // a write on its way
+    bool used, is_commit, written;
+    int64_t at_ns;
+    uint64_t channel;
+    uint32_t epoch;
+    int64_t at_frame;
+    uint8_t *bytes;
+    size_t size;
+    int result;
+};
+
+struct sim_seen { // what a plan epoch is; must never be anything else
+    uint64_t channel;
+    uint32_t epoch;
+    uint64_t core;    // checksum without committed and at_frame, as this node sees it
+    int64_t at_frame; // once committed
+    bool committed;
+    int node;
+};
+
+struct sim {
+    uint64_t random;
+    struct farm_time now;
+    struct farm *farm;
+    uint64_t leader_epoch;
+    struct sim_node nodes[SIM_NODES];
+    struct sim_packet packets[SIM_PACKETS];
+    int packet_count;
+    struct sim_row rows[SIM_PLANS];
+    int row_count;
+    struct sim_job jobs[16];
+    uint32_t reserved[SIM_CHANNELS];
+    bool running[SIM_CHANNELS];
+    uint8_t revision[SIM_CHANNELS];
+    int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];
+    struct sim_seen seen[SIM_PLANS];
+    int seen_count;
+    // Faults, in per mille of messages or writes.
+    int lose, repeat, delay_ms_max, refuse, store_fails;
+    int prepare_ms_max;
+};
+
+void sim_create(struct sim *sim, uint64_t seed);
+void sim_destroy(struct sim *sim);
+void sim_run(struct sim *sim, int64_t ns);
+// Tells the farm what a channel should be; revision 1..255 stands for a timeline.
+void sim_channel(struct sim *sim, int channel, bool running, int revision, int tracks);
+void sim_kill(struct sim *sim, int node);
+void sim_start(struct sim *sim, int node);
+// The coordinator dies without a word and another starts from the store.
+void sim_restart(struct sim *sim);
+// Is the channel on air everywhere with the wanted revision, and all its providers alive?
+bool sim_on_air(const struct sim *sim, int channel);
+const struct sim_plan *sim_active(const struct sim *sim, int node, int channel);
+int64_t sim_cursor(const struct sim *sim);
+int sim_random(struct sim *sim, int low, int high);
+// The simulation's own checks are counted beside the test's: check.h counts per source file.
+int sim_failures(void);
+int sim_checks(void);

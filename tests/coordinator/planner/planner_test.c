@@ -1,0 +1,422 @@
+// Placement: the rules of planner.h, by hand-made cases and thousands of random farms.
+#include "coordinator/planner/planner.h"
+
+#include "tests/check.h"
+
+#include <errno.h>
+
+#define CASES       6000
+#define NODES       12
+#define FRAME_30_US 33333
+
+// ---- A random farm ----------------------------------------------------------------------------
+
+struct world {
+    struct planner_request request;
+    struct planner_track tracks[PLANNER_TRACKS_MAX];
+    struct planner_node workers[NODES], edges[NODES];
+    char names[2 * NODES][16], addresses[NODES][24];
+    uint32_t cuts[PLANNER_TRACKS_MAX];
+};
+
+static int pick(uint64_t *seed, int low, int high)
+{
+    return low + (int)(check_random(seed) % (uint64_t)(high - low + 1));
+}
+
+static void world_make(struct world *w, uint64_t *seed)
+{
+    memset(w, 0, sizeof *w);
+    struct planner_request *r = &w->request;
+    *r = (struct planner_request){.channel = (uint64_t)pick(seed, 1, 1000),
+                                  .plan_epoch = (uint32_t)pick(seed, 1, 1000),
+                                  .frame_us = FRAME_30_US,
+                                  .tracks = w->tracks,
+                                  .workers = w->workers,
+                                  .edges = w->edges,
+                                  .cuts = w->cuts,
+                                  .cut_count = -1};
+    r->track_count = pick(seed, 0, 9) ? pick(seed, 0, 16) : PLANNER_TRACKS_MAX;
+    r->worker_count = pick(seed, 1, NODES);
+    r->edge_count = pick(seed, 1, 3);
+    r->output_count = pick(seed, 1, 4);
+    r->workers_max = pick(seed, 0, 3) ? 0 : pick(seed, 1, 4);
+    r->beneath = pick(seed, 0, 3) == 0;
+    for (int i = 0; i < r->track_count; i++)
+        w->tracks[i] = (struct planner_track){pick(seed, 0, 12000), pick(seed, 0, 9) == 0};
+    for (int i = 0; i < r->worker_count; i++) {
+        snprintf(w->names[i], sizeof w->names[i], "w%02d", i);
+        snprintf(w->addresses[i], sizeof w->addresses[i], "10.0.0.%d:9000", i);
+        w->workers[i] =
+            (struct planner_node){.name = w->names[i],
+                                  .frame_address = w->addresses[i],
+                                  .cores = (uint32_t)pick(seed, 0, 8),
+                                  .busy_us = pick(seed, 0, 1) ? 0 : pick(seed, 0, 50000)};
+        w->workers[i].golden[0] = pick(seed, 0, 4) ? 1 : 2;
+    }
+    for (int i = 0; i < r->edge_count; i++) {
+        snprintf(w->names[NODES + i], sizeof w->names[0], "e%02d", i);
+        w->edges[i] = (struct planner_node){.name = w->names[NODES + i],
+                                            .outputs = (uint32_t)pick(seed, 0, 3)};
+    }
+    if (r->track_count > 1 && pick(seed, 0, 3) == 0) {
+        r->cut_count = 0;
+        for (int i = 1; i < r->track_count; i++)
+            if (pick(seed, 0, 2) == 0)
+                w->cuts[r->cut_count++] = (uint32_t)i;
+    }
+}
+
+static const struct planner_node *find(const struct planner_node *nodes, int count,
+                                       const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(nodes[i].name, name))
+            return &nodes[i];
+    return NULL;
+}
+
+static bool linked(const struct plan_group *group, const char *consumer)
+{
+    int found = 0;
+    for (int i = 0; i < group->link_count; i++)
+        found += !strcmp(group->links[i].consumer, consumer);
+    CHECK(found, <=, 1);
+    return found == 1;
+}
+
+static bool adjusts(const struct planner_request *r, uint32_t from, uint32_t to)
+{
+    bool any = false;
+    for (uint32_t t = from; t < to; t++)
+        any |= r->tracks[t].has_adjust;
+    return any;
+}
+
+// ---- The rules, checked from outside ----------------------------------------------------------
+
+static void check_groups(const struct planner_request *r, const struct plan_placement *p)
+{
+    uint32_t next = 0;
+    const struct planner_node *first = find(r->workers, r->worker_count, p->groups[0].provider);
+    for (int i = 0; i < p->group_count; i++) {
+        const struct plan_group *g = &p->groups[i];
+        const struct planner_node *worker = find(r->workers, r->worker_count, g->provider);
+        CHECK(g->group, ==, i + 1);
+        CHECK(g->track_from, ==, next);
+        if (r->track_count > 0)
+            CHECK(g->track_to, >, g->track_from);
+        next = g->track_to;
+        CHECK(g->from_base, ==, i == 0);
+        CHECK(g->needs_beneath, ==, i > 0 && adjusts(r, g->track_from, g->track_to));
+        if (r->cut_count < 0 && !r->beneath)
+            CHECK(g->needs_beneath, ==, false);
+        CHECK_TRUE(worker != NULL);
+        if (!worker || !first)
+            continue;
+        CHECK_TEXT(g->provider_address, worker->frame_address);
+        CHECK(memcmp(worker->golden, first->golden, PLANNER_GOLDEN_BYTES), ==, 0);
+    }
+    CHECK(next, ==, r->track_count);
+    if (r->cut_count >= 0) {
+        CHECK(p->group_count, ==, r->cut_count + 1);
+        for (int i = 0; i < r->cut_count; i++)
+            CHECK(p->groups[i + 1].track_from, ==, r->cuts[i]);
+    }
+}
+
+static void check_links(const struct planner_request *r, const struct plan_placement *p)
+{
+    CHECK(p->output_count, ==, r->output_count);
+    for (int i = 0; i < p->group_count; i++) {
+        const struct plan_group *g = &p->groups[i];
+        for (int o = 0; o < p->output_count; o++) {
+            CHECK_TRUE(find(r->edges, r->edge_count, p->edges[o]) != NULL);
+            CHECK_TRUE(linked(g, p->edges[o]));
+        }
+        // Walking down from each group that needs beneath to the nearest opaque one.
+        if (!g->needs_beneath)
+            continue;
+        for (int below = i - 1; below >= 0; below--) {
+            CHECK_TRUE(linked(&p->groups[below], g->provider));
+            if (p->groups[below].needs_beneath || p->groups[below].from_base)
+                break;
+        }
+    }
+}
+
+static int64_t load_us(const struct planner_request *r, const struct plan_placement *p,
+                       const struct planner_node *worker)
+{
+    int64_t us = worker->busy_us;
+    for (int i = 0; i < p->group_count; i++) {
+        if (strcmp(p->groups[i].provider, worker->name))
+            continue;
+        us += PLANNER_LINK_US * (1 + p->groups[i].needs_beneath);
+        for (uint32_t t = p->groups[i].track_from; t < p->groups[i].track_to; t++)
+            us += r->tracks[t].cost_us;
+    }
+    return us / (worker->cores ? worker->cores : 1);
+}
+
+static int64_t busiest_us(const struct planner_request *r, const struct plan_placement *p)
+{
+    int64_t busiest = 0;
+    int used = 0;
+    for (int i = 0; i < r->worker_count; i++) {
+        bool uses = false;
+        for (int g = 0; g < p->group_count; g++)
+            uses |= !strcmp(p->groups[g].provider, r->workers[i].name);
+        if (!uses)
+            continue;
+        used++;
+        int64_t us = load_us(r, p, &r->workers[i]);
+        busiest = us > busiest ? us : busiest;
+    }
+    if (r->workers_max)
+        CHECK(used, <=, r->workers_max);
+    CHECK(busiest, ==, p->busiest_us);
+    return busiest;
+}
+
+static bool same(const struct plan_placement *a, const struct plan_placement *b)
+{
+    bool links = placement_equal(a, b);
+    for (int i = 0; links && i < a->group_count; i++) {
+        links = a->groups[i].link_count == b->groups[i].link_count;
+        for (int l = 0; links && l < a->groups[i].link_count; l++)
+            links = !strcmp(a->groups[i].links[l].id, b->groups[i].links[l].id) &&
+                    !strcmp(a->groups[i].links[l].consumer, b->groups[i].links[l].consumer);
+    }
+    return links;
+}
+
+// ---- Random cases -----------------------------------------------------------------------------
+
+// Nodes in any order: only names may break ties.
+static void shuffle(struct planner_node *nodes, int count, uint64_t *seed)
+{
+    for (int i = count - 1; i > 0; i--) {
+        int k = pick(seed, 0, i);
+        struct planner_node swap = nodes[i];
+        nodes[i] = nodes[k];
+        nodes[k] = swap;
+    }
+}
+
+static void check_sticky(struct world *w, const struct plan_placement *placed, uint64_t *seed)
+{
+    // Nothing has changed: nothing moves.
+    struct plan_placement again;
+    w->request.previous = placed;
+    w->request.plan_epoch++;
+    CHECK_OK(plan_place(&w->request, &again, NULL));
+    CHECK_TRUE(placement_equal(placed, &again));
+    placement_finish(&again);
+    // A worker that has nothing to do with it goes: nothing moves either.
+    int victim = pick(seed, 0, w->request.worker_count - 1);
+    char name[16];
+    snprintf(name, sizeof name, "%s", w->workers[victim].name);
+    struct planner_node gone = w->workers[victim];
+    bool used = false;
+    for (int g = 0; g < placed->group_count; g++)
+        used |= !strcmp(placed->groups[g].provider, name);
+    w->workers[victim] = w->workers[--w->request.worker_count];
+    if (w->request.worker_count > 0) {
+        CHECK_OK(plan_place(&w->request, &again, NULL));
+        check_groups(&w->request, &again);
+        for (int g = 0; g < again.group_count; g++)
+            CHECK_TRUE(strcmp(again.groups[g].provider, name) != 0);
+        if (!used && w->request.workers_max == 0)
+            CHECK_TRUE(placement_equal(placed, &again));
+        placement_finish(&again);
+    } else {
+        struct diagnostic d;
+        CHECK_ERROR(plan_place(&w->request, &again, &d), -EHOSTUNREACH);
+        CHECK_TEXT(d.code, "no_worker");
+    }
+    w->workers[w->request.worker_count++] = gone;
+    w->request.previous = NULL;
+}
+
+static void test_random(uint64_t seed)
+{
+    static struct world w;
+    for (int i = 0; i < CASES && check_failures < 20; i++) {
+        uint64_t case_seed = seed;
+        struct plan_placement a, b;
+        world_make(&w, &seed);
+        CHECK_OK(plan_place(&w.request, &a, NULL));
+        check_groups(&w.request, &a);
+        check_links(&w.request, &a);
+        (void)busiest_us(&w.request, &a);
+        shuffle(w.workers, w.request.worker_count, &seed);
+        shuffle(w.edges, w.request.edge_count, &seed);
+        CHECK_OK(plan_place(&w.request, &b, NULL));
+        CHECK_TRUE(same(&a, &b));
+        placement_finish(&b);
+        check_sticky(&w, &a, &seed);
+        placement_finish(&a);
+        if (check_failures)
+            fprintf(stderr, "case seed %llu\n", (unsigned long long)case_seed);
+    }
+}
+
+// Equal idle workers and free cuts: no busier than an even share and one track more.
+static void test_balance(uint64_t seed)
+{
+    static struct world w;
+    for (int i = 0; i < CASES / 4 && check_failures < 20; i++) {
+        struct plan_placement p;
+        world_make(&w, &seed);
+        struct planner_request *r = &w.request;
+        r->cut_count = -1;
+        r->workers_max = 0;
+        int64_t total = 0, largest = 0;
+        for (int t = 0; t < r->track_count; t++) {
+            w.tracks[t].has_adjust = false;
+            total += w.tracks[t].cost_us;
+            largest = w.tracks[t].cost_us > largest ? w.tracks[t].cost_us : largest;
+        }
+        for (int k = 0; k < r->worker_count; k++) {
+            w.workers[k].cores = 1;
+            w.workers[k].busy_us = 0;
+            w.workers[k].golden[0] = 0;
+        }
+        CHECK_OK(plan_place(r, &p, NULL));
+        int64_t bound = total / r->worker_count + largest + PLANNER_LINK_US;
+        CHECK(busiest_us(r, &p), <=,
+              bound + bound / 19 + 1); // a twentieth may be left on the table
+        CHECK(p.busiest_us, <=, total + PLANNER_LINK_US);
+        placement_finish(&p);
+    }
+}
+
+// ---- By hand ----------------------------------------------------------------------------------
+
+static void test_two_workers(void)
+{
+    const struct planner_track tracks[] = {{10000, false}, {2000, false}, {8000, false}};
+    const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2},
+                                           {.name = "b", .frame_address = "h:2", .cores = 2}};
+    const struct planner_node edges[] = {{.name = "e"}};
+    struct planner_request r = {.channel = 7,
+                                .plan_epoch = 3,
+                                .frame_us = FRAME_30_US,
+                                .tracks = tracks,
+                                .track_count = 3,
+                                .workers = workers,
+                                .worker_count = 2,
+                                .edges = edges,
+                                .edge_count = 1,
+                                .output_count = 1,
+                                .cut_count = -1};
+    struct plan_placement p, q;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    // 10 | 2 + 8: (10 + 1.5) / 2 = 5.75 ms on each.
+    CHECK(p.group_count, ==, 2);
+    CHECK(p.groups[0].track_to, ==, 1);
+    CHECK(p.busiest_us, ==, 5750);
+    CHECK_TEXT(p.groups[0].provider, "a");
+    CHECK_TEXT(p.groups[1].provider, "b");
+    CHECK_TEXT(p.groups[1].links[0].id, "c7-p3-g2-1");
+    CHECK_TEXT(p.groups[1].links[0].consumer, "e");
+    // a dies: its group goes to b, b's group stays or both become one; all on b.
+    r.workers = &workers[1];
+    r.worker_count = 1;
+    r.previous = &p;
+    CHECK_OK(plan_place(&r, &q, NULL));
+    for (int i = 0; i < q.group_count; i++)
+        CHECK_TEXT(q.groups[i].provider, "b");
+    placement_finish(&q);
+    placement_finish(&p);
+}
+
+static void test_adjust(void)
+{
+    const struct planner_track tracks[] = {
+        {10000, false}, {10000, false}, {100, true}, {10000, false}, {10000, false}};
+    const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1"},
+                                           {.name = "b", .frame_address = "h:2"},
+                                           {.name = "c", .frame_address = "h:3"}};
+    const struct planner_node edges[] = {{.name = "e"}};
+    const uint32_t cuts[] = {1, 2, 4};
+    struct planner_request r = {.channel = 1,
+                                .plan_epoch = 1,
+                                .frame_us = FRAME_30_US,
+                                .tracks = tracks,
+                                .track_count = 5,
+                                .workers = workers,
+                                .worker_count = 3,
+                                .edges = edges,
+                                .edge_count = 1,
+                                .output_count = 1,
+                                .cut_count = -1};
+    struct plan_placement p;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    // Of its own it cuts only above the adjust track.
+    CHECK(p.groups[0].track_to, >=, 3);
+    for (int i = 1; i < p.group_count; i++)
+        CHECK(p.groups[i].needs_beneath, ==, false);
+    placement_finish(&p);
+    // Forced: group 3 (tracks 2 and 3) takes groups 1 and 2 in; group 4 needs nothing.
+    r.cuts = cuts;
+    r.cut_count = 3;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    CHECK(p.group_count, ==, 4);
+    CHECK(p.groups[2].needs_beneath, ==, true);
+    CHECK(p.groups[3].needs_beneath, ==, false);
+    CHECK_TRUE(linked(&p.groups[0], p.groups[2].provider));
+    CHECK_TRUE(linked(&p.groups[1], p.groups[2].provider));
+    CHECK(p.groups[2].link_count, ==, 1);
+    CHECK(p.groups[3].link_count, ==, 1);
+    placement_finish(&p);
+}
+
+static void test_refusals(void)
+{
+    const struct planner_track tracks[] = {{1, false}, {1, false}};
+    const struct planner_node node = {.name = "n", .frame_address = "h:1"};
+    const uint32_t bad_cuts[] = {2};
+    struct planner_request r = {.channel = 1,
+                                .plan_epoch = 1,
+                                .frame_us = FRAME_30_US,
+                                .tracks = tracks,
+                                .track_count = 2,
+                                .workers = &node,
+                                .edges = &node,
+                                .worker_count = 1,
+                                .edge_count = 0,
+                                .output_count = 1,
+                                .cuts = bad_cuts,
+                                .cut_count = -1};
+    struct plan_placement p;
+    struct diagnostic d;
+    CHECK_ERROR(plan_place(&r, &p, &d), -EHOSTUNREACH);
+    CHECK_TEXT(d.code, "no_edge");
+    r.edge_count = 1;
+    r.cut_count = 1;
+    CHECK_ERROR(plan_place(&r, &p, &d), -EINVAL);
+    CHECK_TEXT(d.code, "plan_cuts");
+    r.cut_count = -1;
+    r.track_count = PLANNER_TRACKS_MAX + 1;
+    CHECK_ERROR(plan_place(&r, &p, &d), -EINVAL);
+    r.track_count = 0; // nothing but the background
+    CHECK_OK(plan_place(&r, &p, &d));
+    CHECK(p.group_count, ==, 1);
+    CHECK(p.groups[0].track_to, ==, 0);
+    CHECK(p.groups[0].from_base, ==, true);
+    placement_finish(&p);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x9e3779b97f4a7c15);
+    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    test_two_workers();
+    test_adjust();
+    test_refusals();
+    test_random(seed);
+    test_balance(seed);
+    return check_end();
+}
