@@ -94,12 +94,9 @@ static int answer_method(struct request *r, const struct route *route)
     return 405;
 }
 
-// Two framings of one body are how requests are smuggled past a proxy; what stands behind a NUL in
-// an address would be seen by some and not by others.
+// Two framings of one body are how requests are smuggled past a proxy.
 static bool framing_ok(const struct mg_request_info *info)
 {
-    if (strstr(info->request_uri, "%00"))
-        return false;
     int lengths = 0, codings = 0;
     for (int i = 0; i < info->num_headers; i++) {
         lengths += !strcasecmp(info->http_headers[i].name, "Content-Length");
@@ -116,6 +113,13 @@ static bool may_change(const struct request *r)
     return !strcmp(method, "GET") || !strcmp(method, "HEAD") || request_origin_ok(r->connection);
 }
 
+static bool is_utf8(const char *text)
+{
+    json_t *value = json_string(text);
+    json_decref(value);
+    return value;
+}
+
 static int on_api(struct mg_connection *connection, void *opaque)
 {
     struct api *api = opaque;
@@ -128,7 +132,10 @@ static int on_api(struct mg_connection *connection, void *opaque)
     char path[1024];
     if (!framing_ok(r.info))
         return answer_refusal(&r, 400, "framing", "",
-                              "send one Content-Length, no Transfer-Encoding, and no NUL");
+                              "send one Content-Length and no Transfer-Encoding");
+    // No name holds such bytes, and the database would refuse to look.
+    if (!is_utf8(r.info->local_uri))
+        return answer_refusal(&r, 404, "not_found", "", "there is nothing here");
     if (!may_change(&r))
         return answer_refusal(&r, 403, "foreign_origin", "",
                               "a page of another origin may not change anything here");
@@ -151,8 +158,6 @@ static int on_page(struct mg_connection *connection, void *opaque)
                         .info = mg_get_request_info(connection),
                         .coordinator = api->coordinator};
     static const struct route page = {"", "GET HEAD", NULL};
-    if (!framing_ok(r.info))
-        return answer_refusal(&r, 400, "framing", "", "is not an address");
     const char *path = strcmp(r.info->local_uri, "/") ? r.info->local_uri + 1 : "index.html";
     for (size_t i = 0; i < console_file_count; i++) {
         const struct console_file *f = &console_files[i];

@@ -23,6 +23,13 @@ bool request_origin_ok(const struct mg_connection *connection)
     return host && authority && !strcmp(authority + 3, host);
 }
 
+// civetweb 1.15 misspells this one.
+static const char *status_title(struct request *r, int status)
+{
+    return status == 422 ? "Unprocessable Entity"
+                         : mg_get_response_code_text(r->connection, status);
+}
+
 static void send_head(struct request *r, int status, const char *type, size_t size)
 {
     mg_printf(r->connection,
@@ -31,7 +38,7 @@ static void send_head(struct request *r, int status, const char *type, size_t si
               "Content-Length: %zu\r\n"
               "Cache-Control: no-store\r\n"
               "X-Content-Type-Options: nosniff\r\n\r\n",
-              status, mg_get_response_code_text(r->connection, status), type, size);
+              status, status_title(r, status), type, size);
 }
 
 bool request_is_head(const struct request *r)
@@ -86,8 +93,8 @@ static int send_problem(struct request *r, int status, const char *code, const c
                         const char *text)
 {
     json_t *body = json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "type", "about:blank", "title",
-                             mg_get_response_code_text(r->connection, status), "status", status,
-                             "code", code, "path", quoted_text(path), "detail", quoted_text(text));
+                             status_title(r, status), "status", status, "code", code, "path",
+                             quoted_text(path), "detail", quoted_text(text));
     char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     answer_text(r, status, "application/problem+json", json ? json : "{}");

@@ -1,106 +1,161 @@
-// vistter: the command line. Everything the API does, and offline renders.
+// `vistter`, the command line: everything that the coordinator's API does, and offline rendering.
+//
+//   arguments -> family and command of the table below -> its handler -> HTTP -> text or JSON
+//
+// One thread. Exit status: enum cli_status in command.h.
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/render.h"
 
-#include <curl/curl.h>
-#include <signal.h>
+#include <errno.h>
+#include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const struct command *const families[] = {media_commands,   timeline_commands,
-                                                 channel_commands, destination_commands,
-                                                 node_commands,    status_commands};
-#define FAMILY_COUNT (sizeof families / sizeof families[0])
-
-static void print_usage(FILE *file)
+static int run_render(const struct command *command, int argc, char **argv)
 {
-    fprintf(file, "Usage: vistter COMMAND [ARGUMENTS] [--json] [--server URL]\n\n");
+    (void)command;
+    char **all = calloc((size_t)argc + 2, sizeof *all);
+    if (!all)
+        abort();
+    all[0] = (char[]){"render"};
+    memcpy(all + 1, argv, (size_t)argc * sizeof *all);
+    int status = cli_render(argc + 1, all);
+    free(all);
+    return status;
+}
+
+static const struct command render_commands[] = {
+    {"render", NULL, "TIMELINE.json -o FILE.mp4 [--frames A..B]",
+     "Renders a timeline to a file, without a server", NULL, run_render},
+    {0},
+};
+
+static const struct command *const families[] = {
+    media_commands, timeline_commands, channel_commands, destination_commands,
+    node_commands,  status_commands,   render_commands,
+};
+
+#define FAMILY_COUNT (sizeof families / sizeof *families)
+
+static void print_overview(FILE *file)
+{
+    fputs("Usage: vistter COMMAND [ARGUMENT...] [--server URL] [--json]\n\n", file);
     for (size_t i = 0; i < FAMILY_COUNT; i++)
         command_print_list(file, families[i], NULL);
-    fprintf(file, "  %-34s %s\n", "render TIMELINE.json -o FILE.mp4",
-            "Renders a timeline offline, without any server");
-    fprintf(file, "\n`vistter COMMAND --help` explains one. The server is --server, VISTTER_SERVER or "
-                  "%s.\nExit status: 0 done, 1 refused, 2 wrong arguments, 3 no server.\n",
-            CLIENT_SERVER);
+    fputs("\nEvery command has --help. The server is --server, else VISTTER_SERVER, "
+          "else " CLIENT_SERVER
+          ".\nExit status: 0 done, 1 refused, 2 wrong arguments, 3 no server.\n",
+          file);
 }
 
-static bool is_help(const char *word)
+static int refuse_word(const char *what, const char *word)
 {
-    return !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help");
+    fprintf(stderr, "vistter: unknown %s '", what);
+    print_text(stderr, word);
+    fputs("'\n", stderr);
+    return CLI_USAGE;
 }
 
-// The command that the words name; `*ret_words` is how many they are. A family without its second
-// word gives NULL and the family's table.
-static const struct command *find(int count, char **words, int *ret_words,
-                                  const struct command **ret_family)
+// Which argument, from `first` on, is the next word of the command: flags that every command has
+// may stand before it. `argc` when there is none.
+static int find_word(int argc, char **argv, int first)
 {
-    for (size_t i = 0; i < FAMILY_COUNT; i++) {
-        for (const struct command *c = families[i]; c->family; c++) {
-            if (strcmp(c->family, words[0]))
-                continue;
-            *ret_family = families[i];
-            *ret_words = c->name ? 2 : 1;
-            if (!c->name || (count > 1 && !strcmp(c->name, words[1])))
-                return c;
-        }
+    for (int i = first; i < argc; i++) {
+        if (!strcmp(argv[i], "--server"))
+            i++;
+        else if (argv[i][0] != '-')
+            return i;
     }
+    return argc;
+}
+
+static void remove_argument(int *argc, char **argv, int which)
+{
+    memmove(argv + which, argv + which + 1, (size_t)(*argc - which) * sizeof *argv);
+    --*argc;
+}
+
+static bool has_flag(int argc, char **argv, const char *flag)
+{
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], flag))
+            return true;
+    return false;
+}
+
+static const struct command *find_family(const char *word, bool *ret_single)
+{
+    for (size_t i = 0; i < FAMILY_COUNT; i++)
+        for (const struct command *c = families[i]; c->family; c++)
+            if (!strcmp(c->family, word)) {
+                *ret_single = !c->name;
+                return c;
+            }
     return NULL;
 }
 
-// Flags may stand before the command: they are moved behind its words.
-static int leading_flags(int argc, char **argv)
+static const struct command *find_command(const struct command *family, const char *word)
 {
-    int at = 1;
-    while (at < argc && argv[at][0] == '-' && !is_help(argv[at]) && strcmp(argv[at], "--version"))
-        at += !strcmp(argv[at], "--server") ? 2 : 1;
-    return at;
+    for (const struct command *c = family; c->family; c++)
+        if (c->name && !strcmp(c->family, family->family) && !strcmp(c->name, word))
+            return c;
+    return NULL;
+}
+
+static int run_family(const struct command *family, bool single, int argc, char **argv, int next)
+{
+    if (single)
+        return family->run(family, argc - 1, argv + 1);
+    int at = find_word(argc, argv, next);
+    const struct command *command = at < argc ? find_command(family, argv[at]) : NULL;
+    if (command) {
+        remove_argument(&argc, argv, at);
+        return command->run(command, argc - 1, argv + 1);
+    }
+    bool help = at == argc && (has_flag(argc, argv, "--help") || has_flag(argc, argv, "-h"));
+    if (at < argc)
+        refuse_word("command", argv[at]);
+    fprintf(help ? stdout : stderr, "Usage:\n");
+    command_print_list(help ? stdout : stderr, family, family->family);
+    return help ? CLI_OK : CLI_USAGE;
 }
 
 static int run(int argc, char **argv)
 {
-    int flags = leading_flags(argc, argv);
-    if (flags >= argc) {
-        print_usage(stderr);
-        return CLI_USAGE;
+    int at = find_word(argc, argv, 1);
+    if (at == argc) {
+        if (has_flag(argc, argv, "--version")) {
+            puts("vistter " VISTTER_VERSION);
+            return CLI_OK;
+        }
+        bool help = has_flag(argc, argv, "--help") || has_flag(argc, argv, "-h");
+        print_overview(help ? stdout : stderr);
+        return help ? CLI_OK : CLI_USAGE;
     }
-    char **words = argv + flags;
-    int count = argc - flags, used = 0;
-    if (is_help(words[0])) {
-        print_usage(stdout);
+    if (!strcmp(argv[at], "help")) {
+        print_overview(stdout);
         return CLI_OK;
     }
-    if (!strcmp(words[0], "--version")) {
-        printf("%s\n", VISTTER_VERSION);
-        return CLI_OK;
-    }
-    if (!strcmp(words[0], "render"))
-        return cli_render(count, words);
-    const struct command *family = NULL;
-    const struct command *command = find(count, words, &used, &family);
-    if (!command && family && (count == 1 || is_help(words[1]))) {
-        command_print_list(count == 1 ? stderr : stdout, family, words[0]);
-        return count == 1 ? CLI_USAGE : CLI_OK;
-    }
-    if (!command) {
-        fprintf(stderr, "vistter: there is no command '%s%s%s'; `vistter --help` lists them\n",
-                words[0], family ? " " : "", family ? words[1] : "");
+    bool single;
+    const struct command *family = find_family(argv[at], &single);
+    if (!family) {
+        refuse_word("command", argv[at]);
+        print_overview(stderr);
         return CLI_USAGE;
     }
-    // The command reads its own arguments: those behind its words, and the flags before them.
-    char *arguments[count + flags];
-    int n = 0;
-    for (int i = used; i < count; i++)
-        arguments[n++] = words[i];
-    for (int i = 1; i < flags; i++)
-        arguments[n++] = argv[i];
-    return command->run(command, n, arguments);
+    remove_argument(&argc, argv, at);
+    return run_family(family, single, argc, argv, at);
 }
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    // Column widths are those of UTF-8 text, whatever the terminal's language.
+    setlocale(LC_CTYPE, "C.UTF-8");
     int status = run(argc, argv);
-    curl_global_cleanup();
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "vistter: standard output: %s\n", strerror(errno));
+        return status ? status : CLI_REFUSED;
+    }
     return status;
 }

@@ -4,8 +4,7 @@
 
 static void begin_part(const char *title, const json_t *items)
 {
-    if (json_array_size(items))
-        printf("\n%s\n", title);
+    printf("\n%s%s\n", title, json_array_size(items) ? "" : ": none");
 }
 
 static size_t count_parts(const json_t *owners, const char *part)
