@@ -59,6 +59,20 @@ static void fill_tracks(struct channel_plan *p, const struct store_channel *c,
     p->channel.track_count = (int)timeline->track_count;
 }
 
+static void fill_cuts(struct channel_plan *p, const char *cuts, size_t track_count)
+{
+    uint32_t last = 0;
+    p->channel.cuts = p->cuts;
+    p->channel.cut_count = 0;
+    for (char *end; *cuts; cuts = *end ? end + 1 : end) {
+        unsigned long cut = strtoul(cuts, &end, 10);
+        if (end == cuts)
+            return;
+        if (cut > last && cut < track_count && p->channel.cut_count < PLANNER_TRACKS_MAX)
+            p->cuts[p->channel.cut_count++] = last = (uint32_t)cut;
+    }
+}
+
 static void fill_destinations(struct channel_plan *p, const struct store_destination *list,
                               size_t count)
 {
@@ -112,7 +126,8 @@ static void fill_output(struct channel_plan *p, const struct store_channel *c)
 
 void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
                        const struct timeline *timeline,
-                       const struct store_destination *destinations, size_t destination_count)
+                       const struct store_destination *destinations, size_t destination_count,
+                       const char *cuts)
 {
     memset(p, 0, sizeof *p);
     channel_plan_message *m = &p->message;
@@ -143,6 +158,8 @@ void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
     };
     if (timeline)
         fill_tracks(p, c, timeline);
+    if (timeline && *cuts)
+        fill_cuts(p, cuts, timeline->track_count);
 }
 
 void channel_plan_finish(struct channel_plan *p)

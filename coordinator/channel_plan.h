@@ -17,10 +17,13 @@ struct channel_plan {
     uint8_t revision[32];
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
+    uint32_t cuts[PLANNER_TRACKS_MAX];
 };
 
-// `timeline` may be NULL when the channel is stopped. All arguments must outlive the result.
+// `timeline` may be NULL when the channel is stopped. `cuts`: rising track numbers with commas, ""
+// for none; what does not fit the timeline is left out. All arguments must outlive the result.
 void channel_plan_init(struct channel_plan *plan, const struct store_channel *channel,
                        const struct timeline *timeline,
-                       const struct store_destination *destinations, size_t destination_count);
+                       const struct store_destination *destinations, size_t destination_count,
+                       const char *cuts);
 void channel_plan_finish(struct channel_plan *plan);

@@ -175,7 +175,8 @@ int coordinator_apply_channel(struct coordinator *c, const char *name, struct di
     }
     if (!error) {
         struct channel_plan plan;
-        channel_plan_init(&plan, &channel, timeline, destinations, destination_count);
+        channel_plan_init(&plan, &channel, timeline, destinations, destination_count,
+                          c->settings.cuts);
         error = farm_run_set_channel(c->farm, &plan.channel, reterr);
         channel_plan_finish(&plan);
     }

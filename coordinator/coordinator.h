@@ -19,6 +19,7 @@ struct timeline;
 struct coordinator_settings {
     const char *name, *database, *secret_key, *cluster_key, *migrations, *media, *media_url;
     const char *http_listen, *control_listen;
+    const char *cuts; // tracks at which every channel's z-order is cut; "": the planner chooses
     int64_t upload_bytes_max;
     bool migrate_only;
 };

@@ -52,11 +52,11 @@ worker_start() { # number [flags]
         --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" "$@"
 }
 
-coordinator_start() {
+coordinator_start() { # [flags]
     start coordinator "$build/coordinator/vistter-coordinator" --database "$pg_database" \
         --http-listen "127.0.0.1:$http_port" --control-listen "127.0.0.1:$control_port" \
         --media "$var/media" --migrations "$top/migrations" --media-url "$server/api/v1/media" \
-        --cluster-key "$var/keys/cluster.key" --secret-key "$var/keys/secret.key"
+        --cluster-key "$var/keys/cluster.key" --secret-key "$var/keys/secret.key" "$@"
 }
 
 edge_start() { # [flags]
@@ -78,7 +78,7 @@ farm_start() {
 }
 
 vistter() {
-    "$build/coordinator/cli/vistter" --server "$server" "$@"
+    "$build/coordinator/vistter" --server "$server" "$@"
 }
 
 nodes_joined() {

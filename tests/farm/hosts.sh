@@ -35,7 +35,7 @@ on() { # host command...
 farm_prepare
 pg_start
 server=http://$coord:8080
-vistter() { on coord "$build/coordinator/cli/vistter" --server "$server" "$@"; }
+vistter() { on coord "$build/coordinator/vistter" --server "$server" "$@"; }
 nginx_start() { :; }
 http_port=8080 control_port=7700 preview_port=8090 rtmp_port=1935
 cat >"$var/nginx/nginx.conf" <<CONF

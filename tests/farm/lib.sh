@@ -51,16 +51,17 @@ finish() {
 trap finish EXIT
 
 # Starts a coordinator, an edge, nginx-rtmp and N workers.
-farm_of() { # workers
-    local n
+farm_of() { # workers [coordinator's flags]
+    local n workers=$1
+    shift
     farm_prepare
     pg_start
     nginx_start
-    coordinator_start
-    for n in $(seq "$1"); do worker_start "$n"; done
+    coordinator_start "$@"
+    for n in $(seq "$workers"); do worker_start "$n"; done
     edge_start --hash-file "$var/mixed"
     wait_until 30 "the coordinator did not start" curl -fsS "$server/api/v1/status"
-    wait_until 30 "$(($1 + 1)) nodes did not join" nodes_are $(($1 + 1))
+    wait_until 30 "$((workers + 1)) nodes did not join" nodes_are $((workers + 1))
 }
 
 nodes_are() { [ "$(vistter --json node list | jq '[.[] | select(.state == "up")] | length')" = "$1" ]; }
