@@ -13,8 +13,8 @@ cat >"$var/flash.json" <<'JSON'
   "pattern":{"kind":"counter"}}]}]}
 JSON
 key=canary-$RANDOM$RANDOM
-printf %s "$key" >"$var/keys/stream.key"
 farm_of 2
+printf %s "$key" >"$var/keys/stream.key"
 vistter timeline put flash "$var/flash.json" >/dev/null
 vistter channel create flash --width 640 --height 360 --rate 30 >/dev/null
 vistter destination add flash --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
@@ -26,10 +26,10 @@ is_published() { [ "$(vistter --json destination list flash | jq -r '.[] | selec
 wait_until 30 "the stream did not reach nginx" is_published
 
 ffmpeg -v error -nostdin -y -rw_timeout 20000000 -i "rtmp://127.0.0.1:$rtmp_port/live/$key" -t "$seconds" \
-    -c copy -f matroska "$var/received.mkv" 2>"$var/receive.err" || true
+    -c copy -f flv "$var/received.flv" 2>"$var/receive.err" || true
 check "ffmpeg received without an error" [ ! -s "$var/receive.err" ]
 head -n 3 "$var/receive.err" >&2
-ffmpeg -v error -nostdin -i "$var/received.mkv" -f null - 2>"$var/decode.err" || true
+ffmpeg -v error -nostdin -i "$var/received.flv" -f null - 2>"$var/decode.err" || true
 check "no decode error" [ ! -s "$var/decode.err" ]
 
 # Time stamps of the container are whole milliseconds: 33 or 34 at 30 frames a second.
@@ -39,18 +39,18 @@ constant() {
     stamps "$1" v | cut -d, -f1 | sort -n |
         awk 'NR > 1 {d = $1 - last; if (d < 0.0325 || d > 0.0345) bad++} {last = $1} END {exit bad > 0 || NR < 2}'
 }
-check "video time stamps rise" rising "$var/received.mkv" v
-check "audio time stamps rise" rising "$var/received.mkv" a
-check "constant frame rate" constant "$var/received.mkv"
-frames=$(stamps "$var/received.mkv" v | wc -l)
+check "video time stamps rise" rising "$var/received.flv" v
+check "audio time stamps rise" rising "$var/received.flv" a
+check "constant frame rate" constant "$var/received.flv"
+frames=$(stamps "$var/received.flv" v | wc -l)
 check "as many frames as $seconds seconds have ($frames)" [ "$frames" -ge $((seconds * 30 - 90)) ]
 
 # The picture is white in the first frame of each second, and 20 ms of tone start with it.
-ffprobe -v error -f lavfi -i "movie=$var/received.mkv,crop=640:200:0:0,signalstats" \
+ffprobe -v error -f lavfi -i "movie=$var/received.flv,crop=640:200:0:0,signalstats" \
     -show_entries frame=pts_time:frame_tags=lavfi.signalstats.YAVG -of csv=p=0 |
     awk -F, '{white = $2 > 128} white && !before {print $1} {before = white}' >"$var/flashes"
-ffmpeg -v error -nostdin -i "$var/received.mkv" -map 0:a -af aresample=async=0 -f s16le -ac 1 -ar 48000 "$var/sound.raw"
-first_audio=$(stamps "$var/received.mkv" a | head -n 1 | cut -d, -f1)
+ffmpeg -v error -nostdin -i "$var/received.flv" -map 0:a -af aresample=async=0 -f s16le -ac 1 -ar 48000 "$var/sound.raw"
+first_audio=$(stamps "$var/received.flv" a | head -n 1 | cut -d, -f1)
 python3 - "$var/sound.raw" "$first_audio" "$var/flashes" <<'PY' >"$var/sync" || true
 import array, sys
 samples = array.array("h", open(sys.argv[1], "rb").read())

@@ -172,7 +172,9 @@ static void ask(struct consumer *c)
     for (int64_t i = want.from; i < end && want.missing_count < FRAME_WANT_MISSING_MAX; i++)
         if (!c->have[i])
             want.missing[want.missing_count++] = i;
-    frame_client_want(c->client, &want);
+    // Frames may come before the client is known here, and while it is being destroyed.
+    if (c->client)
+        frame_client_want(c->client, &want);
 }
 
 static void consumer_frame(void *opaque, const struct frame_header *header, uint8_t *payload,
@@ -261,7 +263,11 @@ static bool consumer_wait(struct consumer *c, const int *value, int least)
 
 static void consumer_stop(struct consumer *c)
 {
-    frame_client_destroy(&c->client);
+    pthread_mutex_lock(&c->lock);
+    struct frame_client *client = c->client;
+    c->client = NULL;
+    pthread_mutex_unlock(&c->lock);
+    frame_client_destroy(&client);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
 }
