@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int check_failures, check_count;
+static _Atomic int check_failures, check_count; // callbacks on other threads check too
 
 #define CHECK(a, op, b)                                                                            \
     do {                                                                                           \

@@ -28,7 +28,8 @@ struct placement placement_resolve(const struct placement *p, int nw, int nh, in
 // whose edges carry how much of each pixel is covered. ALPHA sources are filtered premultiplied, in
 // all four planes; overshoot above alpha is cut. `*ret` is NULL with 0 when nothing is visible.
 // Numbers that are no numbers count as 0; sizes are limited to 2^21 pixels. -ENOMEM.
-// Cost (AVX2, one core of a shared machine): 1920x1080 to 1280x720 1.5 to 2.9 ms; see kernels_bench.
+// Cost (AVX2, one core of a shared machine): 1920x1080 to 1280x720 1.5 to 2.9 ms; see
+// kernels_bench.
 int placer_place(struct placer *placer, const struct picture *src, const struct placement *p,
                  int canvas_width, int canvas_height, struct picture **ret, int *ret_x, int *ret_y);
 

@@ -38,8 +38,8 @@ struct source;
 int source_open(const struct source_config *config, struct source **ret, struct diagnostic *reterr);
 void source_destroy(struct source **source);
 
-// Natural size in output pixels after rotation metadata and pixel aspect. That of each picture counts
-// (a text whose fields change has another); this one is known before the first.
+// Natural size in output pixels after rotation metadata and pixel aspect. That of each picture
+// counts (a text whose fields change has another); this one is known before the first.
 void source_size(const struct source *source, int *ret_width, int *ret_height);
 
 // The picture at an instant. `*ret_content` identifies its bits (see above). Gives a reference.

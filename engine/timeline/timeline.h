@@ -80,8 +80,8 @@ struct colour {
     uint8_t red, green, blue, alpha; // sRGB/BT.709 code values, not premultiplied
 };
 
-// TEXT_LEFT is where a line starts, TEXT_RIGHT where it ends: the other way round in lines of Arabic
-// or Hebrew.
+// TEXT_LEFT is where a line starts, TEXT_RIGHT where it ends: the other way round in lines of
+// Arabic or Hebrew.
 enum text_align { TEXT_LEFT, TEXT_CENTRE, TEXT_RIGHT };
 // Crawl: right to left, and left to right when the text starts in Arabic or Hebrew; roll: bottom to
 // top. Both start outside of the box, and again when they have left it.

@@ -12,7 +12,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int reports, states;
+static _Atomic int reports, states;
 static uint64_t last_sequence, last_version;
 
 static void on_report(void *opaque, const node_report_message *report)
@@ -50,7 +50,7 @@ static struct control_server *start_server(const uint8_t *key, int port)
 }
 
 // Reports as a node does, each 20 ms, until `count` have arrived or ten seconds have passed.
-static bool report_until(struct control_client *client, const int *counter, int count)
+static bool report_until(struct control_client *client, const _Atomic int *counter, int count)
 {
     int64_t end = clock_monotonic_ns() + INT64_C(10000000000);
     for (;;) {
