@@ -6,7 +6,9 @@
 // cluster key (AES-256-GCM over the packed protobuf, random 96-bit nonce; the node's name and
 // direction are authenticated), size-limited before anything else and shape-checked before
 // unpacking. Replays: a message carries its sender's instance and a rising sequence; older ones are
-// dropped.
+// dropped. A coordinator answers reports at least once a second, if only with an empty message: a
+// node that hears nothing for CONTROL_SILENCE_NS drops the connection and dials anew (a peer that
+// lost power closes nothing, and TCP alone would notice only after many minutes).
 #pragma once
 
 #include "engine/base/diagnostic.h"
@@ -16,12 +18,22 @@
 
 #define CONTROL_MESSAGE_BYTES_MAX (1 << 20)
 #define CLUSTER_KEY_BYTES         32
+#define CONTROL_NODES_MAX         256
+#define CONTROL_SILENCE_NS        INT64_C(5000000000)
 
 // Reads a key file: 64 hex digits. Refuses files that others can read.
 int cluster_key_read(const char *path, uint8_t ret[CLUSTER_KEY_BYTES], struct diagnostic *reterr);
 
 typedef struct Vistter__Control__V1__NodeReport node_report_message;
 typedef struct Vistter__Control__V1__DesiredState desired_state_message;
+
+// What a link has seen since it was created.
+struct control_link_stats {
+    uint64_t sent, received; // messages, accepted ones
+    uint64_t refused;        // not ours: wrong key, wrong direction, no envelope
+    uint64_t malformed;      // sealed with our key, but no message that we would unpack
+    uint64_t replayed;       // repeated or overtaken
+};
 
 // ---- Node side ------------------------------------------------------------------------------
 struct control_client;
@@ -36,8 +48,11 @@ struct control_client_config {
 int control_client_create(const struct control_client_config *config, struct control_client **ret,
                           struct diagnostic *reterr);
 void control_client_destroy(struct control_client **client);
-// Sends a report to all connected coordinators; fills in node, instance and sequence. Thread: any.
+// Sends a report to all connected coordinators; fills in node, instance and sequence. Never blocks.
+// 0, -EAGAIN when no coordinator took it (not connected yet, or busy: the next report replaces it),
+// -EMSGSIZE beyond CONTROL_MESSAGE_BYTES_MAX. Thread: any.
 int control_client_report(struct control_client *client, node_report_message *report);
+void control_client_stats(struct control_client *client, struct control_link_stats *ret);
 
 // ---- Coordinator side -----------------------------------------------------------------------
 struct control_server;
@@ -50,6 +65,10 @@ struct control_server_config {
 int control_server_create(const struct control_server_config *config, struct control_server **ret,
                           struct diagnostic *reterr);
 void control_server_destroy(struct control_server **server);
-// Sends to the pipe that the node's newest report came from. -ENOENT if there is none. Thread: any.
+int control_server_port(const struct control_server *server);
+// Sends to the pipe that the node's newest report came from; fills in node, coordinator_instance
+// and sequence. -ENOENT if there is no such pipe, -EAGAIN when it is busy. Never blocks. Thread:
+// any.
 int control_server_send(struct control_server *server, const char *node,
                         const desired_state_message *state);
+void control_server_stats(struct control_server *server, struct control_link_stats *ret);

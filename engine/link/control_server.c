@@ -1,179 +1,319 @@
-// The coordinator's side: one raw reply socket; the way back to each node is the header of its
-// newest report.
+// Coordinator side: one raw rep socket. A message's header holds the pipe it came from and the
+// sender's request id; kept per node, it lets us push to the node at any time.
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
-#include "engine/link/control_message.h"
+#include "engine/link/bytes.h"
+#include "engine/link/control_envelope.h"
+#include "engine/link/control_socket.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <openssl/crypto.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NODES_MAX        4096
 #define HEADER_BYTES_MAX 64
+#define ALIVE_PERIOD_NS  INT64_C(1000000000)
 
-struct route {
-    char node[CONTROL_NODE_MAX + 1];
-    uint64_t instance, sequence; // newest report taken
+struct node {
+    char name[CONTROL_NAME_MAX + 1];
     uint8_t header[HEADER_BYTES_MAX];
-    size_t header_size;
+    size_t header_size; // 0: its pipe is gone
+    uint32_t pipe;
+    int64_t alive_ns; // when it was last sent a message
+    struct replay_guard guard;
 };
 
 struct control_server {
-    // -- constant after create
-    struct control_server_config config;
+    struct control_server_config config; // constant after create
     nng_socket socket;
-    bool open, started;
+    nng_aio *aio;
     pthread_t thread;
+    bool opened, started;
+    int port;
     uint64_t instance;
-    // -- guarded by lock
+    uint8_t *plain; // owned by the thread
+    atomic_bool stopping;
+    _Atomic uint64_t sent, received, refused, malformed, replayed;
     pthread_mutex_t lock;
+    // -- guarded by lock
     uint64_t sequence;
-    int route_count;
-    struct route *routes;
+    int node_count;
+    struct node nodes[CONTROL_NODES_MAX];
+    pthread_mutex_t send_lock; // taken before `lock`
+    // -- guarded by send_lock
+    uint8_t *packed, *sealed;
 };
 
-static struct route *find_route(struct control_server *s, const char *node, bool add)
+static struct node *node_find(struct control_server *server, const char *name)
 {
-    for (int i = 0; i < s->route_count; i++)
-        if (!strcmp(s->routes[i].node, node))
-            return &s->routes[i];
-    if (!add || s->route_count == NODES_MAX)
-        return NULL;
-    struct route *grown = realloc(s->routes, (size_t)(s->route_count + 1) * sizeof *grown);
-    if (!grown)
-        return NULL;
-    s->routes = grown;
-    struct route *r = &grown[s->route_count++];
-    *r = (struct route){0};
-    snprintf(r->node, sizeof r->node, "%s", node);
+    for (int i = 0; i < server->node_count; i++) {
+        if (!strcmp(server->nodes[i].name, name))
+            return &server->nodes[i];
+    }
+    return NULL;
+}
+
+// ---- Down -------------------------------------------------------------------------------------
+
+// Seals and sends to the node's newest pipe. Needs send_lock.
+static int node_send(struct control_server *server, const char *name,
+                     enum control_direction direction, const uint8_t *plain, size_t size)
+{
+    uint8_t header[HEADER_BYTES_MAX];
+    size_t header_size = 0;
+    pthread_mutex_lock(&server->lock);
+    struct node *node = node_find(server, name);
+    if (node) {
+        header_size = node->header_size;
+        memcpy(header, node->header, header_size);
+        node->alive_ns = clock_monotonic_ns();
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (header_size == 0)
+        return -ENOENT;
+    int length = control_seal(server->config.key, direction, name, plain, size, server->sealed);
+    if (length < 0)
+        return length;
+    nng_msg *message = NULL;
+    if (nng_msg_alloc(&message, 0))
+        return -ENOMEM;
+    if (nng_msg_append(message, server->sealed, (size_t)length) ||
+        nng_msg_header_append(message, header, header_size) ||
+        nng_sendmsg(server->socket, message, NNG_FLAG_NONBLOCK)) {
+        nng_msg_free(message);
+        return -EAGAIN;
+    }
+    server->sent++;
+    return 0;
+}
+
+static uint64_t sequence_take(struct control_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    uint64_t sequence = ++server->sequence;
+    pthread_mutex_unlock(&server->lock);
+    return sequence;
+}
+
+int control_server_send(struct control_server *server, const char *node,
+                        const desired_state_message *state)
+{
+    int r = -EMSGSIZE;
+    pthread_mutex_lock(&server->send_lock);
+    Vistter__Control__V1__DesiredState copy = *state; // shallow: only the addressing is ours
+    copy.node = (char *)node;
+    copy.coordinator_instance = server->instance;
+    copy.sequence = sequence_take(server);
+    size_t size = vistter__control__v1__desired_state__get_packed_size(&copy);
+    if (size + CONTROL_ENVELOPE_BYTES <= CONTROL_MESSAGE_BYTES_MAX) {
+        vistter__control__v1__desired_state__pack(&copy, server->packed);
+        r = node_send(server, node, CONTROL_DOWN, server->packed, size);
+    }
+    OPENSSL_cleanse(server->packed, size <= CONTROL_MESSAGE_BYTES_MAX ? size : 0);
+    pthread_mutex_unlock(&server->send_lock);
     return r;
 }
 
-// Notes the way back; false for what was seen before.
-static bool take_route(struct control_server *s, const Vistter__Control__V1__NodeReport *report,
-                       nng_msg *msg)
+static void alive_send(struct control_server *server, const char *node)
 {
-    bool fresh = false;
-    pthread_mutex_lock(&s->lock);
-    struct route *r = find_route(s, report->node, true);
-    if (r && (r->instance != report->instance || report->sequence > r->sequence) &&
-        nng_msg_header_len(msg) <= HEADER_BYTES_MAX) {
-        r->instance = report->instance;
-        r->sequence = report->sequence;
-        r->header_size = nng_msg_header_len(msg);
-        memcpy(r->header, nng_msg_header(msg), r->header_size);
-        fresh = true;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return fresh;
+    uint8_t plain[16];
+    pthread_mutex_lock(&server->send_lock);
+    put_u64(plain, server->instance);
+    put_u64(plain + 8, sequence_take(server));
+    // Not sent: the next report tries again.
+    (void)node_send(server, node, CONTROL_ALIVE, plain, sizeof plain);
+    pthread_mutex_unlock(&server->send_lock);
 }
 
-static void take_report(struct control_server *s, nng_msg *msg)
+// ---- Up ---------------------------------------------------------------------------------------
+
+// Notes where a node may be reached; false if the message is to be dropped.
+static bool node_note(struct control_server *server, const char *name, nng_msg *message,
+                      const Vistter__Control__V1__NodeReport *report, bool *ret_alive_due)
 {
-    ProtobufCMessage *message = NULL;
-    char node[CONTROL_NODE_MAX + 1];
-    int error = control_open(s->config.key, CONTROL_UP, nng_msg_body(msg), nng_msg_len(msg),
-                             &vistter__control__v1__node_report__descriptor, node, &message);
-    if (error) {
-        log_debug("control_refused", "error=%d bytes=%zu", error, nng_msg_len(msg));
+    int64_t now = clock_monotonic_ns();
+    bool accepted = false;
+    pthread_mutex_lock(&server->lock);
+    struct node *node = node_find(server, name);
+    if (!node && server->node_count < CONTROL_NODES_MAX) {
+        node = &server->nodes[server->node_count++];
+        snprintf(node->name, sizeof node->name, "%s", name);
+    }
+    if (node && replay_guard_accept(&node->guard, report->instance, report->sequence)) {
+        accepted = true;
+        node->header_size = nng_msg_header_len(message);
+        memcpy(node->header, nng_msg_header(message), node->header_size);
+        node->pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(message));
+        *ret_alive_due = now - node->alive_ns >= ALIVE_PERIOD_NS;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return accepted;
+}
+
+static void message_receive(struct control_server *server, nng_msg *message)
+{
+    enum control_direction direction;
+    char name[CONTROL_NAME_MAX + 1];
+    int n = control_open(server->config.key, nng_msg_body(message), nng_msg_len(message),
+                         &direction, name, server->plain);
+    if (n < 0 || direction != CONTROL_UP || nng_msg_header_len(message) > HEADER_BYTES_MAX) {
+        server->refused++;
         return;
     }
-    Vistter__Control__V1__NodeReport *report = (Vistter__Control__V1__NodeReport *)(void *)message;
-    if (!strcmp(node, report->node) && take_route(s, report, msg))
-        s->config.on_report(s->config.opaque, report);
-    protobuf_c_message_free_unpacked(message, NULL);
+    Vistter__Control__V1__NodeReport *report = NULL;
+    if (control_shape_check(&vistter__control__v1__node_report__descriptor, server->plain,
+                            (size_t)n) == 0)
+        report = vistter__control__v1__node_report__unpack(NULL, (size_t)n, server->plain);
+    bool alive_due = false;
+    if (!report || strcmp(report->node, name)) {
+        server->malformed++;
+    } else if (!node_note(server, name, message, report, &alive_due)) {
+        server->replayed++;
+    } else {
+        server->received++;
+        server->config.on_report(server->config.opaque, report);
+        if (alive_due)
+            alive_send(server, name);
+    }
+    if (report)
+        vistter__control__v1__node_report__free_unpacked(report, NULL);
 }
 
-static void *receive_main(void *opaque)
+static void *server_thread(void *opaque)
 {
-    struct control_server *s = opaque;
-    nng_msg *msg;
-    for (int error; (error = nng_recvmsg(s->socket, &msg, 0)) != NNG_ECLOSED;) {
+    struct control_server *server = opaque;
+    while (!server->stopping) {
+        nng_recv_aio(server->socket, server->aio);
+        nng_aio_wait(server->aio);
+        int error = nng_aio_result(server->aio);
+        if (error == NNG_ECANCELED || error == NNG_ECLOSED)
+            break;
         if (error)
             continue;
-        take_report(s, msg);
-        nng_msg_free(msg);
+        nng_msg *message = nng_aio_get_msg(server->aio);
+        message_receive(server, message);
+        nng_msg_free(message);
     }
     return NULL;
+}
+
+static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *opaque)
+{
+    (void)event; // registered for one only
+    struct control_server *server = opaque;
+    uint32_t id = (uint32_t)nng_pipe_id(pipe);
+    pthread_mutex_lock(&server->lock);
+    for (int i = 0; i < server->node_count; i++) {
+        if (server->nodes[i].pipe == id)
+            server->nodes[i].header_size = 0;
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+static int server_listen(struct control_server *server, struct diagnostic *reterr)
+{
+    char url[160];
+    nng_listener listener;
+    nng_sockaddr address;
+    snprintf(url, sizeof url, "tcp://%s", server->config.listen);
+    int error = nng_rep0_open_raw(&server->socket);
+    if (error)
+        goto fail;
+    server->opened = true;
+    (void)nng_socket_set_int(server->socket, NNG_OPT_SENDBUF, 64);
+    (void)nng_socket_set_int(server->socket, NNG_OPT_RECVBUF, 64);
+    (void)nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe_gone, server);
+    if ((error = nng_listener_create(&listener, server->socket, url)))
+        goto fail;
+    (void)nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, CONTROL_MESSAGE_BYTES_MAX);
+    (void)nng_listener_set_bool(listener, NNG_OPT_TCP_NODELAY, true);
+    (void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
+    if ((error = nng_listener_start(listener, 0)) ||
+        (error = nng_listener_get_addr(listener, NNG_OPT_LOCADDR, &address)) ||
+        (error = nng_aio_alloc(&server->aio, NULL, NULL)))
+        goto fail;
+    uint16_t port = address.s_family == NNG_AF_INET6 ? address.s_in6.sa_port : address.s_in.sa_port;
+    server->port = (port & 0xff) << 8 | port >> 8; // network order
+    return 0;
+fail:
+    return diagnostic_set(reterr, error == NNG_EADDRINUSE ? -EADDRINUSE : -EINVAL, "control_listen",
+                          server->config.listen, "nodes cannot be listened for here: %s",
+                          nng_strerror(error));
 }
 
 int control_server_create(const struct control_server_config *config, struct control_server **ret,
                           struct diagnostic *reterr)
 {
-    struct control_server *s = base_alloc(sizeof *s);
-    s->config = *config;
-    pthread_mutex_init(&s->lock, NULL);
-    char url[300];
-    snprintf(url, sizeof url, "tcp://%s", config->listen);
-    nng_listener listener;
-    int error = nng_rep0_open_raw(&s->socket);
-    s->open = !error;
-    if (!error)
-        error = nng_socket_set_size(s->socket, NNG_OPT_RECVMAXSZ, CONTROL_MESSAGE_BYTES_MAX);
-    if (!error)
-        error = nng_listener_create(&listener, s->socket, url);
-    if (!error)
-        error = nng_listener_start(listener, 0);
-    if (error) {
-        error = diagnostic_set(reterr, -EADDRINUSE, "control_listen", config->listen, "%s",
-                               nng_strerror(error));
-    } else {
-        error = RAND_bytes((unsigned char *)&s->instance, sizeof s->instance) == 1 ? 0 : -EIO;
-        if (!error)
-            error = thread_start(&s->thread, "control", receive_main, s);
-        s->started = !error;
+    struct control_server *server = base_alloc(sizeof *server);
+    server->config = *config;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_mutex_init(&server->send_lock, NULL);
+    server->plain = malloc(CONTROL_MESSAGE_BYTES_MAX);
+    server->packed = malloc(CONTROL_MESSAGE_BYTES_MAX);
+    server->sealed = malloc(CONTROL_MESSAGE_BYTES_MAX);
+    int r = -ENOMEM;
+    if (!server->plain || !server->packed || !server->sealed ||
+        RAND_bytes((uint8_t *)&server->instance, sizeof server->instance) != 1)
+        diagnostic_set(reterr, r, "out_of_memory", "", "no memory for the control link");
+    else
+        r = server_listen(server, reterr);
+    server->config.listen = NULL; // the caller's
+    server->instance |= 1;        // 0 means none
+    if (r == 0 && (r = thread_start(&server->thread, "control", server_thread, server)) < 0)
+        diagnostic_set(reterr, r, "thread", "", "no thread for the control link");
+    if (r < 0) {
+        control_server_destroy(&server);
+        return r;
     }
-    if (error) {
-        control_server_destroy(&s);
-        return error;
-    }
-    *ret = s;
+    server->started = true;
+    *ret = server;
     return 0;
 }
 
-void control_server_destroy(struct control_server **server)
+int control_server_port(const struct control_server *server)
 {
-    struct control_server *s = *server;
-    if (!s)
-        return;
-    *server = NULL;
-    if (s->open)
-        nng_close(s->socket);
-    if (s->started)
-        thread_join(s->thread);
-    pthread_mutex_destroy(&s->lock);
-    free(s->routes);
-    free(s);
+    return server->port;
 }
 
-int control_server_send(struct control_server *s, const char *node,
-                        const desired_state_message *state)
+void control_server_stats(struct control_server *server, struct control_link_stats *ret)
 {
-    desired_state_message copy = *state;
-    nng_msg *msg = NULL;
-    uint8_t *bytes = NULL;
-    size_t size;
-    pthread_mutex_lock(&s->lock);
-    struct route *r = find_route(s, node, false);
-    int error = r ? 0 : -ENOENT;
-    if (!error) {
-        copy.coordinator_instance = s->instance;
-        copy.sequence = ++s->sequence;
-        error = control_seal(s->config.key, CONTROL_DOWN, node, &copy.base, &bytes, &size);
-    }
-    if (!error && (nng_msg_alloc(&msg, 0) || nng_msg_append(msg, bytes, size) ||
-                   nng_msg_header_append(msg, r->header, r->header_size)))
-        error = -ENOMEM;
-    if (!error && nng_sendmsg(s->socket, msg, NNG_FLAG_NONBLOCK))
-        error = -EAGAIN;
-    if (error && msg)
-        nng_msg_free(msg);
-    pthread_mutex_unlock(&s->lock);
-    free(bytes);
-    return error;
+    *ret = (struct control_link_stats){.sent = server->sent,
+                                       .received = server->received,
+                                       .refused = server->refused,
+                                       .malformed = server->malformed,
+                                       .replayed = server->replayed};
+}
+
+void control_server_destroy(struct control_server **server_of)
+{
+    struct control_server *server = *server_of;
+    if (!server)
+        return;
+    *server_of = NULL;
+    server->stopping = true;
+    if (server->aio)
+        nng_aio_stop(server->aio); // ends the wait and refuses further ones
+    if (server->started)
+        thread_join(server->thread);
+    bool stuck = server->opened && !control_socket_close(server->socket);
+    if (server->aio)
+        nng_aio_free(server->aio);
+    OPENSSL_cleanse(server->config.key, sizeof server->config.key);
+    free(server->plain);
+    free(server->packed);
+    free(server->sealed);
+    if (stuck)
+        return; // on_pipe_gone may still come, which takes the lock and looks at the nodes
+    pthread_mutex_destroy(&server->lock);
+    pthread_mutex_destroy(&server->send_lock);
+    free(server);
 }
