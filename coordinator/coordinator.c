@@ -2,6 +2,7 @@
 
 #include "coordinator/api/api.h"
 #include "coordinator/channel_plan.h"
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/timeline/timeline.h"
@@ -33,6 +34,8 @@ struct coordinator {
     pthread_mutex_t lock;
     struct committed *committed;
     size_t committed_count;
+    struct store_channel *known; // channels as last read
+    size_t known_count;
 };
 
 const struct coordinator_settings *coordinator_settings(const struct coordinator *c)
@@ -48,6 +51,26 @@ struct store *coordinator_store(struct coordinator *c)
 struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
 {
     return farm_run_snapshot(c->farm);
+}
+
+bool coordinator_channels(struct coordinator *c, struct store_channel **ret, size_t *ret_count)
+{
+    bool up = !store_channel_list(c->store, ret, ret_count, NULL);
+    pthread_mutex_lock(&c->lock);
+    size_t count = up ? *ret_count : c->known_count;
+    struct store_channel *copy = calloc(count + 1, sizeof *copy);
+    if (copy && count)
+        memcpy(copy, up ? *ret : c->known, count * sizeof *copy);
+    if (up && copy) {
+        free(c->known);
+        c->known = copy;
+        c->known_count = count;
+    } else if (!up) {
+        *ret = copy;
+        *ret_count = copy ? count : 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return up;
 }
 
 // ---- What is committed ------------------------------------------------------------------------
@@ -276,7 +299,11 @@ int coordinator_create(const struct coordinator_settings *settings, int stop_fd,
     struct coordinator *c = base_alloc(sizeof *c);
     c->settings = *settings;
     pthread_mutex_init(&c->lock, NULL);
-    struct store_config config = {settings->database, settings->secret_key, settings->name};
+    // A restarted coordinator is another holder: what it says must not be taken for its former life's.
+    char holder[STORE_NAME_MAX + 1];
+    snprintf(holder, sizeof holder, "%.40s/%" PRIx64, settings->name,
+             (uint64_t)clock_realtime_ns());
+    struct store_config config = {settings->database, settings->secret_key, holder};
     int error = store_open(&config, &c->store, reterr);
     if (!error)
         error = store_migrate(c->store, settings->migrations, reterr);
@@ -307,6 +334,7 @@ void coordinator_destroy(struct coordinator **coordinator)
     store_close(&c->store);
     pthread_mutex_destroy(&c->lock);
     free(c->committed);
+    free(c->known);
     free(c);
 }
 

@@ -35,6 +35,10 @@ void coordinator_run(struct coordinator *coordinator, int stop_fd);
 // ---- For the API ------------------------------------------------------------------------------
 const struct coordinator_settings *coordinator_settings(const struct coordinator *coordinator);
 struct store *coordinator_store(struct coordinator *coordinator);
+// All channels as the store has them now; while it cannot be reached, as it had them last. False:
+// the latter. Gives a malloc'ed array.
+bool coordinator_channels(struct coordinator *coordinator, struct store_channel **ret,
+                          size_t *ret_count);
 struct farm_snapshot *coordinator_snapshot(struct coordinator *coordinator);
 // Validates a timeline as nodes will see it: nested ones by content, all media and fonts known to
 // the store. Tells its length in frames and its number of tracks (may be NULL).

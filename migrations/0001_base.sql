@@ -117,4 +117,4 @@ create table lease (
     expires timestamptz not null
 );
 comment on table lease is
-    'Who leads. The epoch rises with every change of holder and after every expiry; writes check it.';
+    'Who leads. The epoch rises with every change of holder (a run of a coordinator); writes check it.';

@@ -116,20 +116,6 @@ static const struct farm_channel_view *find_view(const struct farm_snapshot *sna
     return NULL;
 }
 
-// Without the database: what the farm knows of its channels.
-static void channels_from_farm(const struct farm_snapshot *snapshot, struct store_channel **ret,
-                               size_t *ret_count)
-{
-    *ret = calloc((size_t)snapshot->channel_count + 1, sizeof **ret);
-    for (int i = 0; *ret && i < snapshot->channel_count; i++) {
-        struct store_channel *c = &(*ret)[i];
-        c->id = snapshot->channels[i].channel;
-        c->rate = (struct rate){1, 1};
-        snprintf(c->name, sizeof c->name, "%.64s", snapshot->channels[i].name);
-        *ret_count = (size_t)i + 1;
-    }
-}
-
 static json_t *one_channel(struct coordinator *coordinator, const struct store_channel *c,
                            const struct farm_snapshot *snapshot)
 {
@@ -170,10 +156,7 @@ json_t *status_json(struct coordinator *coordinator)
     struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
     struct store_channel *channels = NULL;
     size_t count = 0;
-    struct diagnostic why = {0};
-    bool up = !store_channel_list(coordinator_store(coordinator), &channels, &count, &why);
-    if (!up)
-        channels_from_farm(snapshot, &channels, &count);
+    bool up = coordinator_channels(coordinator, &channels, &count);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, one_channel(coordinator, &channels[i], snapshot));

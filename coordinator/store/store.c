@@ -306,13 +306,13 @@ void store_close(struct store **store)
 
 int store_lease(struct store *s, int ttl_ms, uint64_t *ret_epoch, struct diagnostic *reterr)
 {
-    // Times are the database's alone. The epoch rises with a change of holder and after an expiry.
+    // Times are the database's alone. The epoch rises with every change of holder; a holder that slept
+    // past its expiry while nobody took over goes on with its own.
     static const char sql[] =
         "insert into lease as l (name, holder, epoch, expires) "
         "values ('coordinator', $1, 1, clock_timestamp() + $2::int * interval '1 millisecond') "
         "on conflict (name) do update set "
-        "epoch = case when l.holder = $1 and l.expires > clock_timestamp() then l.epoch "
-        "else l.epoch + 1 end, "
+        "epoch = case when l.holder = $1 then l.epoch else l.epoch + 1 end, "
         "holder = $1, expires = clock_timestamp() + $2::int * interval '1 millisecond' "
         "where l.holder = $1 or l.expires <= clock_timestamp() "
         "returning epoch";

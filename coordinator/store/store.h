@@ -21,7 +21,7 @@ struct store;
 struct store_config {
     const char *database;   // libpq connection string
     const char *secret_key; // file with 64 hex digits: seals stream keys and plans
-    const char *holder;     // this coordinator, for the lease
+    const char *holder;     // this run of this coordinator, for the lease; unique
 };
 int store_open(const struct store_config *config, struct store **ret, struct diagnostic *reterr);
 void store_close(struct store **store);
