@@ -28,12 +28,14 @@ int store_plan_put(struct store *store, uint64_t epoch, uint64_t channel, uint32
                    int64_t at_frame, const uint8_t *bytes, size_t size, struct diagnostic *reterr)
 {
     // Without a valid lease of this epoch nothing is written: the row that the insert would come
-    // from is not there. A plan and its predecessor stay; what is older is history.
+    // from is not there. A plan and its predecessor stay (epochs between them may have been given
+    // up, so it is the newest below, not the one before by number); what is older is history.
     static const char sql[] =
         "with fence as (select 1 from lease where name = 'coordinator' and epoch = $5 "
         "               and expires > clock_timestamp() for share), "
-        "old as (delete from plans using fence where channel_id = $1 and plan_epoch < $2::bigint - "
-        "1), "
+        "old as (delete from plans using fence where channel_id = $1 and plan_epoch < "
+        "        (select max(p.plan_epoch) from plans p "
+        "         where p.channel_id = $1 and p.plan_epoch < $2::bigint)), "
         "row as (update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint), "
         "        last_at_frame = $3::bigint from fence where id = $1) "
         "insert into plans (channel_id, plan_epoch, at_frame, sealed) "
