@@ -299,7 +299,8 @@ int coordinator_create(const struct coordinator_settings *settings, int stop_fd,
     struct coordinator *c = base_alloc(sizeof *c);
     c->settings = *settings;
     pthread_mutex_init(&c->lock, NULL);
-    // A restarted coordinator is another holder: what it says must not be taken for its former life's.
+    // A restarted coordinator is another holder: what it says must not be taken for its former
+    // life's.
     char holder[STORE_NAME_MAX + 1];
     snprintf(holder, sizeof holder, "%.40s/%" PRIx64, settings->name,
              (uint64_t)clock_realtime_ns());

@@ -130,6 +130,7 @@ static void import_asset(struct render_project *p, const char *uri)
 
 static void import_clip(struct render_project *p, const struct timeline *t, const struct clip *clip)
 {
+    // Picture lists are read where they lie, and so are their pictures.
     if (clip->asset >= 0 && clip->kind != CLIP_TIMELINE && clip->kind != CLIP_SEQUENCE)
         import_asset(p, t->assets[clip->asset].uri);
     if (clip->fallback.kind == FALLBACK_ASSET)

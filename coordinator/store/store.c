@@ -306,8 +306,8 @@ void store_close(struct store **store)
 
 int store_lease(struct store *s, int ttl_ms, uint64_t *ret_epoch, struct diagnostic *reterr)
 {
-    // Times are the database's alone. The epoch rises with every change of holder; a holder that slept
-    // past its expiry while nobody took over goes on with its own.
+    // Times are the database's alone. The epoch rises with every change of holder; a holder that
+    // slept past its expiry while nobody took over goes on with its own.
     static const char sql[] =
         "insert into lease as l (name, holder, epoch, expires) "
         "values ('coordinator', $1, 1, clock_timestamp() + $2::int * interval '1 millisecond') "

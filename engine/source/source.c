@@ -24,10 +24,11 @@ static const struct source_ops *ops_of(enum clip_kind kind)
         return &source_video_ops;
     case CLIP_IMAGE:
         return &source_image_ops;
+    case CLIP_SEQUENCE:
+        return &source_sequence_ops;
     case CLIP_AUDIO:
     case CLIP_TIMELINE:
     case CLIP_ADJUST:
-    case CLIP_SEQUENCE:
         break;
     }
     return NULL;

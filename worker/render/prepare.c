@@ -2,6 +2,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/media/media.h"
+#include "engine/source/sequence.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -120,6 +121,25 @@ static int fetch_uri(struct prepared *p, const char *uri, bool media, int timeou
     return 0;
 }
 
+// The list, and the pictures that it names.
+static int fetch_sequence(struct prepared *p, const char *uri, int timeout_ms, int *ret_missing,
+                          struct diagnostic *reterr)
+{
+    char path[PATH_MAX];
+    struct sequence list;
+    int error = strncmp(uri, "sha256:", 7) ? -EINVAL : fetch(p, uri + 7, timeout_ms, path, reterr);
+    if (!error)
+        error = sequence_load(path, &list, reterr);
+    if (error) {
+        *ret_missing += error != -EAGAIN;
+        return error == -EAGAIN ? error : 0;
+    }
+    for (size_t i = 0; i < list.count && !error; i++)
+        error = fetch_uri(p, list.uris[i], true, timeout_ms, ret_missing, reterr);
+    sequence_finish(&list);
+    return error;
+}
+
 static int fetch_all(struct prepared *p, const struct timeline *t, int timeout_ms, int *ret_missing,
                      struct diagnostic *reterr)
 {
@@ -131,9 +151,12 @@ static int fetch_all(struct prepared *p, const struct timeline *t, int timeout_m
             const struct clip *clip = &t->tracks[i].clips[k];
             if (clip->nested)
                 error = fetch_all(p, clip->nested, timeout_ms, ret_missing, reterr);
+            else if (clip->kind == CLIP_SEQUENCE)
+                error =
+                    fetch_sequence(p, t->assets[clip->asset].uri, timeout_ms, ret_missing, reterr);
             else if (clip->asset >= 0)
-                error = fetch_uri(p, t->assets[clip->asset].uri, clip->kind != CLIP_SEQUENCE,
-                                  timeout_ms, ret_missing, reterr);
+                error =
+                    fetch_uri(p, t->assets[clip->asset].uri, true, timeout_ms, ret_missing, reterr);
             if (!error && clip->fallback.kind == FALLBACK_ASSET)
                 error = fetch_uri(p, t->assets[clip->fallback.asset].uri, true, timeout_ms,
                                   ret_missing, reterr);
