@@ -1,5 +1,5 @@
-// Picture lists: {"schema": "vistter.sequence/1", "rate": "25", "pictures": ["sha256:...", ...]}, the
-// asset of a sequence clip. Thread: any, on separate objects.
+// Picture lists: {"schema": "vistter.sequence/1", "rate": "25", "pictures": ["sha256:...", ...]},
+// the asset of a sequence clip. Thread: any, on separate objects.
 #pragma once
 
 #include "engine/base/diagnostic.h"
