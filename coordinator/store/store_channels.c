@@ -130,6 +130,10 @@ int store_event_append(struct store *store, uint64_t channel, enum store_event k
                             event_names[kind], payload};
     int error = store_text(store, sql, 4, values, "channel", &seq, reterr);
     free(seq);
+    // What was stopped must not come back: after a restart the newest plan goes on where it was.
+    if (!error && kind == STORE_STOPPED)
+        error = store_query(store, "delete from plans where channel_id = $1", 1, values, "plans",
+                            NULL, reterr);
     return error;
 }
 

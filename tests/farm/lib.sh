@@ -49,6 +49,7 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
+trap 'exit 1' INT TERM
 
 # Starts a coordinator, an edge, nginx-rtmp and N workers.
 farm_of() { # workers [coordinator's flags]

@@ -35,8 +35,9 @@ check "no decode error" [ ! -s "$var/decode.err" ]
 # Time stamps of the container are whole milliseconds: 33 or 34 at 30 frames a second.
 stamps() { ffprobe -v error -select_streams "$2" -show_entries packet=pts_time,dts_time -of csv=p=0 "$1"; }
 rising() { stamps "$1" "$2" | awk -F, 'NR > 1 && $2 <= last {bad++} {last = $2} END {exit bad > 0 || NR < 2}'; }
+# The last pictures are left out: the copy ends in decoding order, in the middle of a group.
 constant() {
-    stamps "$1" v | cut -d, -f1 | sort -n |
+    stamps "$1" v | cut -d, -f1 | sort -n | head -n -8 |
         awk 'NR > 1 {d = $1 - last; if (d < 0.0325 || d > 0.0345) bad++} {last = $1} END {exit bad > 0 || NR < 2}'
 }
 check "video time stamps rise" rising "$var/received.flv" v
