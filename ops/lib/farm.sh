@@ -68,7 +68,8 @@ edge_start() { # [flags]
 farm_start() {
     pg_start
     nginx_start
-    coordinator_start
+    # Two groups, so that both workers have a part in what this machine alone could do.
+    coordinator_start --cuts 2
     worker_start 1
     worker_start 2
     edge_start
