@@ -1,5 +1,6 @@
 #include "engine/media/media.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -160,8 +161,35 @@ static int judge(const struct answer *a, int status, bool in_time, const char *p
     return a->error;
 }
 
-static int run_helper(const char *first, const char *second, const char *path, struct answer *a)
+// "--probe" and options must not be mistaken for a file.
+static const char *file_name(const char *path, char *buffer)
 {
+    if (path[0] != '-')
+        return path;
+    snprintf(buffer, PATH_MAX, "./%s", path);
+    return buffer;
+}
+
+// Removes what a helper that died was writing. Its names start with its process number.
+static void sweep(const char *store, pid_t pid)
+{
+    char prefix[40], path[PATH_MAX];
+    int length = snprintf(prefix, sizeof prefix, ".import-%d-", (int)pid);
+    DIR *folder = opendir(store);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (!strncmp(entry->d_name, prefix, (size_t)length) &&
+            snprintf(path, sizeof path, "%s/%s", store, entry->d_name) < PATH_MAX)
+            (void)unlink(path); // what stays is found by nobody
+    if (folder)
+        closedir(folder);
+}
+
+// `store` NULL: a probe.
+static int run_helper(const char *path, const char *store, struct answer *a)
+{
+    char buffer[PATH_MAX];
+    const char *first = store ? file_name(path, buffer) : "--probe";
+    const char *second = store ? store : file_name(path, buffer);
     char helper[PATH_MAX];
     pid_t pid;
     int fd = -1, status = 0, error = find_helper(helper, a->reterr);
@@ -177,23 +205,15 @@ static int run_helper(const char *first, const char *second, const char *path, s
         kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
+    if (store && (!in_time || WIFSIGNALED(status)))
+        sweep(store, pid);
     return judge(a, status, in_time, path);
-}
-
-// "--probe" and options must not be mistaken for a file.
-static const char *file_name(const char *path, char *buffer)
-{
-    if (path[0] != '-')
-        return path;
-    snprintf(buffer, PATH_MAX, "./%s", path);
-    return buffer;
 }
 
 int media_probe(const char *path, struct media_info *ret, struct diagnostic *reterr)
 {
-    char buffer[PATH_MAX];
     struct answer a = {.reterr = reterr};
-    int error = run_helper("--probe", file_name(path, buffer), path, &a);
+    int error = run_helper(path, NULL, &a);
     if (error >= 0)
         *ret = a.info;
     return error;
@@ -203,9 +223,8 @@ int media_import(const char *path, const char *store, struct media_info *ret,
                  void (*progress)(void *opaque, int permille), void *opaque,
                  struct diagnostic *reterr)
 {
-    char buffer[PATH_MAX];
     struct answer a = {.reterr = reterr, .progress = progress, .opaque = opaque};
-    int error = run_helper(file_name(path, buffer), store, path, &a);
+    int error = run_helper(path, store, &a);
     if (error >= 0)
         *ret = a.info;
     return error;

@@ -1,0 +1,167 @@
+// The sound part: alignment with the pictures, levels of the mix-down, length, and the same bits
+// whatever the processor.
+#include "tests/engine/media/maker.h"
+
+#include <math.h>
+
+static float *load(const struct media_info *info)
+{
+    char path[512];
+    struct sound_file *file;
+    snprintf(path, sizeof path, "%s/%s.sound", maker_path("store"), info->sha256);
+    float *pairs = calloc((size_t)info->sample_count + 1, 2 * sizeof(float));
+    CHECK_OK(sound_file_open(path, &file, NULL));
+    CHECK(sound_file_sample_count(file), ==, info->sample_count);
+    sound_file_read(file, 0, (int)info->sample_count, pairs);
+    sound_file_close(&file);
+    return pairs;
+}
+
+// First sample that is louder than `level`; -1: none.
+static int64_t onset(const float *pairs, int64_t count, float level)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (fabsf(pairs[2 * i]) > level)
+            return i;
+    return -1;
+}
+
+// A click at a known time after the first picture must come out at that sample.
+static void test_alignment(void)
+{
+    // Name, codec and container, shift of sound against pictures in milliseconds, tolerance.
+    static const struct {
+        const char *name, *codec;
+        int shift_ms, tolerance;
+    } cases[] = {
+        {"pcm.mov", "pcm_s16le", 0, 0},
+        {"pcm_late.mov", "pcm_s16le", 500, 1},
+        {"flac.mkv", "flac", 0, 0},
+        {"flac_late.mkv", "flac", 250, 48}, // Matroska's clock has milliseconds
+        {"flac_early.mkv", "flac", -250, 48},
+        {"aac.mp4", "aac", 0, 16}, // priming is cut; the codec smears the click
+        {"opus.mp4", "libopus", 0, 48},
+        {"mp2.ts", "mp2", 0, 600}, // the codec's delay of 481 samples is stated nowhere
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct media_info info;
+        struct diagnostic problem = {0};
+        double shift = cases[i].shift_ms / 1000.0;
+        maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=128x96:r=25:d=3 -itsoffset %.3f -f lavfi "
+                  "-i \"aevalsrc='if(gte(n,48000)*lt(n,48960),0.5*sin(2*PI*1000*(n-48000)/48000),"
+                  "0)':s=48000:d=3\" -map 0 -map 1 -ac 2 -af pan=stereo\\|c0=c0\\|c1=c0 -c:v "
+                  "libx264 -bf 0 -c:a %s %s %s",
+                  shift, cases[i].codec,
+                  cases[i].shift_ms < 0 ? "-avoid_negative_ts make_zero" : "",
+                  maker_path(cases[i].name));
+        int failures = check_failures;
+        CHECK_OK(maker_import(cases[i].name, &info, &problem));
+        float *pairs = load(&info);
+        int64_t at = onset(pairs, info.sample_count, 0.1f);
+        // The sine passes 0.1 at its second sample: asin(0.2) / (2 pi 1000) s is 1.5 samples.
+        int64_t expected = 48000 + 48 * cases[i].shift_ms + 2;
+        CHECK(llabs(at - expected), <=, cases[i].tolerance);
+        if (check_failures != failures)
+            fprintf(stderr, "%s: click at %lld, not %lld %s\n", cases[i].name, (long long)at,
+                    (long long)expected, problem.text);
+        free(pairs);
+    }
+}
+
+static double level(const float *pairs, int64_t count, int side)
+{
+    double sum = 0;
+    for (int64_t i = count / 4; i < count * 3 / 4; i++)
+        sum += (double)pairs[2 * i + side] * pairs[2 * i + side];
+    return sqrt(sum / (double)(count / 2));
+}
+
+static void test_mix_down(void)
+{
+    // Constant levels of each channel; BS.775: centre and surround at -3 dB, no LFE.
+    struct media_info info;
+    maker_run(
+        "ffmpeg -v error -f lavfi -i \"aevalsrc=0.1|0.2|0.04|0.5|0.08|0.16:c=5.1:s=48000:d=1\""
+        " -c:a pcm_f32le %s",
+        maker_path("surround.wav"));
+    CHECK_OK(maker_import("surround.wav", &info, NULL));
+    float *pairs = load(&info);
+    CHECK(info.sample_count, ==, 48000);
+    double half = sqrt(0.5);
+    CHECK_TRUE(fabs(pairs[48000] - (0.1 + half * (0.04 + 0.08))) < 1e-6);
+    CHECK_TRUE(fabs(pairs[48001] - (0.2 + half * (0.04 + 0.16))) < 1e-6);
+    free(pairs);
+    maker_run("ffmpeg -v error -f lavfi -i \"aevalsrc=0.25:s=48000:d=1\" -c:a pcm_f32le %s",
+              maker_path("mono.wav"));
+    CHECK_OK(maker_import("mono.wav", &info, NULL));
+    pairs = load(&info);
+    CHECK_TRUE(pairs[48000] == 0.25f && pairs[48001] == 0.25f);
+    free(pairs);
+    // Exactly as it is when nothing has to be converted.
+    maker_run("ffmpeg -v error -f lavfi -i \"aevalsrc=0.5*sin(n)|0.25*cos(n):s=48000:d=1\" -c:a "
+              "pcm_f32le %s && ffmpeg -v error -i %s -f f32le %s",
+              maker_path("stereo.wav"), maker_path("stereo.wav"), maker_path("stereo.raw"));
+    CHECK_OK(maker_import("stereo.wav", &info, NULL));
+    pairs = load(&info);
+    float *raw = calloc(96000, sizeof *raw);
+    FILE *f = fopen(maker_path("stereo.raw"), "rb");
+    CHECK(fread(raw, sizeof *raw, 96000, f), ==, 96000);
+    fclose(f);
+    CHECK_BYTES(pairs, raw, 96000 * sizeof *raw);
+    free(raw);
+    free(pairs);
+}
+
+// Every rate gives as many samples as its time says, without drift, and the level stays.
+static void test_rates(void)
+{
+    static const int rates[] = {8000, 11025, 22050, 32000, 44100, 48000, 88200, 96000};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        struct media_info info;
+        char name[32];
+        snprintf(name, sizeof name, "rate%d.wav", rates[i]);
+        maker_run("ffmpeg -v error -f lavfi -i \"aevalsrc=0.5*sin(2*PI*440*n/%d)|0.5*sin(2*PI*440*"
+                  "n/%d):s=%d:d=20\" -c:a pcm_s24le %s",
+                  rates[i], rates[i], rates[i], maker_path(name));
+        CHECK_OK(maker_import(name, &info, NULL));
+        CHECK(llabs(info.sample_count - 20 * 48000), <=, 1);
+        float *pairs = load(&info);
+        CHECK_TRUE(fabs(level(pairs, info.sample_count, 0) - 0.5 * sqrt(0.5)) < 0.001);
+        // At 15 s the sine has done 6600 whole periods.
+        double worst = 0;
+        for (int k = 0; k < 480; k++)
+            worst = fmax(
+                worst, fabs(pairs[2 * (15 * 48000 + k)] - 0.5 * sin(2 * M_PI * 440 * k / 48000.0)));
+        CHECK_TRUE(worst < 0.002);
+        if (worst >= 0.002)
+            fprintf(stderr, "%d Hz: off by %g\n", rates[i], worst);
+        free(pairs);
+    }
+}
+
+// Missing packets in the middle: what follows keeps its time.
+static void test_gap(void)
+{
+    struct media_info info;
+    maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=128x96:r=25:d=4 -f lavfi -i "
+              "\"aevalsrc='if(gte(n,144000),0.5,0.01)':s=48000:d=4\" -af "
+              "\"aselect='not(between(t,1,2))'\" -c:v libx264 -bf 0 -c:a flac %s",
+              maker_path("gap.mkv"));
+    CHECK_OK(maker_import("gap.mkv", &info, NULL));
+    float *pairs = load(&info);
+    int64_t at = onset(pairs, info.sample_count, 0.3f);
+    CHECK(llabs(at - 144000), <=, 96);
+    CHECK_TRUE(pairs[2 * 72000] == 0); // in the gap
+    free(pairs);
+}
+
+int main(void)
+{
+    maker_begin();
+    test_alignment();
+    test_mix_down();
+    test_rates();
+    test_gap();
+    maker_end();
+    return check_end();
+}

@@ -1,0 +1,322 @@
+// Probing and importing: facts of good files, words for bad ones, and what stays in the store.
+#include "tests/engine/media/maker.h"
+
+#include "engine/media/index.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static void expect_refused(const char *name, int error, const char *code)
+{
+    struct media_info info;
+    struct diagnostic problem = {0};
+    int failures = check_failures;
+    CHECK_ERROR(media_probe(maker_path(name), &info, &problem), error);
+    CHECK_TEXT(problem.code, code);
+    CHECK_TRUE(problem.text[0]);
+    CHECK_ERROR(maker_import(name, &info, &problem), error);
+    if (check_failures != failures)
+        fprintf(stderr, "%s: %s\n", name, problem.text);
+}
+
+static int store_count(void)
+{
+    DIR *folder = opendir(maker_path("store"));
+    int count = 0;
+    for (struct dirent *e; folder && (e = readdir(folder));)
+        count += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+static void test_refused(void)
+{
+    uint8_t png[64] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    put32(png + 16, 20000);
+    put32(png + 20, 20000);
+    png[24] = 8;
+    png[25] = 2;
+    maker_write("large.png", png, sizeof png);
+    maker_write("empty.mp4", "", 0);
+    maker_write("text.mp4", "This is no media at all, only some words.\n", 42);
+    maker_write("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n/etc/passwd\n", 56);
+    maker_write("concat.txt", "ffconcat version 1.0\nfile /etc/passwd\n", 38);
+    maker_run("mkdir %s && mkfifo %s", maker_path("folder.mp4"), maker_path("pipe.mp4"));
+    maker_run("ffmpeg -v error -f lavfi -i testsrc2=d=2 %s", maker_path("whole.mp4"));
+    maker_run("head -c 20000 %s > %s", maker_path("whole.mp4"), maker_path("no_moov.mp4"));
+    expect_refused("missing.mp4", -ENOENT, "media_open");
+    expect_refused("folder.mp4", -EISDIR, "media_folder");
+    expect_refused("pipe.mp4", -EINVAL, "media_special");
+    expect_refused("empty.mp4", -EINVAL, "media_empty");
+    expect_refused("text.mp4", -EINVAL, "media_unreadable");
+    expect_refused("list.m3u8", -EINVAL, "media_unreadable");
+    expect_refused("concat.txt", -EINVAL, "media_unreadable");
+    expect_refused("no_moov.mp4", -EINVAL, "media_unreadable");
+    expect_refused("large.png", -E2BIG, "media_size");
+    CHECK(store_count(), ==, 0);
+}
+
+static void test_video(void)
+{
+    struct media_info info, again, parsed;
+    struct diagnostic problem = {0};
+    char path[512];
+    maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=320x180:r=30000/1001:d=1.5015 -f lavfi -i "
+              "sine=440:d=1.5015:r=48000 -c:v libx264 -bf 2 -c:a aac %s",
+              maker_path("video.mp4"));
+    CHECK_OK(maker_import("video.mp4", &info, &problem));
+    CHECK(info.width, ==, 320);
+    CHECK(info.height, ==, 180);
+    CHECK(info.picture_count, ==, 45);
+    CHECK(info.rate.num, ==, 30000);
+    CHECK(info.rate.den, ==, 1001);
+    CHECK_TEXT(info.picture_codec, "h264");
+    CHECK_TEXT(info.sound_codec, "aac");
+    CHECK_TRUE(!info.still && !info.interlaced && !info.hdr);
+    // 45 pictures of 1001/30000 s; AAC ends at most two of its frames later.
+    CHECK_TRUE(rational_compare(info.duration, rational_make(45 * 1001, 30000)) >= 0);
+    CHECK(info.sample_count, >=, 72072);
+    CHECK(info.sample_count, <=, 72072 + 2048);
+    struct stat status;
+    static const char *const ending[] = {"", ".index", ".sound", ".json"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s%s", maker_path("store"), info.sha256, ending[i]);
+        CHECK_OK(stat(path, &status));
+        if (i == 2)
+            CHECK(status.st_size, ==, info.sample_count * 8);
+    }
+    CHECK(store_count(), ==, 4);
+    char *text = media_info_format(&info);
+    CHECK_OK(media_info_parse(text, &parsed, &problem));
+    char *twice = media_info_format(&parsed);
+    CHECK_TEXT(twice, text);
+    free(text);
+    free(twice);
+    CHECK_OK(maker_import("video.mp4", &again, &problem)); // known by its hash
+    CHECK(again.picture_count, ==, 45);
+    CHECK(store_count(), ==, 4);
+    char sha256[65];
+    CHECK_OK(media_hash_file(maker_path("video.mp4"), sha256, &problem));
+    CHECK_TEXT(sha256, info.sha256);
+}
+
+static void test_hash(void)
+{
+    char sha256[65];
+    maker_write("abc", "abc", 3);
+    CHECK_OK(media_hash_file(maker_path("abc"), sha256, NULL));
+    // FIPS 180-2, appendix B.1.
+    CHECK_TEXT(sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    CHECK_ERROR(media_hash_file(maker_path("nothing"), sha256, NULL), -ENOENT);
+}
+
+static void test_kinds(void)
+{
+    static const struct {
+        const char *name, *make;
+        int width, height;
+        bool still, interlaced, hdr;
+    } kinds[] = {
+        {"a.png", "testsrc2=s=123x77 -frames:v 1", 122, 76, true, false, false},
+        {"a.jpg", "testsrc2=s=320x200 -frames:v 1", 320, 200, true, false, false},
+        {"a.bmp", "testsrc2=s=320x200 -frames:v 1", 320, 200, true, false, false},
+        {"a.tiff", "testsrc2=s=320x200 -frames:v 1", 320, 200, true, false, false},
+        {"a.webp", "testsrc2=s=320x200 -frames:v 1", 320, 200, true, false, false},
+        {"still.gif", "testsrc2=s=320x200 -frames:v 1", 320, 200, true, false, false},
+        {"a.gif", "testsrc2=s=320x200 -frames:v 5", 320, 200, false, false, false},
+        {"wide.mpg", "testsrc2=s=720x576:r=25 -frames:v 5 -aspect 16:9", 1024, 576, false, false,
+         false},
+        {"inter.ts",
+         "testsrc2=s=720x576:r=25 -frames:v 5 -vf setfield=tff -flags +ildct+ilme -c:v mpeg2video "
+         "-aspect 4:3",
+         768, 576, false, true, false},
+        {"hdr.mkv",
+         "testsrc2=s=320x180 -frames:v 3 -pix_fmt yuv420p10le -c:v ffv1 -color_trc smpte2084 "
+         "-colorspace bt2020nc -color_primaries bt2020",
+         320, 180, false, false, true},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct media_info info;
+        struct diagnostic problem = {0};
+        int failures = check_failures;
+        maker_run("ffmpeg -v error -f lavfi -i %s %s", kinds[i].make, maker_path(kinds[i].name));
+        CHECK_OK(maker_import(kinds[i].name, &info, &problem));
+        CHECK(info.width, ==, kinds[i].width);
+        CHECK(info.height, ==, kinds[i].height);
+        CHECK(info.still, ==, kinds[i].still);
+        CHECK(info.interlaced, ==, kinds[i].interlaced);
+        CHECK(info.hdr, ==, kinds[i].hdr);
+        CHECK(info.sample_count, ==, 0);
+        if (check_failures != failures)
+            fprintf(stderr, "%s: %s\n", kinds[i].name, problem.text);
+    }
+}
+
+static void test_documents(void)
+{
+    static const char list[] = "{\"schema\": \"vistter.sequence/1\", \"rate\": \"25\", "
+                               "\"pictures\": [\"a.png\", \"b.png\"]}";
+    struct media_info info;
+    maker_write("list.json", list, sizeof list - 1);
+    CHECK_OK(maker_import("list.json", &info, NULL));
+    CHECK_TEXT(info.container, "sequence");
+    CHECK(info.picture_count, ==, 2);
+    maker_write("other.json", "{\"schema\": \"other\"}", 19);
+    CHECK_ERROR(maker_import("other.json", &info, NULL), -EINVAL);
+}
+
+// Any cut and any damaged byte: an answer, in words when it is no, and nothing left in the store.
+static void test_damage(uint64_t *seed)
+{
+    int fd = open(maker_path("video.mp4"), O_RDONLY);
+    struct stat status;
+    uint8_t *good = NULL;
+    if (fd < 0 || fstat(fd, &status) || !(good = malloc((size_t)status.st_size)) ||
+        read(fd, good, (size_t)status.st_size) != status.st_size)
+        exit(EXIT_FAILURE);
+    close(fd);
+    size_t size = (size_t)status.st_size;
+    uint8_t *bad = malloc(size);
+    for (int n = 0; n < 40; n++) {
+        struct media_info info;
+        struct diagnostic problem = {0};
+        size_t length = n % 4 ? size : 1 + (size_t)(check_random(seed) % size);
+        memcpy(bad, good, size);
+        for (int k = 0; n % 4 && k < 1 << n % 10; k++)
+            bad[check_random(seed) % size] = (uint8_t)check_random(seed);
+        maker_write("bad.mp4", bad, length);
+        int before = store_count(), error = maker_import("bad.mp4", &info, &problem);
+        if (error < 0) {
+            CHECK_TRUE(problem.text[0]);
+            CHECK(store_count(), ==, before);
+        } else {
+            CHECK(info.picture_count + info.sample_count, >, 0);
+        }
+    }
+    free(good);
+    free(bad);
+}
+
+static void test_index(uint64_t *seed)
+{
+    struct index_picture pictures[] = {{-3, -3}, {0, 0}, {10, 10}, {11, 11}};
+    struct index_key keys[] = {{-3, -5}, {10, 2}};
+    struct media_index x = {.stream = 1,
+                            .mode = INDEX_PTS,
+                            .time_base = {1, 10},
+                            .interlaced = true,
+                            .end = 20,
+                            .picture_count = 4,
+                            .key_count = 2,
+                            .pictures = pictures,
+                            .keys = keys};
+    struct media_index *y = NULL;
+    struct diagnostic problem = {0};
+    CHECK_OK(index_save(&x, maker_path("x.index"), &problem));
+    CHECK_OK(index_load(maker_path("x.index"), &y, &problem));
+    CHECK_BYTES(y->pictures, pictures, sizeof pictures);
+    CHECK_BYTES(y->keys, keys, sizeof keys);
+    CHECK_TRUE(y->interlaced && !y->hdr && y->stream == 1 && y->end == 20);
+    // Times count from the first picture: 0, 0.3, 1.3 and 1.4 s, and the end at 2.3 s.
+    static const struct {
+        struct rational at;
+        int picture;
+    } looks[] = {{{0, 1}, 0},   {{29, 100}, 0},  {{3, 10}, 1},   {{129, 100}, 1}, {{13, 10}, 2},
+                 {{14, 10}, 3}, {{229, 100}, 3}, {{23, 10}, -1}, {{100, 1}, -1}};
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
+        CHECK(index_picture_at(y, looks[i].at), ==, looks[i].picture);
+    CHECK(index_find(y, 10, 0), ==, 2);
+    CHECK(index_find(y, 9, 0), ==, -1);
+    CHECK(index_key_before(y, 1), ==, 0);
+    CHECK(index_key_before(y, 3), ==, 1);
+    index_destroy(&y);
+    CHECK_ERROR(index_load(maker_path("nothing.index"), &y, &problem), -ENOENT);
+    // The checksum finds any one changed byte.
+    uint8_t bytes[1024];
+    int fd = open(maker_path("x.index"), O_RDWR);
+    ssize_t size = read(fd, bytes, sizeof bytes);
+    CHECK(size, ==, 56 + 6 * 16 + 8);
+    for (int n = 0; n < 100; n++) {
+        off_t at = (off_t)(check_random(seed) % (uint64_t)size);
+        uint8_t flip = (uint8_t)(bytes[at] ^ (1 + check_random(seed) % 255));
+        CHECK(pwrite(fd, &flip, 1, at), ==, 1);
+        CHECK_ERROR(index_load(maker_path("x.index"), &y, &problem), -EBADMSG);
+        CHECK(pwrite(fd, &bytes[at], 1, at), ==, 1);
+    }
+    CHECK_OK(ftruncate(fd, size - 16));
+    CHECK_ERROR(index_load(maker_path("x.index"), &y, &problem), -EBADMSG);
+    close(fd);
+}
+
+static void test_sound_file(void)
+{
+    float pairs[10], out[12];
+    struct sound_file *file;
+    for (int i = 0; i < 10; i++)
+        pairs[i] = (float)(i + 1);
+    maker_write("x.sound", pairs, sizeof pairs);
+    CHECK_OK(sound_file_open(maker_path("x.sound"), &file, NULL));
+    CHECK(sound_file_sample_count(file), ==, 5);
+    static const int64_t firsts[] = {-100, -6, -5, -2, 0, 1, 4, 5, 6, 1000, INT64_MIN / 2};
+    for (size_t k = 0; k < sizeof firsts / sizeof *firsts; k++) {
+        memset(out, 0x55, sizeof out);
+        sound_file_read(file, firsts[k], 6, out);
+        for (int i = 0; i < 12; i++) {
+            int64_t at = firsts[k] + i / 2;
+            float expected = at >= 0 && at < 5 ? pairs[2 * at + i % 2] : 0;
+            CHECK_TRUE(out[i] == expected);
+        }
+    }
+    sound_file_close(&file);
+    maker_write("odd.sound", pairs, 12);
+    CHECK_ERROR(sound_file_open(maker_path("odd.sound"), &file, NULL), -EBADMSG);
+    maker_write("none.sound", pairs, 0);
+    CHECK_OK(sound_file_open(maker_path("none.sound"), &file, NULL));
+    sound_file_read(file, 0, 6, out);
+    CHECK_TRUE(out[0] == 0 && out[11] == 0);
+    sound_file_close(&file);
+}
+
+// The helper of a broken decoder: ends by a signal, and says nothing.
+static void test_crash(void)
+{
+    struct media_info info;
+    struct diagnostic problem = {0};
+    maker_run("mkdir %s && printf '#!/bin/sh\\ntouch $2/.import-$$-abc\\nkill -SEGV $$\\n' > "
+              "%s/vistter-import && chmod +x %s/vistter-import",
+              maker_path("libexec"), maker_path("libexec"), maker_path("libexec"));
+    setenv("VISTTER_LIBEXEC", maker_path("libexec"), 1);
+    int before = store_count();
+    CHECK_ERROR(maker_import("video.mp4", &info, &problem), -EINVAL);
+    CHECK_TEXT(problem.code, "media_crash");
+    CHECK_TRUE(strstr(problem.text, "crashed"));
+    CHECK(store_count(), ==, before);
+    unsetenv("VISTTER_LIBEXEC");
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)getpid() * 0x9e3779b97f4a7c15;
+    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    maker_begin();
+    test_hash();
+    test_refused();
+    test_video();
+    test_kinds();
+    test_documents();
+    test_damage(&seed);
+    test_index(&seed);
+    test_sound_file();
+    test_crash();
+    maker_end();
+    return check_end();
+}
