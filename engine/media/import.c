@@ -286,6 +286,9 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
     step(job, pictures ? 700 : 200, 1000);
     if (*error >= 0 && sound)
         *error = make_sound(job, pictures ? &start : NULL, info, reterr);
+    if (*error >= 0 && !pictures && !info->sample_count)
+        *error = diagnostic_set(reterr, -EINVAL, "media_damaged", job->name[0],
+                                "no sound can be decoded: the file is damaged or cut short");
     if (*error < 0)
         return;
     if (pictures && info->picture_count == 1 && !sound) {
