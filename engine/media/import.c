@@ -287,7 +287,7 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
     if (*error >= 0 && sound)
         *error = make_sound(job, pictures ? &start : NULL, info, reterr);
     if (*error >= 0 && !pictures && !info->sample_count)
-        *error = diagnostic_set(reterr, -EINVAL, "media_damaged", job->name[0],
+        *error = diagnostic_set(reterr, -EINVAL, "media_damaged", "",
                                 "no sound can be decoded: the file is damaged or cut short");
     if (*error < 0)
         return;
@@ -339,6 +339,9 @@ int import_file(const char *path, const char *store, struct media_info *ret,
     if (error >= 0)
         *ret = info;
 finish:
+    // What is wrong with the copy is wrong with the file that the caller knows.
+    if (error < 0 && (!reterr->path[0] || !strcmp(reterr->path, job->part[0])))
+        snprintf(reterr->path, sizeof reterr->path, "%s", path);
     for (int i = 0; i < 4; i++)
         if (job->made[i])
             unlink(job->part[i]);

@@ -8,6 +8,7 @@
 
 // What the file's headers say; counts are estimates where headers give none.
 int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
+// `reterr` must not be NULL here.
 int import_file(const char *path, const char *store, struct media_info *ret,
                 void (*progress)(void *opaque, int permille), void *opaque,
                 struct diagnostic *reterr);
