@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libavutil/cpu.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void copy_name(char *dst, size_t size, const char *name)
@@ -179,10 +182,8 @@ static int make_index(struct job *job, struct media_info *info, struct rational 
     if (error < 0)
         return error;
     error = index_build(demuxer, step_progress, job, &index, reterr);
-    if (error >= 0) {
-        job->made[1] = true;
+    if (error >= 0)
         error = index_save(index, job->part[1], reterr);
-    }
     if (error >= 0) {
         info->picture_count = index->picture_count;
         info->interlaced = index->interlaced;
@@ -201,6 +202,55 @@ static int make_index(struct job *job, struct media_info *info, struct rational 
     index_destroy(&index);
     demuxer_close(&demuxer);
     return error;
+}
+
+// What make_index gives, through a pipe; less than PIPE_BUF.
+struct indexed {
+    int error;
+    struct diagnostic problem;
+    struct media_info info;
+    struct rational start;
+};
+
+static void index_child(struct job *job, const struct media_info *info, int fd)
+{
+    struct indexed r = {.info = *info};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); // not inherited
+    av_force_cpu_flags(-1);
+    r.error = make_index(job, &r.info, &r.start, &r.problem);
+    _exit(write(fd, &r, sizeof r) == sizeof r ? 0 : 1);
+}
+
+// Indexing decodes every picture, and only their times matter: it may use all that the processor
+// has. The switch for that is process-wide and must stay off here, for the sound.
+static int make_index_fast(struct job *job, struct media_info *info, struct rational *ret_start,
+                           struct diagnostic *reterr)
+{
+    struct indexed r;
+    int ends[2], status = 0;
+    if (pipe2(ends, O_CLOEXEC))
+        return diagnostic_set(reterr, -errno, "media_process", "", "no pipe can be had");
+    job->made[1] = true;
+    fflush(stdout); // or the child would print again what is waiting
+    pid_t pid = fork();
+    if (!pid)
+        index_child(job, info, ends[1]);
+    close(ends[1]);
+    ssize_t size = pid < 0 ? -1 : read(ends[0], &r, sizeof r);
+    close(ends[0]);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (pid > 0 && WIFSIGNALED(status))
+        raise(WTERMSIG(status)); // the caller is told that the file crashed the decoder
+    if (size != sizeof r)
+        return diagnostic_set(reterr, -EIO, "media_process", "", "indexing ended early");
+    if (r.error < 0) {
+        *reterr = r.problem;
+        return r.error;
+    }
+    *info = r.info;
+    *ret_start = r.start;
+    return 0;
 }
 
 static int make_sound(struct job *job, const struct rational *start, struct media_info *info,
@@ -281,7 +331,7 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
     bool pictures = info->picture_codec[0], sound = info->sound_codec[0];
     step(job, 200, sound ? 700 : 1000);
     if (*error >= 0 && pictures)
-        *error = make_index(job, info, &start, reterr);
+        *error = make_index_fast(job, info, &start, reterr);
     info->sample_count = 0;
     step(job, pictures ? 700 : 200, 1000);
     if (*error >= 0 && sound)

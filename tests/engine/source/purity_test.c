@@ -1,0 +1,118 @@
+// The same bytes on every processor: decodes and converts one file of each kind with FFmpeg's
+// processor-specific code fully on, partly on and off, each in a process of its own since the
+// switch is process-wide, and with one and three decoding threads.
+#include "tests/engine/source/media_maker.h"
+
+#include "engine/source/decode.h"
+
+#include <libavutil/cpu.h>
+#include <libavutil/log.h>
+#include <sys/wait.h>
+
+#define COUNT 16
+
+static const struct {
+    const char *file, *arguments;
+} kinds[] = {
+    {"a.mp4", "-c:v libx264 -bf 2 -g 8 -colorspace bt709"},
+    {"b.mp4", "-c:v libx264 -bf 2 -g 8 -colorspace smpte170m"},
+    {"c.ts", "-vf setfield=tff -c:v mpeg2video -b:v 6M -flags +ildct+ilme -g 8 -bf 2"},
+    {"d.mov", "-c:v prores_ks -pix_fmt yuv422p10le"},
+    {"e.avi", "-c:v mjpeg -q:v 3 -pix_fmt yuvj422p"},
+    {"f.mkv", "-c:v ffv1 -pix_fmt yuv444p12le"},
+    {"g.mkv", "-c:v ffv1 -pix_fmt yuva420p"},
+    {"h.mkv", "-c:v ffv1 -pix_fmt yuv420p10le -color_trc smpte2084 -colorspace bt2020nc"},
+    {"i.mkv", "-c:v ffv1 -pix_fmt gbrp10le"},
+    {"j.mpg", "-c:v mpeg2video -b:v 5M -aspect 16:9"},
+    {"k.mp4", "-c:v mpeg4 -b:v 3M -bf 2"},
+    {"l.gif", ""},
+    {"m.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M"},
+    {"n.mp4", "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params log-level=none"},
+    {"o.png", "-frames:v 1 -pix_fmt rgb48be"},
+    {"p.jpg", "-frames:v 1 -pix_fmt yuvj444p"},
+};
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+// One sum for each kind, written to `fd`.
+static void child(int fd, int flags, int threads)
+{
+    av_log_set_level(AV_LOG_QUIET);
+    av_force_cpu_flags(flags);
+    for (size_t i = 0; i < KINDS; i++) {
+        char path[256];
+        struct picture_decoder *decoder;
+        uint64_t sum = 0;
+        snprintf(path, sizeof path, "%s/%s", maker_folder, kinds[i].file);
+        if (picture_decoder_open(path, threads, &decoder, NULL))
+            _exit(1);
+        int64_t count = picture_decoder_index(decoder)->picture_count;
+        for (int64_t k = 0; k < count; k++) {
+            struct picture *picture;
+            if (picture_decoder_get(decoder, k, &picture, NULL))
+                _exit(2);
+            sum = sum * 31 + picture_checksum(picture);
+            picture_unref(&picture);
+        }
+        picture_decoder_close(&decoder);
+        if (write(fd, &sum, sizeof sum) != sizeof sum)
+            _exit(3);
+    }
+    _exit(0);
+}
+
+static void sums_with(int flags, int threads, uint64_t ret[KINDS])
+{
+    int ends[2], status = 0;
+    memset(ret, 0, KINDS * sizeof *ret);
+    if (pipe(ends))
+        exit(EXIT_FAILURE);
+    pid_t pid = fork();
+    if (!pid)
+        child(ends[1], flags, threads);
+    close(ends[1]);
+    for (size_t i = 0; i < KINDS; i++)
+        CHECK(read(ends[0], &ret[i], sizeof ret[i]), ==, sizeof ret[i]);
+    close(ends[0]);
+    CHECK(waitpid(pid, &status, 0), ==, pid);
+    CHECK(status, ==, 0);
+}
+
+int main(void)
+{
+    maker_begin();
+    maker_raw("raw.yuv", COUNT);
+    for (size_t i = 0; i < KINDS; i++)
+        if (maker_run(
+                "ffmpeg -v error -y -f rawvideo -pix_fmt yuv420p -s %dx%d -r 25 -i %s/raw.yuv "
+                "%s %s/%s",
+                MAKER_WIDTH, MAKER_HEIGHT, maker_folder, kinds[i].arguments, maker_folder,
+                kinds[i].file))
+            exit(EXIT_FAILURE);
+    int sse2 = AV_CPU_FLAG_MMX | AV_CPU_FLAG_MMXEXT | AV_CPU_FLAG_CMOV | AV_CPU_FLAG_SSE |
+               AV_CPU_FLAG_SSE2;
+    int sse4 = sse2 | AV_CPU_FLAG_SSE3 | AV_CPU_FLAG_SSSE3 | AV_CPU_FLAG_SSE4 | AV_CPU_FLAG_SSE42;
+    int host = av_get_cpu_flags();
+    const struct {
+        const char *name;
+        int flags, threads;
+    } ways[] = {{"no special code", 0, 1},
+                {"SSE2", sse2 & host, 1},
+                {"SSE4.2", sse4 & host, 1},
+                {"AVX", (sse4 | AV_CPU_FLAG_AVX) & host, 1},
+                {"three threads", -1, 3}};
+    uint64_t all[KINDS], sums[KINDS];
+    sums_with(-1, 1, all);
+    for (size_t k = 0; k < sizeof ways / sizeof *ways; k++) {
+        sums_with(ways[k].flags, ways[k].threads, sums);
+        for (size_t i = 0; i < KINDS; i++) {
+            CHECK_TRUE(sums[i] == all[i]);
+            if (sums[i] != all[i])
+                fprintf(stderr, "%s: other bytes with %s\n", kinds[i].file, ways[k].name);
+        }
+    }
+    // The switch works: were it without effect, the comparison above would prove nothing.
+    av_force_cpu_flags(0);
+    CHECK(av_get_cpu_flags(), ==, 0);
+    maker_end();
+    return check_end();
+}
