@@ -171,7 +171,7 @@ static int sequence_picture(void *state, const struct clip_instant *at, struct p
     struct rational time = source_time(at->source_time, length, s->loop);
     int64_t index = muldiv_floor(time.num, rate.num, time.den * rate.den);
     if (index >= (int64_t)s->list.count)
-        return -ENODATA;
+        index = (int64_t)s->list.count - 1; // past the end the last picture stands
     *ret_content = 1 + (uint64_t)index;
     return get(s, (size_t)index, ret, reterr);
 }

@@ -127,8 +127,8 @@ static int video_picture(void *state, const struct clip_instant *at, struct pict
 {
     struct video *v = state;
     int64_t i = index_picture_at(v->index, source_time(at->source_time, v->duration, v->loop));
-    if (i < 0)
-        return -ENODATA;
+    if (i < 0) // past the end the last picture stands
+        i = v->index->picture_count - 1;
     if (v->shown.i != i) {
         struct ready made;
         if (wait_for(v, i, &made) < 0)
