@@ -2,8 +2,8 @@
 
 #include "edge/mix/hash_file.h"
 #include "edge/mix/playout.h"
-#include "edge/mix/timing.h"
 #include "engine/base/clock.h"
+#include "engine/base/cost.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -22,7 +22,8 @@
 struct slot {
     struct plan *plan; // newest version of this epoch; changed under lock
     struct link *links[MIXER_GROUPS_MAX];
-    struct intake *intake; // once committed; set under lock
+    struct intake *intake; // once committed; set under lock, and `armed` with it
+    struct plan *armed;    // the version that became committed: what the mix thread follows
     bool listed;
 };
 
@@ -32,7 +33,7 @@ struct channel {
     struct outputs *outputs;
     pthread_t thread;
     bool running;
-    struct timing timing;
+    struct cost cost;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -160,9 +161,9 @@ static void send_frame(struct channel *c, struct programme_frame *frame, int64_t
 
 static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
 {
-    const struct plan *p = intake_plan(slot->intake);
+    const struct plan *p = slot->armed;
     int64_t n = c->playout.next, start = clock_monotonic_ns();
-    struct mixer_input inputs[MIXER_GROUPS_MAX];
+    struct intake_frame inputs[MIXER_GROUPS_MAX];
     struct programme_frame *frame = NULL;
     struct mixer_result result = {0};
     intake_take(slot->intake, n, inputs);
@@ -170,7 +171,7 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
     if (!error)
         error = mixer_frame(c->mixer, n, inputs, &frame, &result);
     intake_release(inputs, p->group_count);
-    timing_add(&c->timing, clock_monotonic_ns() - start);
+    cost_add(&c->cost, clock_monotonic_ns() - start);
     if (error) { // no memory: this frame is lost, the next one may not be
         playout_sent(&c->playout);
         clock_sleep_until_ns(due_ns);
@@ -215,6 +216,7 @@ static void slot_destroy(struct channel *c, struct slot *slot)
     for (int i = 0; i < slot->plan->group_count; i++)
         links_release(c->config.links, &slot->links[i]);
     plan_unref(&slot->plan);
+    plan_unref(&slot->armed);
     free(slot);
 }
 
@@ -224,7 +226,7 @@ static int slot_create(struct channel *c, const struct plan *plan, struct slot *
     struct slot *slot = base_alloc(sizeof *slot);
     slot->plan = plan_ref(plan);
     for (int i = 0; i < plan->group_count; i++) {
-        int result = links_acquire(c->config.links, &plan->groups[i], &slot->links[i], reterr);
+        int result = links_acquire(c->config.links, &plan->groups[i].from, &slot->links[i], reterr);
         if (result) {
             slot_destroy(c, slot);
             return result;
@@ -250,13 +252,21 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         return 0;
     start_playout(c, slot->plan);
     int64_t cursor = atomic_load(&c->cursor);
+    const struct plan *p = slot->plan;
     struct intake_config config = {
-        .plan = slot->plan,
-        .cursor = slot->plan->at_frame > cursor ? slot->plan->at_frame : cursor,
+        .channel = p->channel,
+        .plan_epoch = p->epoch,
+        .rate = p->rate,
+        .lead_frames = p->lead_frames,
+        .group_count = p->group_count,
+        .cursor = p->at_frame > cursor ? p->at_frame : cursor,
         .bytes_max = c->config.window_bytes,
         .want = on_want,
         .opaque = slot,
     };
+    memcpy(config.revision, p->revision, sizeof config.revision);
+    for (int i = 0; i < p->group_count; i++)
+        config.groups[i] = (struct intake_group){p->groups[i].group, p->width, p->height};
     struct intake *intake = NULL;
     int result = intake_create(&config, &intake);
     if (!result && (result = links_add_intake(c->config.links, intake)))
@@ -266,6 +276,7 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
                               "this edge has no room for another plan");
     pthread_mutex_lock(&c->lock);
     slot->intake = intake;
+    slot->armed = plan_ref(p);
     c->started = true;
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
@@ -431,7 +442,6 @@ int channel_create(const struct channel_config *config, struct channel **ret)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&c->changed, &attr);
     pthread_condattr_destroy(&attr);
-    timing_init(&c->timing);
     c->outputs = outputs_create(&config->outputs);
     int result = thread_start(&c->thread, "mix", run, c);
     c->running = !result;
@@ -464,7 +474,6 @@ void channel_destroy(struct channel **channel)
     hash_file_destroy(&c->hash);
     plan_unref(&c->applied);
     mixer_destroy(&c->mixer);
-    timing_finish(&c->timing);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -481,7 +490,7 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
         .skipped = atomic_load(&c->skipped),
         .clock_difference_ns = atomic_load(&c->difference_ns),
     };
-    timing_read(&c->timing, &ret->mix_median_ms, &ret->mix_p99_ms);
+    cost_read(&c->cost, &ret->mix_median_ms, &ret->mix_p99_ms);
     outputs_stats(c->outputs, &ret->encode);
     pthread_mutex_lock(&c->lock);
     struct slot *slot = slot_in_force(c, ret->cursor);

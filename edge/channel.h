@@ -7,7 +7,7 @@
 #pragma once
 
 #include "edge/outputs.h"
-#include "edge/receive/links.h"
+#include "engine/receive/links.h"
 
 #define CHANNEL_PLANS_MAX 3
 

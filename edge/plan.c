@@ -40,7 +40,8 @@ static int parse_group(const group_message *message, const char *node, struct pl
 {
     g->group = message->group;
     g->from_base = message->from_base;
-    if (!copy_text(g->address, sizeof g->address, message->provider_address) || !*g->address)
+    if (!copy_text(g->from.address, sizeof g->from.address, message->provider_address) ||
+        !*g->from.address)
         return refuse(reterr, "groups.provider_address", "the provider's address is missing");
     for (size_t i = 0; i < message->n_links; i++) {
         const Vistter__Control__V1__LinkPlan *link = message->links[i];
@@ -48,9 +49,9 @@ static int parse_group(const group_message *message, const char *node, struct pl
             continue;
         if (link->key.len != LINK_KEY_BYTES)
             return refuse(reterr, "groups.links.key", "a link key has 32 bytes");
-        if (!copy_text(g->link_id, sizeof g->link_id, link->link_id))
+        if (!copy_text(g->from.link_id, sizeof g->from.link_id, link->link_id))
             return refuse(reterr, "groups.links.link_id", "the link id is too long");
-        memcpy(g->key, link->key.data, LINK_KEY_BYTES);
+        memcpy(g->from.key, link->key.data, LINK_KEY_BYTES);
         return 0;
     }
     return refuse(reterr, "groups.links", "a group has no link to this edge");

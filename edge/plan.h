@@ -4,7 +4,7 @@
 
 #include "edge/mix/mixer.h"
 #include "engine/base/diagnostic.h"
-#include "engine/link/frame_message.h"
+#include "engine/receive/links.h"
 
 #define PLAN_RENDITIONS_MAX   8
 #define PLAN_DESTINATIONS_MAX 32
@@ -12,9 +12,7 @@
 struct plan_group {
     uint32_t group;
     bool from_base;
-    char address[128]; // of its provider
-    char link_id[64];
-    uint8_t key[LINK_KEY_BYTES];
+    struct link_target from;
 };
 
 struct plan_destination {

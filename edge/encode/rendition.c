@@ -1,7 +1,7 @@
 #include "edge/encode/rendition.h"
 
-#include "edge/mix/timing.h"
 #include "engine/base/clock.h"
+#include "engine/base/cost.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -28,7 +28,7 @@ struct rendition {
     struct queue *queue; // struct item *
     pthread_t thread;
     bool running;
-    struct timing timing;
+    struct cost cost;
     // -- the rendition's thread
     struct packet *held[HELD_AUDIO]; // audio that is ahead of video, oldest first
     int held_count;
@@ -86,7 +86,7 @@ static void encode_item(struct rendition *r, const struct item *item)
         atomic_fetch_add(video ? &r->failed : &r->frames, 1);
     }
     int64_t now = clock_monotonic_ns();
-    timing_add(&r->timing, now - start);
+    cost_add(&r->cost, now - start);
     uint64_t count = result ? log_limit(&r->failure_log, now, INT64_C(10000000000)) : 0;
     if (count)
         log_error("encode_failed", "rendition=%s frame=%lld error=%d count=%llu", r->name,
@@ -112,7 +112,6 @@ int rendition_create(const struct rendition_config *config, struct rendition **r
     struct rendition *r = base_alloc(sizeof *r);
     r->config = *config;
     snprintf(r->name, sizeof r->name, "%s", config->name);
-    timing_init(&r->timing);
     r->queue = queue_create(QUEUE_FRAMES, item_release);
     struct video_encoder_config video = {
         .width = config->width,
@@ -152,7 +151,6 @@ void rendition_destroy(struct rendition **rendition)
     queue_destroy(&r->queue);
     video_encoder_destroy(&r->video);
     audio_encoder_destroy(&r->audio);
-    timing_finish(&r->timing);
     free(r);
 }
 
@@ -178,7 +176,7 @@ void rendition_stats(struct rendition *r, struct rendition_stats *ret)
         .failed = atomic_load(&r->failed),
         .frame = atomic_load(&r->frame),
     };
-    timing_read(&r->timing, &ret->median_ms, &ret->p99_ms);
+    cost_read(&r->cost, &ret->median_ms, &ret->p99_ms);
 }
 
 const uint8_t *rendition_video_extradata(const struct rendition *r, size_t *ret_size)

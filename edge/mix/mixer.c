@@ -149,7 +149,7 @@ static void add_stem(struct group_state *g, int32_t *dst, const int32_t *stem, i
 
 // Chooses what group `i` shows and takes note of it.
 static const struct group_frame *choose(struct mixer *m, int i, int64_t n,
-                                        const struct mixer_input *input,
+                                        const struct intake_frame *input,
                                         struct mixer_result *result)
 {
     struct group_state *g = &m->groups[i];
@@ -173,7 +173,7 @@ static const struct group_frame *choose(struct mixer *m, int i, int64_t n,
     return g->last;
 }
 
-int mixer_frame(struct mixer *m, int64_t n, const struct mixer_input *inputs,
+int mixer_frame(struct mixer *m, int64_t n, const struct intake_frame *inputs,
                 struct programme_frame **ret, struct mixer_result *ret_result)
 {
     int sample_count = rate_sample_count(m->rate, n);

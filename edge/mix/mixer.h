@@ -16,9 +16,9 @@
 
 #include "edge/mix/programme.h"
 #include "engine/base/rate.h"
-#include "engine/compose/group.h"
+#include "engine/receive/intake.h"
 
-#define MIXER_GROUPS_MAX   64
+#define MIXER_GROUPS_MAX   INTAKE_GROUPS_MAX
 #define MIXER_HOLD_NS      INT64_C(500000000)
 #define MIXER_FADE_SAMPLES 480
 
@@ -27,12 +27,6 @@ enum mixer_step { MIXER_FRESH, MIXER_HOLD, MIXER_FALLBACK };
 struct mixer_group {
     uint32_t group;
     bool from_base; // starts from the background: everything beneath is hidden
-};
-
-// What arrived of one group; both NULL: nothing.
-struct mixer_input {
-    const struct group_frame *frame;
-    const int32_t *stem; // rate_sample_count(n) stereo samples
 };
 
 struct mixer_result {
@@ -50,5 +44,5 @@ void mixer_destroy(struct mixer **mixer);
 // held for them.
 void mixer_set_groups(struct mixer *mixer, const struct mixer_group *groups, int count);
 // Mixes frame `n` from `inputs`, one per group. -ENOMEM.
-int mixer_frame(struct mixer *mixer, int64_t n, const struct mixer_input *inputs,
+int mixer_frame(struct mixer *mixer, int64_t n, const struct intake_frame *inputs,
                 struct programme_frame **ret, struct mixer_result *ret_result);

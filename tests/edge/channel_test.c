@@ -249,7 +249,7 @@ static struct plan *make_plan(uint32_t epoch, bool committed, int64_t at_frame, 
     atomic_init(&p->references, 1);
     for (uint32_t g = 0; g < 2; g++)
         p->groups[g] = (struct plan_group){
-            .group = g + 1, .from_base = g == 0, .address = "test", .link_id = "test"};
+            .group = g + 1, .from_base = g == 0, .from = {.address = "test", .link_id = "test"}};
     p->renditions[0] = (struct plan_rendition){
         .rendition = 1,
         .width = W,

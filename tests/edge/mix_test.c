@@ -126,7 +126,7 @@ static int32_t stem_a[1600 * 2], stem_b[1600 * 2];
 static struct programme_frame *mix(struct mixer *m, int64_t n, const struct group_frame *a,
                                    const struct group_frame *b, struct mixer_result *result)
 {
-    struct mixer_input inputs[2] = {{a, a ? stem_a : NULL}, {b, b ? stem_b : NULL}};
+    struct intake_frame inputs[2] = {{a, a ? stem_a : NULL}, {b, b ? stem_b : NULL}};
     struct programme_frame *f = NULL;
     CHECK_OK(mixer_frame(m, n, inputs, &f, result));
     CHECK(f->frame, ==, n);

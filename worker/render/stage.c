@@ -6,8 +6,8 @@
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
 #include "engine/link/tile_codec.h"
+#include "engine/receive/prepare.h"
 #include "engine/render/render.h"
-#include "worker/render/prepare.h"
 #include "worker/render/ring.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-#include "edge/receive/payload.h"
+#include "engine/receive/payload.h"
 
 #include "engine/frame/sound.h"
 #include "engine/link/tile_codec.h"

@@ -1,4 +1,4 @@
-#include "edge/receive/links.h"
+#include "engine/receive/links.h"
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
@@ -12,8 +12,7 @@
 #define LATENCY_MS  50
 
 struct link {
-    char address[128], link_id[64];
-    uint8_t key[LINK_KEY_BYTES];
+    struct link_target target;
     struct frame_client *client;
     int users;
     struct link *next;
@@ -36,11 +35,9 @@ static void on_frame(void *opaque, const struct frame_header *header, uint8_t *p
     struct links *l = opaque;
     pthread_mutex_lock(&l->lock);
     struct intake *in = NULL;
-    for (int i = 0; i < l->intake_count && !in; i++) {
-        const struct plan *p = intake_plan(l->intakes[i]);
-        if (p->channel == header->channel && p->epoch == header->plan_epoch)
+    for (int i = 0; i < l->intake_count && !in; i++)
+        if (intake_takes(l->intakes[i], header->channel, header->plan_epoch, header->group))
             in = l->intakes[i];
-    }
     if (in) {
         (void)intake_put(in, header, payload, size); // counted there
     } else {
@@ -80,31 +77,30 @@ void links_destroy(struct links **links)
     free(l);
 }
 
-int links_acquire(struct links *l, const struct plan_group *group, struct link **ret,
+int links_acquire(struct links *l, const struct link_target *target, struct link **ret,
                   struct diagnostic *reterr)
 {
     for (struct link *link = l->first; link; link = link->next) {
-        if (!strcmp(link->address, group->address) && !strcmp(link->link_id, group->link_id) &&
-            !memcmp(link->key, group->key, LINK_KEY_BYTES)) {
+        if (!strcmp(link->target.address, target->address) &&
+            !strcmp(link->target.link_id, target->link_id) &&
+            !memcmp(link->target.key, target->key, LINK_KEY_BYTES)) {
             link->users++;
             *ret = link;
             return 0;
         }
     }
     struct link *link = base_alloc(sizeof *link);
-    memcpy(link->address, group->address, sizeof link->address);
-    memcpy(link->link_id, group->link_id, sizeof link->link_id);
-    memcpy(link->key, group->key, LINK_KEY_BYTES);
+    link->target = *target;
     struct frame_client_config config = {
-        .address = link->address,
+        .address = link->target.address,
         .consumer = l->node,
-        .link_id = link->link_id,
+        .link_id = link->target.link_id,
         .latency_ms = LATENCY_MS,
         .on_frame = on_frame,
         .on_state = on_state,
         .opaque = l,
     };
-    memcpy(config.key, group->key, LINK_KEY_BYTES);
+    memcpy(config.key, target->key, LINK_KEY_BYTES);
     int result = frame_client_create(&config, &link->client, reterr);
     if (result) {
         free(link);

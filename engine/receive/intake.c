@@ -1,9 +1,9 @@
-#include "edge/receive/intake.h"
+#include "engine/receive/intake.h"
 
-#include "edge/mix/timing.h"
-#include "edge/receive/payload.h"
 #include "engine/base/clock.h"
+#include "engine/base/cost.h"
 #include "engine/base/thread.h"
+#include "engine/receive/payload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,20 +15,19 @@
 struct intake {
     // -- constant after create
     struct intake_config config;
-    struct plan *plan;
     pthread_t thread;
     bool running;
-    struct timing timing;
+    struct cost cost;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t work;  // for the decode thread
     pthread_cond_t ready; // for the mix thread
-    struct window *windows[MIXER_GROUPS_MAX];
+    struct window *windows[INTAKE_GROUPS_MAX];
     int64_t cursor;
     bool closing, woken, dirty; // dirty: something to look at for the decode thread
     uint64_t decoded;
     // -- the decode thread
-    struct frame_want sent[MIXER_GROUPS_MAX];
+    struct frame_want sent[INTAKE_GROUPS_MAX];
 };
 
 // Called with the lock held, which is let go while decoding. Returns whether anything was done.
@@ -38,7 +37,7 @@ static bool decode_one(struct intake *in)
     struct window_job job;
     // Lowest frame first, over all groups: what is due next is never behind something later.
     for (int64_t limit = in->cursor + 1; best < 0 && limit <= in->cursor + INTAKE_AHEAD; limit++)
-        for (int i = 0; i < in->plan->group_count && best < 0; i++)
+        for (int i = 0; i < in->config.group_count && best < 0; i++)
             if (window_next_job(in->windows[i], limit, &job))
                 best = i;
     if (best < 0)
@@ -47,15 +46,21 @@ static bool decode_one(struct intake *in)
     struct group_frame *frame = NULL;
     int32_t *stem = NULL;
     int64_t start = clock_monotonic_ns();
+    const struct intake_group *group = &in->config.groups[best];
     // A broken one leaves both NULL: it is counted and asked for again.
-    (void)payload_decode(job.payload, job.size, in->plan->width, in->plan->height, job.base,
-                         rate_sample_count(in->plan->rate, job.frame), &frame, &stem);
+    (void)payload_decode(job.payload, job.size, group->width, group->height, job.base,
+                         rate_sample_count(in->config.rate, job.frame), &frame, &stem);
     int64_t now = clock_monotonic_ns();
-    timing_add(&in->timing, now - start);
+    cost_add(&in->cost, now - start);
     pthread_mutex_lock(&in->lock);
     window_done(in->windows[best], &job, &frame, &stem, now);
     in->decoded++;
     pthread_cond_broadcast(&in->ready);
+    if (in->config.decoded) {
+        pthread_mutex_unlock(&in->lock);
+        in->config.decoded(in->config.opaque);
+        pthread_mutex_lock(&in->lock);
+    }
     return true;
 }
 
@@ -68,7 +73,7 @@ static bool want_differs(const struct frame_want *a, const struct frame_want *b)
 // Called with the lock held, which is let go while telling.
 static void tell_wishes(struct intake *in, int64_t now)
 {
-    for (int i = 0; i < in->plan->group_count; i++) {
+    for (int i = 0; i < in->config.group_count; i++) {
         struct frame_want want;
         window_want(in->windows[i], now, &want);
         if (!want_differs(&want, &in->sent[i]))
@@ -106,8 +111,6 @@ int intake_create(const struct intake_config *config, struct intake **ret)
 {
     struct intake *in = base_alloc(sizeof *in);
     in->config = *config;
-    in->plan = plan_ref(config->plan);
-    in->config.plan = in->plan;
     in->cursor = config->cursor;
     pthread_mutex_init(&in->lock, NULL);
     pthread_condattr_t attr;
@@ -116,20 +119,19 @@ int intake_create(const struct intake_config *config, struct intake **ret)
     pthread_cond_init(&in->work, &attr);
     pthread_cond_init(&in->ready, &attr);
     pthread_condattr_destroy(&attr);
-    timing_init(&in->timing);
-    size_t share = config->bytes_max / (size_t)in->plan->group_count;
-    for (int i = 0; i < in->plan->group_count; i++) {
+    size_t share = config->bytes_max / (size_t)config->group_count;
+    for (int i = 0; i < config->group_count; i++) {
         struct window_config window = {
-            .channel = in->plan->channel,
-            .group = in->plan->groups[i].group,
-            .plan_epoch = in->plan->epoch,
-            .width = in->plan->width,
-            .height = in->plan->height,
-            .lead_frames = in->plan->lead_frames,
+            .channel = config->channel,
+            .group = config->groups[i].group,
+            .plan_epoch = config->plan_epoch,
+            .width = config->groups[i].width,
+            .height = config->groups[i].height,
+            .lead_frames = config->lead_frames,
             .bytes_max = share > BYTES_PER_GROUP ? share : BYTES_PER_GROUP,
             .cursor = config->cursor,
         };
-        memcpy(window.revision, in->plan->revision, sizeof window.revision);
+        memcpy(window.revision, config->revision, sizeof window.revision);
         in->windows[i] = window_create(&window);
     }
     int result = thread_start(&in->thread, "decode", run, in);
@@ -154,10 +156,10 @@ void intake_destroy(struct intake **intake)
     pthread_mutex_unlock(&in->lock);
     if (in->running)
         thread_join(in->thread);
-    for (int i = 0; i < in->plan->group_count; i++) {
-        struct frame_want ended = {.channel = in->plan->channel,
-                                   .group = in->plan->groups[i].group,
-                                   .plan_epoch = in->plan->epoch,
+    for (int i = 0; i < in->config.group_count; i++) {
+        struct frame_want ended = {.channel = in->config.channel,
+                                   .group = in->config.groups[i].group,
+                                   .plan_epoch = in->config.plan_epoch,
                                    .from = in->cursor,
                                    .credit = in->cursor,
                                    .ended = true};
@@ -165,27 +167,32 @@ void intake_destroy(struct intake **intake)
             in->config.want(in->config.opaque, i, &ended);
         window_destroy(&in->windows[i]);
     }
-    timing_finish(&in->timing);
     pthread_cond_destroy(&in->work);
     pthread_cond_destroy(&in->ready);
     pthread_mutex_destroy(&in->lock);
-    plan_unref(&in->plan);
     free(in);
 }
 
-const struct plan *intake_plan(const struct intake *in)
+static int group_index(const struct intake *in, uint32_t group)
 {
-    return in->plan;
+    for (int i = 0; i < in->config.group_count; i++)
+        if (in->config.groups[i].group == group)
+            return i;
+    return -ENOENT;
+}
+
+bool intake_takes(const struct intake *in, uint64_t channel, uint32_t plan_epoch, uint32_t group)
+{
+    return in->config.channel == channel && in->config.plan_epoch == plan_epoch &&
+           group_index(in, group) >= 0;
 }
 
 int intake_put(struct intake *in, const struct frame_header *header, uint8_t *payload, size_t size)
 {
-    int index = 0;
-    while (index < in->plan->group_count && in->plan->groups[index].group != header->group)
-        index++;
-    if (index == in->plan->group_count) {
+    int index = group_index(in, header->group);
+    if (index < 0) {
         free(payload);
-        return -ENOENT;
+        return index;
     }
     pthread_mutex_lock(&in->lock);
     int result = window_put(in->windows[index], header, payload, size, clock_monotonic_ns());
@@ -197,7 +204,7 @@ int intake_put(struct intake *in, const struct frame_header *header, uint8_t *pa
 
 static bool all_decoded(struct intake *in, int64_t n)
 {
-    for (int i = 0; i < in->plan->group_count; i++)
+    for (int i = 0; i < in->config.group_count; i++)
         if (!window_has(in->windows[i], n))
             return false;
     return true;
@@ -230,25 +237,25 @@ void intake_wake(struct intake *in)
     pthread_mutex_unlock(&in->lock);
 }
 
-void intake_take(struct intake *in, int64_t n, struct mixer_input *inputs)
+void intake_take(struct intake *in, int64_t n, struct intake_frame *frames)
 {
     pthread_mutex_lock(&in->lock);
-    for (int i = 0; i < in->plan->group_count; i++) {
+    for (int i = 0; i < in->config.group_count; i++) {
         struct group_frame *frame = NULL;
         int32_t *stem = NULL;
         (void)window_take(in->windows[i], n, &frame, &stem); // nothing: both stay NULL
-        inputs[i] = (struct mixer_input){.frame = frame, .stem = stem};
+        frames[i] = (struct intake_frame){.frame = frame, .stem = stem};
     }
     pthread_mutex_unlock(&in->lock);
 }
 
-void intake_release(struct mixer_input *inputs, int count)
+void intake_release(struct intake_frame *frames, int count)
 {
     for (int i = 0; i < count; i++) {
-        struct group_frame *frame = (struct group_frame *)inputs[i].frame;
+        struct group_frame *frame = (struct group_frame *)frames[i].frame;
         group_frame_unref(&frame);
-        free((void *)(uintptr_t)inputs[i].stem);
-        inputs[i] = (struct mixer_input){0};
+        free((void *)(uintptr_t)frames[i].stem);
+        frames[i] = (struct intake_frame){0};
     }
 }
 
@@ -257,7 +264,7 @@ void intake_advance(struct intake *in, int64_t cursor)
     pthread_mutex_lock(&in->lock);
     if (cursor > in->cursor) {
         in->cursor = cursor;
-        for (int i = 0; i < in->plan->group_count; i++)
+        for (int i = 0; i < in->config.group_count; i++)
             window_advance(in->windows[i], cursor);
         in->dirty = true;
         pthread_cond_signal(&in->work);
@@ -265,11 +272,19 @@ void intake_advance(struct intake *in, int64_t cursor)
     pthread_mutex_unlock(&in->lock);
 }
 
+int64_t intake_cursor(struct intake *in)
+{
+    pthread_mutex_lock(&in->lock);
+    int64_t cursor = in->cursor;
+    pthread_mutex_unlock(&in->lock);
+    return cursor;
+}
+
 void intake_stats(struct intake *in, struct intake_stats *ret)
 {
     *ret = (struct intake_stats){.slack_frames = INT64_MAX};
     pthread_mutex_lock(&in->lock);
-    for (int i = 0; i < in->plan->group_count; i++) {
+    for (int i = 0; i < in->config.group_count; i++) {
         struct window_counts c;
         window_counts(in->windows[i], &c);
         ret->counts.stored += c.stored;
@@ -283,5 +298,5 @@ void intake_stats(struct intake *in, struct intake_stats *ret)
     }
     ret->decoded = in->decoded;
     pthread_mutex_unlock(&in->lock);
-    timing_read(&in->timing, &ret->median_ms, &ret->p99_ms);
+    cost_read(&in->cost, &ret->median_ms, &ret->p99_ms);
 }

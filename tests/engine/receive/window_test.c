@@ -1,6 +1,6 @@
 // The window of a group: what is kept, what is refused, what is asked for, what is decoded and
 // when. The random test compares with a plain model; it prints its seed and takes one.
-#include "edge/receive/window.h"
+#include "engine/receive/window.h"
 #include "tests/check.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "worker/render/prepare.h"
+#include "engine/receive/prepare.h"
 
 #include "engine/base/thread.h"
 #include "engine/media/media.h"

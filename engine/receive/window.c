@@ -1,4 +1,4 @@
-#include "edge/receive/window.h"
+#include "engine/receive/window.h"
 
 #include "engine/base/thread.h"
 

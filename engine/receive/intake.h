@@ -1,5 +1,6 @@
-// The intake of one plan: a window per group, and a thread that decodes ahead of the cursor and
-// keeps the providers told what is wanted.
+// Group frames of one plan on their way in: a window per group, and a thread that decodes ahead of
+// the cursor and keeps the providers told what is wanted. Edges mix from one; a worker whose group
+// has an adjust track takes what lies beneath from one.
 //
 // The decode thread makes the next INTAKE_AHEAD frames of all groups, lowest first; it wakes on
 // every message, on every step of the cursor, and at least each 20 ms for the wishes. Messages come
@@ -8,19 +9,32 @@
 // otherwise.
 #pragma once
 
-#include "edge/mix/mixer.h"
-#include "edge/plan.h"
-#include "edge/receive/window.h"
+#include "engine/base/rate.h"
+#include "engine/receive/window.h"
 
-#define INTAKE_AHEAD 8
+#define INTAKE_AHEAD      8
+#define INTAKE_GROUPS_MAX 64
+
+struct intake_group {
+    uint32_t group;
+    int width, height;
+};
 
 struct intake_config {
-    const struct plan *plan; // a reference is taken
+    uint64_t channel;
+    uint32_t plan_epoch;
+    uint8_t revision[8];
+    struct rate rate;
+    int lead_frames;
+    int group_count;
+    struct intake_group groups[INTAKE_GROUPS_MAX]; // bottom to top
     int64_t cursor;
     size_t bytes_max; // coded payload of all groups together
-    // The newest wish of group `index` of the plan. Called on the decode thread, about as often as
-    // it changes; must not block.
+    // The newest wish of group `index`. Called on the decode thread, about as often as it changes;
+    // must not block.
     void (*want)(void *opaque, int index, const struct frame_want *want);
+    // NULL, or called on the decode thread after each decoded frame; must not block.
+    void (*decoded)(void *opaque);
     void *opaque;
 };
 
@@ -31,12 +45,21 @@ struct intake_stats {
     double median_ms, p99_ms; // decoding, per frame of a group
 };
 
+// What arrived of one group; both NULL: nothing.
+struct intake_frame {
+    const struct group_frame *frame;
+    const int32_t *stem; // rate_sample_count(n) stereo samples
+};
+
 struct intake;
 int intake_create(const struct intake_config *config, struct intake **ret);
 void intake_destroy(struct intake **intake); // tells the providers that nothing more is wanted
-const struct plan *intake_plan(const struct intake *intake);
 
-// A message of any group; takes the payload. As window_put, -ENOENT for groups not in the plan.
+// Whether it takes frames of this group under this plan.
+bool intake_takes(const struct intake *intake, uint64_t channel, uint32_t plan_epoch,
+                  uint32_t group);
+// A message of any group; takes the payload. As window_put, -ENOENT for groups that it does not
+// take.
 int intake_put(struct intake *intake, const struct frame_header *header, uint8_t *payload,
                size_t size);
 // Whether all groups of frame `n` are decoded.
@@ -45,8 +68,9 @@ bool intake_ready(struct intake *intake, int64_t n);
 void intake_wait(struct intake *intake, int64_t n, int64_t until_ns);
 void intake_wake(struct intake *intake);
 // What there is of frame `n`: references and copies that the taker releases with intake_release.
-// `inputs` has one entry per group.
-void intake_take(struct intake *intake, int64_t n, struct mixer_input *inputs);
-void intake_release(struct mixer_input *inputs, int count);
+// `frames` has one entry per group.
+void intake_take(struct intake *intake, int64_t n, struct intake_frame *frames);
+void intake_release(struct intake_frame *frames, int count);
 void intake_advance(struct intake *intake, int64_t cursor);
+int64_t intake_cursor(struct intake *intake);
 void intake_stats(struct intake *intake, struct intake_stats *ret);
