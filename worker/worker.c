@@ -7,6 +7,7 @@
 #include "engine/link/control_link.h"
 #include "engine/link/frame_link.h"
 #include "engine/link/media_cache.h"
+#include "engine/receive/links.h"
 #include "proto/control.pb-c.h"
 #include "worker/golden.h"
 #include "worker/render/stage.h"
@@ -41,6 +42,7 @@ struct worker {
     uint8_t golden[32];
     struct media_cache *cache;
     struct frame_server *server;
+    struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
     int state_fd; // eventfd: a new desired state is there
     // -- guarded by state_lock
@@ -52,9 +54,9 @@ struct worker {
     int64_t cpu_read_ns, cpu_read_at_ns;
     // -- guarded by lock; only main changes the list of stages
     pthread_mutex_t lock;
-    int stage_count, link_count;
+    int stage_count, key_count;
     struct stage *stages[STAGES_MAX];
-    struct link_key links[LINKS_MAX];
+    struct link_key keys[LINKS_MAX];
 };
 
 // ---- Callbacks from the links -----------------------------------------------------------------
@@ -83,10 +85,10 @@ static bool link_key(void *opaque, const char *consumer, const char *link_id,
     struct worker *w = opaque;
     bool found = false;
     pthread_mutex_lock(&w->lock);
-    for (int i = 0; i < w->link_count && !found; i++) {
-        found = !strcmp(w->links[i].consumer, consumer) && !strcmp(w->links[i].link_id, link_id);
+    for (int i = 0; i < w->key_count && !found; i++) {
+        found = !strcmp(w->keys[i].consumer, consumer) && !strcmp(w->keys[i].link_id, link_id);
         if (found)
-            memcpy(ret_key, w->links[i].key, LINK_KEY_BYTES);
+            memcpy(ret_key, w->keys[i].key, LINK_KEY_BYTES);
     }
     pthread_mutex_unlock(&w->lock);
     return found;
@@ -162,11 +164,11 @@ static void end_unwanted(struct worker *w, const desired_state *state, struct st
 
 static void take_links(struct worker *w, const group_plan *g)
 {
-    for (size_t i = 0; i < g->n_links && w->link_count < LINKS_MAX; i++) {
+    for (size_t i = 0; i < g->n_links && w->key_count < LINKS_MAX; i++) {
         const Vistter__Control__V1__LinkPlan *l = g->links[i];
         if (l->key.len != LINK_KEY_BYTES)
             continue;
-        struct link_key *k = &w->links[w->link_count++];
+        struct link_key *k = &w->keys[w->key_count++];
         snprintf(k->consumer, sizeof k->consumer, "%s", l->consumer);
         snprintf(k->link_id, sizeof k->link_id, "%s", l->link_id);
         memcpy(k->key, l->key.data, LINK_KEY_BYTES);
@@ -181,11 +183,13 @@ static struct stage *find_stage(const struct worker *w, const channel_plan *p, c
     return NULL;
 }
 
-static struct stage *start_stage(struct worker *w, const channel_plan *p, const group_plan *g)
+static struct stage *start_stage(struct worker *w, const channel_plan *p, size_t group)
 {
     if (w->stage_count == STAGES_MAX)
         return NULL;
-    struct stage_config config = {.plan = p, .group = g, .cache = w->cache};
+    const group_plan *g = p->groups[group];
+    struct stage_config config = {
+        .plan = p, .group = group, .cache = w->cache, .node = w->settings.name, .links = w->links};
     log_info("stage_started",
              "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
              p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
@@ -194,7 +198,7 @@ static struct stage *start_stage(struct worker *w, const channel_plan *p, const 
 
 static void start_missing(struct worker *w, const desired_state *state)
 {
-    w->link_count = 0;
+    w->key_count = 0;
     for (size_t i = 0; i < state->n_channels; i++) {
         const channel_plan *p = state->channels[i];
         if (!plan_valid(p))
@@ -206,7 +210,7 @@ static void start_missing(struct worker *w, const desired_state *state)
             take_links(w, g);
             struct stage *stage = find_stage(w, p, g);
             if (!stage)
-                stage = start_stage(w, p, g);
+                stage = start_stage(w, p, k);
             if (stage && p->committed)
                 stage_commit(stage, p->at_frame, p->start_frame);
         }
@@ -403,6 +407,7 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
         return error;
+    w->links = links_create(w->settings.name);
     // The address that others call: as told, or the listen address with the port really taken.
     const char *told = w->settings.frame_address;
     const char *listen = w->settings.frame_listen;
@@ -469,6 +474,7 @@ void worker_destroy(struct worker **worker)
     frame_server_destroy(&w->server);
     for (int i = 0; i < w->stage_count; i++)
         stage_destroy(&w->stages[i]);
+    links_destroy(&w->links);
     media_cache_destroy(&w->cache);
     if (w->newest)
         vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);

@@ -5,6 +5,8 @@
 //   control       (engine/link) receives desired state, hands the newest to main
 //   frame server  (engine/link) listener and one thread per consumer; passes WANTs to stages
 //   render-C-G    one per stage: prepares, renders, codes, queues to its consumers' peers
+//   link's own    (engine/link) one per provider of what lies beneath a group of ours
+//   decode        one per such group: decodes what comes from beneath for its renderer
 //   video decode  one per open video clip, below its stage's renderer
 //   media fetch   (engine/link) downloads
 // Locks: worker.lock guards the list of stages and the link keys; a stage's own lock is taken

@@ -12,7 +12,6 @@ struct pool {
     int *rank;        // previous group that the worker of this index provided, or GROUPS_MAX: none
     int64_t *busy_us; // per worker index: for other channels
     int64_t prefix_us[PLANNER_TRACKS_MAX + 1]; // cost of the tracks below
-    uint32_t adjust_top;                       // one above the topmost adjust track, 0: none
 };
 
 static int64_t load_us(const struct pool *p, int worker, int64_t extra_us)
@@ -31,12 +30,6 @@ static int64_t range_us(const struct pool *p, uint32_t from, uint32_t to)
             return us + PLANNER_LINK_US;
     }
     return us;
-}
-
-// May a group start at this track when nobody forces it?
-static bool cut_allowed(const struct pool *p, uint32_t track)
-{
-    return p->request->beneath || track >= p->adjust_top;
 }
 
 // ---- The pool ---------------------------------------------------------------------------------
@@ -111,11 +104,8 @@ static int pool_init(struct pool *p, const struct planner_request *r)
         pool_finish(p);
         return -ENOMEM;
     }
-    for (int i = 0; i < r->track_count; i++) {
+    for (int i = 0; i < r->track_count; i++)
         p->prefix_us[i + 1] = p->prefix_us[i] + r->tracks[i].cost_us;
-        if (r->tracks[i].has_adjust)
-            p->adjust_top = (uint32_t)i + 1;
-    }
     const uint8_t *golden = golden_choose(r);
     for (int i = 0; i < r->worker_count; i++) {
         p->rank[i] = previous_rank(r, r->workers[i].name);
@@ -180,7 +170,7 @@ static bool cuts_hold(const struct pool *p, const struct plan_placement *previou
         const struct plan_group *g = &previous->groups[i];
         if (g->track_from != next || g->track_to < next || (i && g->track_from == g->track_to))
             return false;
-        if (i && (r->cut_count >= 0 ? r->cuts[i - 1] != next : !cut_allowed(p, next)))
+        if (i && r->cut_count >= 0 && r->cuts[i - 1] != next)
             return false;
         next = g->track_to;
     }
@@ -245,7 +235,7 @@ static bool candidate_cut(const struct pool *p, const int *workers, int count, s
         for (uint32_t t = 0; t <= tracks; t++) {
             table->best[g][t] = INT64_MAX;
             for (uint32_t from = 0; from < t || (from == 0 && t == 0 && tracks == 0); from++) {
-                if (table->best[g - 1][from] == INT64_MAX || (g > 1 && !cut_allowed(p, from)))
+                if (table->best[g - 1][from] == INT64_MAX)
                     continue;
                 int64_t us = load_us(p, workers[g - 1], range_us(p, from, t));
                 if (us < table->best[g - 1][from])

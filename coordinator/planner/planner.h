@@ -10,9 +10,7 @@
 //  they
 //     cover every track once. Group 1 starts from the background (opaque). No tracks: one empty
 //     group.
-//  2. A group above the first that holds an adjust track needs what lies beneath. The planner makes
-//     no such cut by itself unless workers can take groups in (`beneath`): all tracks up to the
-//     topmost adjust track then stand in group 1. Forced cuts may. The provider of such a group
+//  2. A group above the first that holds an adjust track needs what lies beneath. Its provider
 //     consumes the groups beneath it down to the nearest opaque one (group 1, or another that needs
 //     beneath, since that one's picture already contains all below). Every group has a link to each
 //     edge (a group's sound travels with it) and one to each such worker, even when provider and
@@ -105,7 +103,6 @@ struct planner_request {
     const uint32_t *cuts;                  // forced: a group starts at each of these tracks
     int cut_count;                         // < 0: not forced; 0: one group
     int workers_max;                       // at most so many workers; 0: any
-    bool beneath;                          // workers can take the groups beneath theirs in (rule 2)
 };
 
 // 0; -EHOSTUNREACH when there is no worker or no edge, -EINVAL for a bad request; `reterr` says why

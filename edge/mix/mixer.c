@@ -80,39 +80,6 @@ static bool recent(const struct mixer *m, int64_t n, int64_t then)
     return then != INT64_MIN && n - then <= m->hold_frames;
 }
 
-// Puts `group` over `*picture` (NULL: black), which it replaces. In place where nobody else has it.
-static int fold(struct mixer *m, struct picture **picture, const struct group_frame *group)
-{
-    if (group->depth == 0)
-        return 0;
-    if (*picture && *picture != m->black && !group->opaque && picture_writable(*picture)) {
-        group_fold(*picture, group);
-        return 0;
-    }
-    struct picture *result = NULL;
-    int error = group_fold_over(*picture, group, &result);
-    if (error)
-        return error;
-    picture_unref(picture);
-    *picture = result;
-    return 0;
-}
-
-static int mix_picture(struct mixer *m, const struct group_frame *const *frames,
-                       struct picture **ret)
-{
-    struct picture *picture = NULL;
-    for (int i = 0; i < m->count; i++) {
-        int error = frames[i] ? fold(m, &picture, frames[i]) : 0;
-        if (error) {
-            picture_unref(&picture);
-            return error;
-        }
-    }
-    *ret = picture ? picture : picture_ref(m->black);
-    return 0;
-}
-
 // sample * i / MIXER_FADE_SAMPLES, rounded towards zero.
 static int32_t scale(int32_t sample, int i)
 {
@@ -196,7 +163,9 @@ int mixer_frame(struct mixer *m, int64_t n, const struct intake_frame *inputs,
         result.worst = MIXER_HOLD;
         f->picture = picture_ref(m->picture);
     } else {
-        error = mix_picture(m, frames, &f->picture);
+        error = group_fold_all(frames, m->count, &f->picture);
+        if (!error && !f->picture)
+            f->picture = picture_ref(m->black);
     }
     if (error) {
         programme_frame_unref(&f);

@@ -172,3 +172,39 @@ int group_fold_over(const struct picture *beneath, const struct group_frame *gro
     *ret = dst;
     return 0;
 }
+
+// Puts `group` over `*picture` (NULL: black), which it replaces. In place where nobody else has it.
+static int fold_onto(struct picture **picture, const struct group_frame *group)
+{
+    if (group->depth == 0)
+        return 0;
+    if (*picture && !group->opaque && picture_writable(*picture)) {
+        group_fold(*picture, group);
+        return 0;
+    }
+    struct picture *result = NULL;
+    int error = group_fold_over(*picture, group, &result);
+    if (error)
+        return error;
+    picture_unref(picture);
+    *picture = result;
+    return 0;
+}
+
+int group_fold_all(const struct group_frame *const *groups, int count, struct picture **ret)
+{
+    struct picture *picture = NULL;
+    // What the topmost opaque group hides need not be drawn.
+    int first = count - 1;
+    while (first > 0 && !(groups[first] && groups[first]->opaque))
+        first--;
+    for (int i = first < 0 ? 0 : first; i < count; i++) {
+        int error = groups[i] ? fold_onto(&picture, groups[i]) : 0;
+        if (error) {
+            picture_unref(&picture);
+            return error;
+        }
+    }
+    *ret = picture;
+    return 0;
+}

@@ -8,6 +8,7 @@
 #include "engine/link/tile_codec.h"
 #include "engine/receive/prepare.h"
 #include "engine/render/render.h"
+#include "worker/render/beneath.h"
 #include "worker/render/ring.h"
 
 #include <assert.h>
@@ -39,7 +40,9 @@ struct stage {
     uint64_t channel;
     uint32_t plan_epoch, group;
     int width, height, track_from, track_to;
-    bool base, needs_beneath;
+    bool base;
+    struct beneath *beneath;   // NULL: nothing beneath is needed
+    struct diagnostic refused; // code not empty: why the plan cannot be done
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
@@ -48,7 +51,7 @@ struct stage {
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing, committed;
+    bool closing, committed, arrived; // arrived: something from beneath, since last looked
     int64_t start_frame; // channel frame of the timeline's frame 0; known once committed
     struct consumer consumers[CONSUMERS_MAX];
     struct stage_status status;
@@ -271,14 +274,21 @@ static void note_report(struct stage *s, int64_t frame, const struct render_repo
     pthread_mutex_unlock(&s->lock);
 }
 
+// -EAGAIN: what lies beneath is still on its way.
 static int render_one(struct stage *s, int64_t frame, int64_t start_frame)
 {
     struct group_frame *group = NULL;
+    struct picture *beneath = NULL;
     struct render_report report;
     int64_t local = frame - start_frame;
     int64_t start_ns = clock_monotonic_ns();
-    int error =
-        renderer_frame(s->renderer, local < 0 ? 0 : local, frame, NULL, &group, s->sound, &report);
+    int error = s->beneath ? beneath_picture(s->beneath, frame, &beneath) : 0;
+    if (error == -EAGAIN)
+        return error;
+    if (!error)
+        error = renderer_frame(s->renderer, local < 0 ? 0 : local, frame, beneath, &group, s->sound,
+                               &report);
+    picture_unref(&beneath);
     int64_t rendered_ns = clock_monotonic_ns();
     struct coded_frame coded = {0};
     if (!error)
@@ -342,9 +352,15 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
     // Opens and positions the sources of the timeline's start, so that the first credit finds them
     // warm.
     struct group_frame *group = NULL;
+    struct picture *black = NULL;
     struct render_report report;
-    error = renderer_frame(s->renderer, 0, 0, NULL, &group, s->sound, &report);
+    if (s->beneath && !(black = picture_create(PICTURE_OPAQUE, s->width, s->height)))
+        return diagnostic_set(reterr, -ENOMEM, "render_memory", "", "out of memory");
+    if (black)
+        picture_clear(black);
+    error = renderer_frame(s->renderer, 0, 0, black, &group, s->sound, &report);
     group_frame_unref(&group);
+    picture_unref(&black);
     return error ? diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
                                   strerror(-error))
                  : 0;
@@ -352,14 +368,11 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
 
 static bool prepare(struct stage *s)
 {
-    struct diagnostic why;
-    int error = -EAGAIN, missing = 0;
+    struct diagnostic why = s->refused;
+    int error = *why.code ? -EINVAL : -EAGAIN, missing = 0;
     while (error == -EAGAIN && !is_closing(s))
         error =
             prepared_create(s->cache, s->revision, PREPARE_WAIT_MS, &s->prepared, &missing, &why);
-    if (!error && s->needs_beneath)
-        error = diagnostic_set(&why, -EINVAL, "plan_beneath", "",
-                               "an adjust track must stand in one group with all beneath it");
     if (!error)
         error = open_renderer(s, &why);
     if (error && error != -EAGAIN) {
@@ -392,11 +405,12 @@ static void *stage_main(void *opaque)
         int64_t frame = next_to_render(s);
         if (frame >= 0) {
             int64_t start_frame = s->start_frame;
+            s->arrived = false;
             pthread_mutex_unlock(&s->lock);
             int error = render_one(s, frame, start_frame);
             pthread_mutex_lock(&s->lock);
             // Out of memory: give the rest of the node time to let some go.
-            if (error && !s->closing)
+            if (error && !s->closing && !(error == -EAGAIN && s->arrived))
                 wait_changed(s, 100000000);
         } else {
             wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
@@ -406,10 +420,20 @@ static void *stage_main(void *opaque)
     return NULL;
 }
 
+// From the thread that decodes what comes from beneath.
+static void on_arrived(void *opaque)
+{
+    struct stage *s = opaque;
+    pthread_mutex_lock(&s->lock);
+    s->arrived = true;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
 struct stage *stage_create(const struct stage_config *config)
 {
     const Vistter__Control__V1__ChannelPlan *plan = config->plan;
-    const Vistter__Control__V1__GroupPlan *group = config->group;
+    const Vistter__Control__V1__GroupPlan *group = plan->groups[config->group];
     struct stage *s = base_alloc(sizeof *s);
     s->channel = plan->channel;
     s->plan_epoch = plan->plan_epoch;
@@ -419,7 +443,6 @@ struct stage *stage_create(const struct stage_config *config)
     s->track_from = (int)group->track_from;
     s->track_to = (int)group->track_to;
     s->base = group->from_base;
-    s->needs_beneath = group->needs_beneath && !group->from_base;
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
@@ -440,6 +463,15 @@ struct stage *stage_create(const struct stage_config *config)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->changed, &attr);
     pthread_condattr_destroy(&attr);
+    if (group->needs_beneath && !group->from_base) {
+        struct beneath_config beneath = {.plan = plan,
+                                         .group = config->group,
+                                         .node = config->node,
+                                         .links = config->links,
+                                         .arrived = on_arrived,
+                                         .opaque = s};
+        (void)beneath_create(&beneath, &s->beneath, &s->refused); // the thread tells
+    }
     char name[16];
     snprintf(name, sizeof name, "render-%" PRIu64 "-%" PRIu32, s->channel % 1000, s->group % 1000);
     int error = thread_start(&s->thread, name, stage_main, s);
@@ -467,6 +499,7 @@ void stage_destroy(struct stage **stage)
     pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
     thread_join(s->thread);
+    beneath_destroy(&s->beneath);
     renderer_destroy(&s->renderer);
     prepared_destroy(&s->prepared);
     group_frame_unref(&s->key);

@@ -1,5 +1,7 @@
 // A render stage: one group of one plan, rendered on credit and sent to its consumers.
 //
+// A group with an adjust track takes the groups beneath it in (beneath.h).
+//
 // Own thread: prepare (fetch the revision and its media, open the renderer), then render, code and
 // send for as long as a consumer gives credit. It has no clock: frames are made as fast as credit
 // allows, and made again from anywhere when a consumer asks for frames that are no longer here.
@@ -13,8 +15,10 @@
 struct stage;
 struct stage_config {
     const Vistter__Control__V1__ChannelPlan *plan; // copied
-    const Vistter__Control__V1__GroupPlan *group;  // one of plan's
+    size_t group;                                  // index in plan->groups
     struct media_cache *cache;
+    const char *node;    // this worker's name
+    struct links *links; // to the providers of what lies beneath
 };
 
 enum stage_state { STAGE_PREPARING, STAGE_PREPARED, STAGE_REFUSED };

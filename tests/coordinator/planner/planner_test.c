@@ -41,7 +41,6 @@ static void world_make(struct world *w, uint64_t *seed)
     r->edge_count = pick(seed, 1, 3);
     r->output_count = pick(seed, 1, 4);
     r->workers_max = pick(seed, 0, 3) ? 0 : pick(seed, 1, 4);
-    r->beneath = pick(seed, 0, 3) == 0;
     for (int i = 0; i < r->track_count; i++)
         w->tracks[i] = (struct planner_track){pick(seed, 0, 12000), pick(seed, 0, 9) == 0};
     for (int i = 0; i < r->worker_count; i++) {
@@ -109,8 +108,6 @@ static void check_groups(const struct planner_request *r, const struct plan_plac
         next = g->track_to;
         CHECK(g->from_base, ==, i == 0);
         CHECK(g->needs_beneath, ==, i > 0 && adjusts(r, g->track_from, g->track_to));
-        if (r->cut_count < 0 && !r->beneath)
-            CHECK(g->needs_beneath, ==, false);
         CHECK_TRUE(worker != NULL);
         if (!worker || !first)
             continue;
@@ -353,13 +350,7 @@ static void test_adjust(void)
                                 .output_count = 1,
                                 .cut_count = -1};
     struct plan_placement p;
-    CHECK_OK(plan_place(&r, &p, NULL));
-    // Of its own it cuts only above the adjust track.
-    CHECK(p.groups[0].track_to, >=, 3);
-    for (int i = 1; i < p.group_count; i++)
-        CHECK(p.groups[i].needs_beneath, ==, false);
-    placement_finish(&p);
-    // Forced: group 3 (tracks 2 and 3) takes groups 1 and 2 in; group 4 needs nothing.
+    // Group 3 (tracks 2 and 3) takes groups 1 and 2 in; group 4 needs nothing.
     r.cuts = cuts;
     r.cut_count = 3;
     CHECK_OK(plan_place(&r, &p, NULL));

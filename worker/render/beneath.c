@@ -1,0 +1,155 @@
+#include "worker/render/beneath.h"
+
+#include "engine/base/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Frames on their way: enough that latency and coding of the link do not slow the stage down.
+#define LEAD_FRAMES 16
+#define BYTES_MAX   ((size_t)128 << 20)
+
+struct beneath {
+    // -- constant after create
+    struct links *links;
+    struct intake_config config;
+    struct link *link[INTAKE_GROUPS_MAX];
+    void (*arrived)(void *opaque);
+    void *opaque;
+    // -- the stage's thread
+    struct intake *intake; // NULL until a frame is asked for
+};
+
+typedef Vistter__Control__V1__GroupPlan group_plan;
+
+static int acquire(struct beneath *b, const group_plan *group, const char *node,
+                   struct diagnostic *reterr)
+{
+    for (size_t i = 0; i < group->n_links; i++) {
+        const Vistter__Control__V1__LinkPlan *l = group->links[i];
+        struct link_target target;
+        if (strcmp(l->consumer, node) || l->key.len != LINK_KEY_BYTES ||
+            strlen(l->link_id) >= sizeof target.link_id ||
+            strlen(group->provider_address) >= sizeof target.address)
+            continue;
+        strcpy(target.address, group->provider_address);
+        strcpy(target.link_id, l->link_id);
+        memcpy(target.key, l->key.data, LINK_KEY_BYTES);
+        int error = links_acquire(b->links, &target, &b->link[b->config.group_count], reterr);
+        explicit_bzero(target.key, sizeof target.key);
+        return error;
+    }
+    return diagnostic_set(reterr, -EINVAL, "plan_link", "groups.links",
+                          "group %" PRIu32 " lies beneath an adjust track, but the plan has no "
+                          "link from it to %s",
+                          group->group, node);
+}
+
+static void want(void *opaque, int index, const struct frame_want *wish)
+{
+    struct beneath *b = opaque;
+    link_want(b->link[index], wish);
+}
+
+static void decoded(void *opaque)
+{
+    struct beneath *b = opaque;
+    b->arrived(b->opaque);
+}
+
+int beneath_create(const struct beneath_config *config, struct beneath **ret,
+                   struct diagnostic *reterr)
+{
+    const Vistter__Control__V1__ChannelPlan *p = config->plan;
+    size_t first = config->group;
+    while (first > 0) {
+        first--;
+        if (p->groups[first]->from_base || p->groups[first]->needs_beneath)
+            break;
+    }
+    if (config->group - first > INTAKE_GROUPS_MAX || first == config->group)
+        return diagnostic_set(reterr, -EINVAL, "plan_beneath", "groups",
+                              "there is no opaque group beneath an adjust track");
+    struct beneath *b = base_alloc(sizeof *b);
+    b->links = config->links;
+    b->arrived = config->arrived;
+    b->opaque = config->opaque;
+    b->config = (struct intake_config){
+        .channel = p->channel,
+        .plan_epoch = p->plan_epoch,
+        .rate = {(int32_t)p->rate_num, (int32_t)p->rate_den},
+        .lead_frames = LEAD_FRAMES,
+        .bytes_max = BYTES_MAX,
+        .want = want,
+        .decoded = decoded,
+        .opaque = b,
+    };
+    memcpy(b->config.revision, p->revision.data, sizeof b->config.revision);
+    for (size_t i = first; i < config->group; i++) {
+        int error = acquire(b, p->groups[i], config->node, reterr);
+        if (error) {
+            beneath_destroy(&b);
+            return error;
+        }
+        b->config.groups[b->config.group_count++] =
+            (struct intake_group){p->groups[i]->group, (int)p->width, (int)p->height};
+    }
+    *ret = b;
+    return 0;
+}
+
+static void close_intake(struct beneath *b)
+{
+    if (b->intake)
+        links_remove_intake(b->links, b->intake);
+    intake_destroy(&b->intake);
+}
+
+void beneath_destroy(struct beneath **beneath)
+{
+    struct beneath *b = *beneath;
+    if (!b)
+        return;
+    *beneath = NULL;
+    close_intake(b);
+    for (int i = 0; i < b->config.group_count; i++)
+        links_release(b->links, &b->link[i]);
+    free(b);
+}
+
+// Makes `n` the frame wanted next. A stage that is asked for earlier frames again starts anew.
+static int seek(struct beneath *b, int64_t n)
+{
+    if (b->intake && n < intake_cursor(b->intake))
+        close_intake(b);
+    if (b->intake) {
+        intake_advance(b->intake, n);
+        return 0;
+    }
+    b->config.cursor = n;
+    int error = intake_create(&b->config, &b->intake);
+    if (!error && (error = links_add_intake(b->links, b->intake)))
+        intake_destroy(&b->intake);
+    return error;
+}
+
+int beneath_picture(struct beneath *b, int64_t n, struct picture **ret)
+{
+    int error = seek(b, n);
+    if (error)
+        return error;
+    if (!intake_ready(b->intake, n))
+        return -EAGAIN;
+    struct intake_frame frames[INTAKE_GROUPS_MAX];
+    const struct group_frame *groups[INTAKE_GROUPS_MAX];
+    intake_take(b->intake, n, frames);
+    for (int i = 0; i < b->config.group_count; i++)
+        groups[i] = frames[i].frame;
+    error = group_fold_all(groups, b->config.group_count, ret);
+    intake_release(frames, b->config.group_count);
+    assert(error || *ret); // the lowest group is opaque
+    return error;
+}

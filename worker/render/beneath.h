@@ -1,0 +1,26 @@
+// What lies beneath a group with an adjust track: the groups below it, down to the nearest opaque
+// one, taken in from their providers and folded.
+//
+// Thread: create and destroy: main; beneath_picture: the stage's.
+#pragma once
+
+#include "engine/receive/links.h"
+#include "proto/control.pb-c.h"
+
+struct beneath_config {
+    const Vistter__Control__V1__ChannelPlan *plan; // read during create
+    size_t group;                                  // index in plan->groups
+    const char *node;                              // this worker's name, as consumer
+    struct links *links;
+    void (*arrived)(void *opaque); // more has arrived; any thread; must not block
+    void *opaque;
+};
+
+struct beneath;
+// -EINVAL with a diagnostic when the plan gives this node no link to a group it needs.
+int beneath_create(const struct beneath_config *config, struct beneath **ret,
+                   struct diagnostic *reterr);
+void beneath_destroy(struct beneath **beneath);
+// Gives the picture under frame `n` and begins to ask for what follows. -EAGAIN: not all of it is
+// here yet, `arrived` tells when to try again. A new reference, OPAQUE. -ENOMEM.
+int beneath_picture(struct beneath *beneath, int64_t n, struct picture **ret);
