@@ -85,7 +85,6 @@ struct farm_channel {
     const enum planner_kind *kinds;
     const uint32_t *cuts;     // forced cuts, for tests; copied
     int cut_count;            // < 0: the planner chooses
-    int workers_max;          // 0: any
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
     int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
 };

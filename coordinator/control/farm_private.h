@@ -48,7 +48,7 @@ struct channel {
     bool running;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
-    int track_count, cut_count, workers_max;
+    int track_count, cut_count;
     uint32_t cuts[PLANNER_TRACKS_MAX];
     // What is.
     struct plan *current, *next;
@@ -103,6 +103,8 @@ void plan_destroy(struct plan **plan);
 int plan_pack(struct plan *plan, int64_t at_frame);
 // Is this the plan of that template, placement aside?
 bool plan_matches(const struct plan *plan, const channel_plan_message *wanted);
+// Output `i` of a plan or template as the planner wants it.
+struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
 // Is the node a provider or an edge of it?
 bool plan_needs(const struct plan *plan, const char *node);
 // The i-th needed node, by groups, then outputs; NULL at the end. May repeat.
