@@ -21,6 +21,7 @@
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
+#include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
@@ -38,8 +39,8 @@
 
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
-    const char *record_folder, *hash_folder, *hash_file, *deliver, *log_level;
-    int64_t segment_seconds, viewers_max, window_mib;
+    const char *record_folder, *cache, *hash_file, *deliver, *log_level;
+    int64_t segment_seconds, viewers_max, window_mib, cache_mib;
 } settings;
 
 static const struct setting table[] = {
@@ -64,8 +65,10 @@ static const struct setting table[] = {
      &settings.segment_seconds},
     {"window-mib", SETTING_INTEGER, "MiB", "256", 16, 65536,
      "memory for coded frames held ahead, per plan", &settings.window_mib},
-    {"hash-folder", SETTING_TEXT, "FOLDER", "", 0, 0,
-     "where plans may have checksums of the final mix written", &settings.hash_folder},
+    {"cache", SETTING_TEXT, "FOLDER", "/var/cache/vistter-edge", 0, 0,
+     "folder for fetched media (slates)", &settings.cache},
+    {"cache-size", SETTING_INTEGER, "MiB", "2048", 64, 1 << 30, "largest size of that folder",
+     &settings.cache_mib},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
      "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
     {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
@@ -87,6 +90,7 @@ struct edge {
     struct outlet_hub *hub;
     struct outlet *preview;
     struct links *links;
+    struct media_cache *cache;
     struct state *state;
     struct control_client *client;
     int signal_fd;
@@ -142,8 +146,13 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                  *settings.preview_url ? settings.preview_url : settings.preview_listen);
     }
     e->links = links_create(settings.name);
+    struct media_cache_config cache = {settings.cache, settings.cache_mib << 20};
+    result = media_cache_create(&cache, &e->cache, reterr);
+    if (result)
+        return result;
     struct channel_config config = {
         .links = e->links,
+        .cache = e->cache,
         .outputs = {.hub = e->hub,
                     .preview = e->preview,
                     .preview_listen = settings.preview_listen,
@@ -151,8 +160,8 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                     .segment_seconds = (int)settings.segment_seconds,
                     .viewers_max = (int)settings.viewers_max},
         .window_bytes = (size_t)settings.window_mib << 20,
-        .hash_folder = settings.hash_folder,
         .hash_file = settings.hash_file,
+        .ledger_folder = settings.state_folder,
     };
     return state_create(settings.name, settings.state_folder, &config, &e->state, reterr);
 }
@@ -196,6 +205,7 @@ static void destroy_parts(struct edge *e)
     control_client_destroy(&e->client);
     state_destroy(&e->state);
     links_destroy(&e->links);
+    media_cache_destroy(&e->cache);
     outlet_destroy(&e->preview);
     outlet_hub_destroy(&e->hub);
     free(mailbox.bytes);

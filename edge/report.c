@@ -10,7 +10,7 @@
 
 #define DESTINATIONS_MAX 64
 #define PLANS_MAX        CHANNEL_PLANS_MAX
-#define ALARMS_MAX       (STATE_CHANNELS_MAX * 3 + 1)
+#define ALARMS_MAX       (STATE_CHANNELS_MAX * 5 + 1)
 
 typedef Vistter__Control__V1__StageReport stage_report;
 typedef Vistter__Control__V1__PlanReport plan_report;
@@ -116,6 +116,7 @@ static void add_channel(int index, uint64_t id, struct channel *channel)
     c->frames = s.frames;
     c->late = s.late;
     c->concealed = s.concealed;
+    c->skipped = s.skipped;
     c->slack_frames = s.slack_frames;
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
@@ -131,6 +132,10 @@ static void add_channel(int index, uint64_t id, struct channel *channel)
     add_plans(id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);
+    if (*s.slate_alarm)
+        add_alarm(id, "slate_failed", s.slate_alarm, 1);
+    if (s.skipped)
+        add_alarm(id, "frames_skipped", "frames were not sent: the edge stood still", s.skipped);
     if (s.encode.dropped + s.encode.failed)
         add_alarm(id, "encode_dropped", "pictures were not encoded: this edge is too slow",
                   s.encode.dropped + s.encode.failed);

@@ -62,7 +62,7 @@ coordinator_start() { # [flags]
 edge_start() { # [flags]
     start edge "$build/edge/vistter-edge" --name edge1 --coordinators "127.0.0.1:$control_port" \
         --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" \
-        --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
+        --cache "$var/cache/edge" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }
 
 farm_start() {

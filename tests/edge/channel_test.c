@@ -232,25 +232,32 @@ void frame_client_stats(struct frame_client *client, struct frame_link_stats *re
 static struct plan *make_plan(uint32_t epoch, bool committed, int64_t at_frame, int64_t epoch_ns)
 {
     struct plan *p = base_alloc(sizeof *p);
-    *p = (struct plan){.channel = 7,
-                       .name = "demo",
-                       .epoch = epoch,
-                       .committed = committed,
-                       .at_frame = at_frame,
-                       .width = W,
-                       .height = H,
-                       .rate = rate,
-                       .epoch_ns = epoch_ns,
-                       .playout_delay_ns = 500000000,
-                       .lead_frames = 45,
-                       .revision = {(uint8_t)epoch},
-                       .group_count = 2,
-                       .rendition_count = 1};
+    *p = (struct plan){
+        .channel = 7,
+        .name = "demo",
+        .epoch = epoch,
+        .committed = committed,
+        .at_frame = at_frame,
+        .width = W,
+        .height = H,
+        .rate = rate,
+        .epoch_ns = epoch_ns,
+        .playout_delay_ns = 500000000,
+        .lead_frames = 45,
+        .revision = {(uint8_t)epoch},
+        .group_count = 2,
+        .output_count = 1,
+        .outputs = {{.output = 1, .width = W, .height = H, .group_count = 2, .groups = {0, 1}}},
+        .rendition_count = 1};
     atomic_init(&p->references, 1);
     for (uint32_t g = 0; g < 2; g++)
-        p->groups[g] = (struct plan_group){
-            .group = g + 1, .from_base = g == 0, .from = {.address = "test", .link_id = "test"}};
+        p->groups[g] = (struct plan_group){.group = g + 1,
+                                           .width = W,
+                                           .height = H,
+                                           .from_base = g == 0,
+                                           .from = {.address = "test", .link_id = "test"}};
     p->renditions[0] = (struct plan_rendition){
+        .output = 1,
         .rendition = 1,
         .width = W,
         .height = H,
@@ -390,7 +397,6 @@ int main(int argc, char **argv)
                                                 .record_folder = folder,
                                                 .segment_seconds = 900},
                                     .window_bytes = 64 << 20,
-                                    .hash_folder = "",
                                     .hash_file = hash};
     struct channel *c = NULL;
     CHECK_OK(channel_create(&config, &c));
