@@ -184,13 +184,16 @@ int coordinator_apply_channel(struct coordinator *c, const char *name, struct di
 {
     struct store_channel channel;
     struct store_destination *destinations = NULL;
+    struct store_output *outputs = NULL;
     struct timeline *timeline = NULL;
-    size_t destination_count = 0, size;
+    size_t destination_count = 0, output_count = 0, size;
     char *bytes = NULL;
     int error = store_channel_get(c->store, name, &channel, reterr);
     if (!error)
         error =
             store_destination_list(c->store, channel.id, &destinations, &destination_count, reterr);
+    if (!error)
+        error = store_output_list(c->store, channel.id, &outputs, &output_count, reterr);
     if (!error && channel.on_air) {
         error = store_revision_get(c->store, channel.revision, &bytes, &size, reterr);
         if (!error)
@@ -198,8 +201,9 @@ int coordinator_apply_channel(struct coordinator *c, const char *name, struct di
     }
     if (!error) {
         struct channel_plan plan;
-        channel_plan_init(&plan, &channel, timeline, destinations, destination_count,
-                          c->settings.cuts);
+        struct channel_parts parts = {&channel, outputs, output_count, destinations,
+                                      destination_count};
+        channel_plan_init(&plan, &parts, timeline, c->settings.cuts);
         error = farm_run_set_channel(c->farm, &plan.channel, reterr);
         channel_plan_finish(&plan);
     }
@@ -208,6 +212,7 @@ int coordinator_apply_channel(struct coordinator *c, const char *name, struct di
     if (destinations)
         explicit_bzero(destinations, destination_count * sizeof *destinations);
     free(destinations);
+    free(outputs);
     return error;
 }
 

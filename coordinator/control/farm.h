@@ -183,9 +183,14 @@ enum farm_channel_state {
 const char *farm_channel_state_name(enum farm_channel_state state); // "on_air"
 
 struct farm_group_view {
-    uint32_t group, track_from, track_to;
+    uint32_t group, track_from, track_to, width, height;
     char provider[PLANNER_NAME_BYTES];
     bool provider_alive;
+};
+
+struct farm_output_view {
+    uint32_t output; // number; 1: the programme
+    char edge[PLANNER_NAME_BYTES];
 };
 
 struct farm_destination_view {
@@ -205,10 +210,13 @@ struct farm_channel_view {
     uint8_t revision[32];
     int group_count;
     struct farm_group_view *groups; // of the plan on air, else of the next
-    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES];
-    // From the edge's newest report; zero if there is none.
+    int output_count;               // as groups: of the plan on air, else of the next
+    struct farm_output_view outputs[PLANNER_OUTPUTS_MAX];
+    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES]; // of the programme
+    // From the newest reports of the outputs' edges; zero if there is none. Cursor and costs are
+    // those of the programme's edge; counters are summed, and slack is the smallest.
     int64_t cursor, slack_frames;
-    uint64_t frames, late, concealed;
+    uint64_t frames, late, concealed, skipped;
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;

@@ -75,6 +75,8 @@ struct store_channel {
     int64_t start_frame;      // where the timeline's frame 0 stands; < 0: where it takes effect
     uint32_t last_plan_epoch; // highest ever used or reserved
     int64_t last_at_frame;    // of the newest commit ever
+    char slate_timeline[STORE_NAME_MAX + 1],
+        slate[65]; // name, and SHA-256 of its revision; "": none
 };
 enum store_event { STORE_STARTED, STORE_STOPPED, STORE_REVISION };
 
@@ -94,10 +96,31 @@ int store_event_append(struct store *store, uint64_t channel, enum store_event k
 int store_event_list(struct store *store, uint64_t channel, char **ret_json,
                      struct diagnostic *reterr);
 
+// ---- Outputs and slates (store_outputs.c) -----------------------------------------------------
+// What a channel makes beside its programme.
+struct store_output {
+    uint64_t id, channel;
+    char name[STORE_NAME_MAX + 1];
+    int width, height;
+    int tracks; // the lowest so many; 0: all
+};
+int store_output_add(struct store *store, const struct store_output *output, uint64_t *ret_id,
+                     struct diagnostic *reterr);
+// Its destinations go with it.
+int store_output_remove(struct store *store, uint64_t channel, const char *name,
+                        struct diagnostic *reterr);
+// Gives a malloc'ed array, in the order in which they were added.
+int store_output_list(struct store *store, uint64_t channel, struct store_output **ret,
+                      size_t *ret_count, struct diagnostic *reterr);
+// "" and "": none.
+int store_channel_set_slate(struct store *store, uint64_t channel, const char *timeline,
+                            const char *sha256, struct diagnostic *reterr);
+
 // ---- Destinations (store_destinations.c) ------------------------------------------------------
 enum store_destination_kind { STORE_RTMP, STORE_RECORDING, STORE_PREVIEW };
 struct store_destination {
     uint64_t id, channel;
+    uint64_t output; // id of the output that goes there; 0: the programme
     char name[STORE_NAME_MAX + 1];
     enum store_destination_kind kind;
     char url[1024]; // without the key

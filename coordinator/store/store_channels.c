@@ -45,7 +45,8 @@ int store_channel_delete(struct store *store, const char *name, struct diagnosti
     "select c.id, c.name, c.width, c.height, c.rate_num, c.rate_den, c.epoch_ns, "                 \
     "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), "              \
     "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), "      \
-    "coalesce((begun.payload->>'start_frame')::bigint, 0), c.last_plan_epoch, c.last_at_frame "    \
+    "coalesce((begun.payload->>'start_frame')::bigint, 0), c.last_plan_epoch, c.last_at_frame, "   \
+    "c.slate_timeline, c.slate_sha256 "                                                            \
     "from channels c "                                                                             \
     "left join lateral (select kind from channel_events where channel_id = c.id "                  \
     "order by seq desc limit 1) last on true "                                                     \
@@ -71,6 +72,8 @@ static void read_channel(const PGresult *r, int row, struct store_channel *ret)
     };
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 1));
     snprintf(ret->revision, sizeof ret->revision, "%s", PQgetvalue(r, row, 8));
+    snprintf(ret->slate_timeline, sizeof ret->slate_timeline, "%s", PQgetvalue(r, row, 14));
+    snprintf(ret->slate, sizeof ret->slate, "%s", PQgetvalue(r, row, 15));
     snprintf(ret->timeline, sizeof ret->timeline, "%s", PQgetvalue(r, row, 9));
 }
 

@@ -17,9 +17,10 @@ static void key_place(uint64_t channel, const char *name, char *buffer, size_t s
 int store_destination_add(struct store *store, const struct store_destination *d, uint64_t *ret_id,
                           struct diagnostic *reterr)
 {
-    static const char sql[] = "insert into destinations (channel_id, name, kind, url, sealed_key) "
-                              "values ($1, $2, $3::destination_kind, $4, $5::bytea) returning id";
-    char channel[24], place[128], *hex = NULL, *id = NULL;
+    static const char sql[] =
+        "insert into destinations (channel_id, name, kind, url, sealed_key, output_id) "
+        "values ($1, $2, $3::destination_kind, $4, $5::bytea, $6) returning id";
+    char channel[24], output[24], place[128], *hex = NULL, *id = NULL;
     if (d->key[0]) {
         uint8_t *sealed;
         size_t size;
@@ -29,9 +30,13 @@ int store_destination_add(struct store *store, const struct store_destination *d
         hex = store_bytea(sealed, size);
         free(sealed);
     }
-    const char *values[] = {store_number((int64_t)d->channel, channel), d->name,
-                            kind_names[d->kind], d->url, hex};
-    int error = store_text(store, sql, 5, values, d->name, &id, reterr);
+    const char *values[] = {store_number((int64_t)d->channel, channel),
+                            d->name,
+                            kind_names[d->kind],
+                            d->url,
+                            hex,
+                            d->output ? store_number((int64_t)d->output, output) : NULL};
+    int error = store_text(store, sql, 6, values, d->name, &id, reterr);
     free(hex);
     if (!error)
         *ret_id = strtoull(id, NULL, 10);
@@ -57,6 +62,7 @@ static int read_destination(struct store *store, const PGresult *r, int row,
     *ret = (struct store_destination){
         .id = strtoull(PQgetvalue(r, row, 0), NULL, 10),
         .channel = strtoull(PQgetvalue(r, row, 1), NULL, 10),
+        .output = strtoull(PQgetvalue(r, row, 6), NULL, 10),
     };
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 2));
     for (int i = 0; i < 3; i++)
@@ -88,7 +94,8 @@ int store_destination_list(struct store *store, uint64_t channel, struct store_d
     const char *values[] = {store_number((int64_t)channel, id)};
     PGresult *r;
     int error = store_query(store,
-                            "select id, channel_id, name, kind, url, sealed_key from destinations "
+                            "select id, channel_id, name, kind, url, sealed_key, "
+                            "coalesce(output_id, 0) from destinations "
                             "where channel_id = $1 order by id",
                             1, values, "destinations", &r, reterr);
     if (error)
