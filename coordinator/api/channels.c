@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Reads an optional integer member within bounds; false after an answer has been sent.
-static bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min,
-                         int64_t max, int64_t *value, int *ret_status)
+bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min, int64_t max,
+                  int64_t *value, int *ret_status)
 {
     const json_t *member = json_object_get(body, name);
     if (!member)
@@ -24,9 +23,8 @@ static bool take_integer(struct request *r, const json_t *body, const char *name
     return true;
 }
 
-// Reads a text member that must fit `size`; an absent one leaves `value` as it is.
-static bool take_text(struct request *r, const json_t *body, const char *name, bool required,
-                      char *value, size_t size, int *ret_status)
+bool take_text(struct request *r, const json_t *body, const char *name, bool required, char *value,
+               size_t size, int *ret_status)
 {
     const json_t *member = json_object_get(body, name);
     if (!member && !required)
@@ -41,7 +39,7 @@ static bool take_text(struct request *r, const json_t *body, const char *name, b
     return true;
 }
 
-static int answer_channel(struct request *r, int status, const char *name)
+int answer_channel(struct request *r, int status, const char *name)
 {
     struct diagnostic why;
     json_t *body = channel_json(r->coordinator, name, &why);
@@ -119,8 +117,7 @@ int handle_channel(struct request *r)
     return answer_empty(r, 204);
 }
 
-// Body {"timeline", "revision"?} -> the revision it means, checked as nodes will check it.
-static int take_revision(struct request *r, struct store_channel *c)
+int take_revision(struct request *r, struct store_channel *c)
 {
     static const char *const allowed[] = {"timeline", "revision", NULL};
     json_t *body;
@@ -266,19 +263,38 @@ static int check_destination(struct request *r, const struct store_destination *
     return 0;
 }
 
+static int find_output(struct request *r, const struct store_channel *c, const char *name,
+                       uint64_t *ret_id)
+{
+    struct store_output *outputs;
+    struct diagnostic why;
+    size_t count;
+    if (store_output_list(r->store, c->id, &outputs, &count, &why))
+        return answer_problem(r, &why);
+    *ret_id = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(outputs[i].name, name))
+            *ret_id = outputs[i].id;
+    free(outputs);
+    return *ret_id ? 0
+                   : answer_refusal(r, 422, "unknown_output", "output",
+                                    "the channel has no output %s", name);
+}
+
 static int add_destination(struct request *r, const struct store_channel *c)
 {
-    static const char *const allowed[] = {"name", "kind", "url", "key", NULL};
+    static const char *const allowed[] = {"name", "kind", "url", "key", "output", NULL};
     json_t *body;
     int status = request_json(r, allowed, &body);
     if (status)
         return status;
     struct store_destination d = {.channel = c->id};
-    char kind[32] = "";
+    char kind[32] = "", output[STORE_NAME_MAX + 1] = "";
     bool ok = take_text(r, body, "name", true, d.name, sizeof d.name, &status) &&
               take_text(r, body, "kind", true, kind, sizeof kind, &status) &&
               take_text(r, body, "url", false, d.url, sizeof d.url, &status) &&
-              take_text(r, body, "key", false, d.key, sizeof d.key, &status);
+              take_text(r, body, "key", false, d.key, sizeof d.key, &status) &&
+              take_text(r, body, "output", false, output, sizeof output, &status);
     json_decref(body);
     if (!ok)
         return status;
@@ -289,6 +305,8 @@ static int add_destination(struct request *r, const struct store_channel *c)
     else
         return answer_refusal(r, 422, "bad_value", "kind", "must be rtmp or recording");
     status = check_destination(r, &d);
+    if (!status && *output)
+        status = find_output(r, c, output, &d.output);
     if (status)
         return status;
     struct diagnostic why;

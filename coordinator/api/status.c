@@ -58,8 +58,38 @@ static const char *destination_state(const struct farm_channel_view *view, uint6
     return *ret && (unsigned)(*ret)->state < 5 ? names[(*ret)->state] : names[0];
 }
 
+static const char *edge_of(const struct farm_channel_view *view, uint64_t output)
+{
+    for (int i = 0; view && i < view->output_count; i++)
+        if (view->outputs[i].output == output + 1) // as channel_plan.c numbers them
+            return view->outputs[i].edge;
+    return "";
+}
+
+static json_t *outputs_json(const struct store_output *outputs, size_t count,
+                            const struct farm_channel_view *view)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const struct store_output *o = &outputs[i];
+        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:i, s:s}", "name", o->name,
+                                               "width", o->width, "height", o->height, "tracks",
+                                               o->tracks, "edge", edge_of(view, o->id)));
+    }
+    return array;
+}
+
+static const char *output_name(const struct store_output *outputs, size_t count, uint64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (outputs[i].id == id)
+            return outputs[i].name;
+    return "";
+}
+
 static json_t *destinations_json(struct coordinator *coordinator, uint64_t channel,
-                                 const struct farm_channel_view *view)
+                                 const struct farm_channel_view *view,
+                                 const struct store_output *outputs, size_t output_count)
 {
     static const char *const kinds[] = {"rtmp", "recording", "preview"};
     struct store_destination *list;
@@ -70,13 +100,15 @@ static json_t *destinations_json(struct coordinator *coordinator, uint64_t chann
     for (size_t i = 0; i < count; i++) {
         const struct farm_destination_view *live;
         const char *state = destination_state(view, list[i].id, &live);
-        json_array_append_new(
-            array, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id",
-                             (json_int_t)list[i].id, "name", list[i].name, "kind",
-                             kinds[list[i].kind], "url", list[i].url, "state", state, "error",
-                             live ? live->error : "", "bytes", (json_int_t)(live ? live->bytes : 0),
-                             "dropped", (json_int_t)(live ? live->dropped : 0), "reconnects",
-                             (json_int_t)(live ? live->reconnects : 0)));
+        json_array_append_new(array, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
+                                               "id", (json_int_t)list[i].id, "name", list[i].name,
+                                               "kind", kinds[list[i].kind], "output",
+                                               output_name(outputs, output_count, list[i].output),
+                                               "url", list[i].url, "state", state, "error",
+                                               live ? live->error : "", "bytes",
+                                               (json_int_t)(live ? live->bytes : 0), "dropped",
+                                               (json_int_t)(live ? live->dropped : 0), "reconnects",
+                                               (json_int_t)(live ? live->reconnects : 0)));
     }
     explicit_bzero(list, count * sizeof *list);
     free(list);
@@ -88,11 +120,12 @@ static json_t *groups_json(const struct farm_channel_view *v)
     json_t *groups = json_array();
     for (int i = 0; v && i < v->group_count; i++) {
         const struct farm_group_view *g = &v->groups[i];
-        json_array_append_new(groups,
-                              json_pack("{s:I, s:I, s:I, s:s, s:b}", "group", (json_int_t)g->group,
-                                        "track_from", (json_int_t)g->track_from, "track_to",
-                                        (json_int_t)g->track_to, "provider", g->provider, "alive",
-                                        g->provider_alive));
+        json_array_append_new(groups, json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:b}", "group",
+                                                (json_int_t)g->group, "width", (json_int_t)g->width,
+                                                "height", (json_int_t)g->height, "track_from",
+                                                (json_int_t)g->track_from, "track_to",
+                                                (json_int_t)g->track_to, "provider", g->provider,
+                                                "alive", g->provider_alive));
     }
     return groups;
 }
@@ -102,10 +135,11 @@ static json_t *counters_json(const struct farm_channel_view *v)
     static const struct farm_channel_view none;
     if (!v)
         v = &none;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "cursor", (json_int_t)v->cursor,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "cursor", (json_int_t)v->cursor,
                      "frames", (json_int_t)v->frames, "late", (json_int_t)v->late, "concealed",
-                     (json_int_t)v->concealed, "slack_frames", (json_int_t)v->slack_frames,
-                     "mix_median_ms", v->mix_median_ms, "mix_p99_ms", v->mix_p99_ms);
+                     (json_int_t)v->concealed, "skipped", (json_int_t)v->skipped, "slack_frames",
+                     (json_int_t)v->slack_frames, "mix_median_ms", v->mix_median_ms, "mix_p99_ms",
+                     v->mix_p99_ms);
 }
 
 static const struct farm_channel_view *find_view(const struct farm_snapshot *snapshot, uint64_t id)
@@ -128,14 +162,24 @@ static json_t *one_channel(struct coordinator *coordinator, const struct store_c
         c->number ? json_pack("{s:I, s:s}", "number", (json_int_t)c->number, "sha256", c->revision)
                   : json_null();
     const char *state = v ? farm_channel_state_name(v->state) : "stopped";
-    return json_pack(
-        "{s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s, s:s, s:o, s:o, s:o}", "id",
-        (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate", rate,
-        "state", state, "text", v ? v->text : "", "timeline", c->timeline, "revision", revision,
-        "start_frame", (json_int_t)coordinator_start_frame(coordinator, c->id), "plan_epoch",
-        (json_int_t)(v ? v->plan_epoch : 0), "edge", v ? v->edge : "", "preview_url", preview,
-        "groups", groups_json(v), "counters", counters_json(v), "destinations",
-        destinations_json(coordinator, c->id, v));
+    json_t *slate = c->slate[0]
+                        ? json_pack("{s:s, s:s}", "timeline", c->slate_timeline, "sha256", c->slate)
+                        : json_null();
+    struct store_output *outputs = NULL;
+    size_t output_count = 0;
+    (void)store_output_list(coordinator_store(coordinator), c->id, &outputs, &output_count, NULL);
+    json_t *body = json_pack(
+        "{s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:o, "
+        "s:o}",
+        "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
+        rate, "state", state, "text", v ? v->text : "", "timeline", c->timeline, "revision",
+        revision, "start_frame", (json_int_t)coordinator_start_frame(coordinator, c->id),
+        "plan_epoch", (json_int_t)(v ? v->plan_epoch : 0), "edge", v ? v->edge : "", "preview_url",
+        preview, "slate", slate, "outputs", outputs_json(outputs, output_count, v), "groups",
+        groups_json(v), "counters", counters_json(v), "destinations",
+        destinations_json(coordinator, c->id, v, outputs, output_count));
+    free(outputs);
+    return body;
 }
 
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr)

@@ -140,6 +140,39 @@ test("destinations come and go, and never show their keys", async () => {
   assert.deepEqual((await accepted(200, "GET", path)).map((d) => d.name), ["platform"]);
 });
 
+test("a channel makes further outputs, and their destinations go with them", async () => {
+  const path = "/channels/one/outputs";
+  const clean = { name: "clean", tracks: 1 };
+  const channel = await accepted(200, "GET", "/channels/one");
+  assert.deepEqual(await accepted(201, "POST", path, { json: clean }),
+    { name: "clean", width: channel.width, height: channel.height, tracks: 1, edge: "" });
+  await accepted(201, "POST", path, { json: { name: "small", width: 320, height: 180 } });
+  await refused(409, "exists", "clean", "POST", path, { json: clean });
+  await refused(422, "bad_value", "width", "POST", path, { json: { name: "odd", width: 321 } });
+  await refused(422, "bad_value", "tracks", "POST", path, { json: { name: "odd", tracks: 65 } });
+  assert.deepEqual((await accepted(200, "GET", path)).map((o) => o.name), ["clean", "small"]);
+  const destination = { name: "clean-archive", kind: "recording", output: "clean" };
+  assert.equal((await accepted(201, "POST", "/channels/one/destinations", { json: destination })).output, "clean");
+  await refused(422, "unknown_output", "output", "POST", "/channels/one/destinations",
+    { json: { name: "lost", kind: "recording", output: "nowhere" } });
+  for (let i = 3; i <= 7; i++) await accepted(201, "POST", path, { json: { name: `output${i}` } });
+  await refused(409, "outputs_full", "", "POST", path, { json: { name: "output8" } });
+  for (const { name } of await accepted(200, "GET", path)) await accepted(204, "DELETE", `${path}/${name}`);
+  await refused(404, "not_found", "clean", "DELETE", `${path}/clean`);
+  const left = await accepted(200, "GET", "/channels/one");
+  assert.deepEqual(left.outputs, []);
+  assert.ok(!left.destinations.some((d) => d.name === "clean-archive"));
+});
+
+test("a slate is a timeline that is known", async () => {
+  const path = "/channels/one/slate";
+  await refused(404, null, null, "PUT", path, { json: { timeline: "nowhere" } });
+  const [{ name, revision, sha256 }] = await accepted(200, "GET", "/timelines");
+  const { slate } = await accepted(200, "PUT", path, { json: { timeline: name, revision } });
+  assert.deepEqual(slate, { timeline: name, sha256 });
+  assert.equal((await accepted(200, "DELETE", path)).slate, null);
+});
+
 test("media is imported once, served whole and in ranges, and used by a timeline", async () => {
   const clip = join(server.folder, "clip.mkv");
   execFileSync("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-f", "lavfi",
