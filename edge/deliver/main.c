@@ -59,6 +59,7 @@ static void *run_sink(void *opaque)
         } else if (!result && ops && item.kind == DELIVER_PACKET) {
             ops->packet(sink, item.programme, item.packet);
         }
+        status_turn(p->status);
         if (ops)
             ops->idle(sink);
         packet_unref(&item.packet);
