@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libavutil/log.h>
 #include <poll.h>
 #include <signal.h>
@@ -202,5 +203,6 @@ int main(int argc, char **argv)
     send_state(&p);
     feed_destroy(&p.feed);
     status_destroy(&p.status);
+    log_info("stopped", "outlet=%s packets_outstanding=%" PRId64, p.label, packet_outstanding());
     return 0;
 }
