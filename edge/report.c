@@ -10,6 +10,7 @@
 
 #define DESTINATIONS_MAX 64
 #define PLANS_MAX        CHANNEL_PLANS_MAX
+#define STAGES_MAX       4   // of a channel
 #define ALARMS_MAX       512 // more say nothing that these do not
 
 typedef Vistter__Control__V1__StageReport stage_report;
@@ -20,7 +21,8 @@ typedef Vistter__Control__V1__AlarmReport alarm_report;
 
 // Everything a message points to; static, since reports come ten times a second from one thread.
 static struct storage {
-    stage_report stages[STATE_CHANNELS_MAX * 3], *stage_list[STATE_CHANNELS_MAX * 3];
+    stage_report stages[STATE_CHANNELS_MAX * STAGES_MAX],
+        *stage_list[STATE_CHANNELS_MAX * STAGES_MAX];
     plan_report plans[STATE_CHANNELS_MAX * (PLANS_MAX + 1)],
         *plan_list[STATE_CHANNELS_MAX * (PLANS_MAX + 1)];
     channel_report channels[STATE_CHANNELS_MAX], *channel_list[STATE_CHANNELS_MAX];
@@ -110,6 +112,20 @@ static size_t add_destinations(int index, uint64_t id, struct channel *channel)
     return (size_t)count;
 }
 
+// The cost is that of the slowest destination.
+static void add_delivery(int index, uint64_t id, const struct channel_stats *s, size_t count)
+{
+    const struct deliver_report *slowest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct deliver_report *r = &store.sources[index][i].report;
+        if (!slowest || r->median_ms > slowest->median_ms)
+            slowest = r;
+    }
+    if (slowest)
+        add_stage(id, s->plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_DELIVER,
+                  slowest->median_ms, slowest->p99_ms, s->encode.frame, s->encode.frames);
+}
+
 static void add_channel(int index, struct state_channel *item)
 {
     uint64_t id = item->id;
@@ -136,6 +152,7 @@ static void add_channel(int index, struct state_channel *item)
               s.mix_p99_ms, s.cursor - 1, s.frames);
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_ENCODE,
               s.encode.median_ms, s.encode.p99_ms, s.encode.frame, s.encode.frames);
+    add_delivery(index, id, &s, c->n_destinations);
     add_plans(id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);

@@ -5,6 +5,7 @@
 // is sealed in both cases.
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
+#include "engine/base/cost.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -25,6 +26,7 @@ struct process {
     struct feed *feed;
     struct status *status;
     const char *label;
+    struct cost cost; // of pictures, in the sink
 };
 
 static const struct sink_ops *ops_of(enum deliver_kind kind)
@@ -38,6 +40,15 @@ static const struct sink_ops *ops_of(enum deliver_kind kind)
         return &sink_preview_ops;
     }
     return NULL;
+}
+
+static void give_packet(struct process *p, const struct sink_ops *ops, void *sink,
+                        const struct feed_item *item)
+{
+    int64_t start = clock_monotonic_ns();
+    ops->packet(sink, item->programme, item->packet);
+    if (item->packet->stream == PACKET_VIDEO)
+        cost_add(&p->cost, clock_monotonic_ns() - start);
 }
 
 static void *run_sink(void *opaque)
@@ -58,7 +69,7 @@ static void *run_sink(void *opaque)
         } else if (!result && ops && item.kind == DELIVER_CLEAR) {
             ops->clear(sink, item.programme);
         } else if (!result && ops && item.kind == DELIVER_PACKET) {
-            ops->packet(sink, item.programme, item.packet);
+            give_packet(p, ops, sink, &item);
         }
         status_turn(p->status);
         if (ops)
@@ -151,6 +162,7 @@ static void send_state(struct process *p)
     } message = {.header = {.kind = DELIVER_STATE, .size = sizeof message.report}};
     status_get(p->status, &message.report);
     message.report.dropped = feed_dropped(p->feed);
+    cost_read(&p->cost, &message.report.median_ms, &message.report.p99_ms);
     // Small and rare: when it does not fit the edge is not reading, and the next one will do.
     ssize_t n = send(DELIVER_SOCKET_FD, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)n;
@@ -179,7 +191,8 @@ static void serve(struct process *p)
 
 int main(int argc, char **argv)
 {
-    struct process p = {.label = argc > 1 ? argv[1] : "unnamed"};
+    static struct process p;
+    p.label = argc > 1 ? argv[1] : "unnamed";
     int type;
     socklen_t size = sizeof type;
     if (getsockopt(DELIVER_SOCKET_FD, SOL_SOCKET, SO_TYPE, &type, &size)) {

@@ -66,9 +66,10 @@ struct deliver_report {
     uint32_t state; // enum deliver_state
     uint32_t reconnects;
     uint64_t bytes, dropped;
-    uint64_t turns;  // of the sink's loop: it works, whatever its thread is called with
-    char alarm[32];  // stable code of what a person has to mend; "": nothing
-    char error[192]; // last error in words, never with the key
+    uint64_t turns;           // of the sink's loop
+    double median_ms, p99_ms; // of one picture in the sink: the time its write waited
+    char alarm[32];           // stable code of what a person has to mend; "": nothing
+    char error[192];          // last error in words, never with the key
 };
 
 // Checks a header from the other side: -EPROTO for unknown kinds or sizes.
