@@ -146,8 +146,9 @@ static void apply_destinations(struct output *o, const struct plan_rendition *r,
 
 // ---- Renditions --------------------------------------------------------------------------------
 
-static void output_destroy(struct output *o)
+static void output_end(void *opaque)
 {
+    struct output *o = opaque;
     // First the encoder, which gives its last packets, then those who take them.
     rendition_destroy(&o->rendition);
     while (o->target_count)
@@ -155,6 +156,15 @@ static void output_destroy(struct output *o)
     pthread_mutex_destroy(&o->lock);
     explicit_bzero(&o->plan, sizeof o->plan);
     free(o);
+}
+
+// The preview goes at once, since the channel's next rendition takes its place there.
+static void output_destroy(struct output *o)
+{
+    for (int i = o->target_count - 1; i >= 0; i--)
+        if (o->targets[i].plan.kind == DELIVER_KIND_PREVIEW)
+            remove_target(o, i);
+    reaper_give(o->owner->config.reaper, output_end, o);
 }
 
 static int output_create(struct outputs *owner, const struct plan *plan,

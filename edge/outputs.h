@@ -2,17 +2,20 @@
 //
 // outputs_apply brings them in line with a plan: what is the same in the plan before goes on
 // without a gap, what is new starts at the next key frame, what is gone stops. The preview takes
-// the rendition that names it, or the first. Threads: outputs_apply, _stats: the control thread.
+// the rendition that names it, or the first. What is gone is drained and ended by the reaper; its
+// last packets still reach its destinations. Threads: outputs_apply, _stats: the control thread.
 // outputs_push: the mix thread; never blocks. Packets pass on the renditions' threads.
 #pragma once
 
 #include "edge/deliver/outlet.h"
 #include "edge/encode/rendition.h"
 #include "edge/plan.h"
+#include "edge/reaper.h"
 
 struct outputs_config {
     struct outlet_hub *hub;
     struct outlet *preview;     // shared by all channels; NULL: no preview
+    struct reaper *reaper;      // outlives the outputs, and ends before the hub; may be NULL
     const char *preview_listen; // "host:port"
     const char *record_folder;  // for recordings without an absolute folder
     int segment_seconds, viewers_max;

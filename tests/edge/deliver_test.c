@@ -14,6 +14,9 @@
 #include <dirent.h>
 #include <libavutil/log.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -120,7 +123,8 @@ static pid_t spawn(const char *command)
 }
 
 // An nginx of our own in the foreground, one process, which records what it receives.
-static pid_t start_nginx(int port, const char *name)
+// `rules` are further lines of its application.
+static pid_t start_nginx(int port, const char *name, const char *rules)
 {
     char path[128], command[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -130,8 +134,8 @@ static pid_t start_nginx(int port, const char *name)
     fprintf(f,
             "load_module %s;\ndaemon off;\nmaster_process off;\npid %s/%s/pid;\nerror_log "
             "%s/%s/error.log;\nevents {}\nrtmp { server { listen 127.0.0.1:%d; chunk_size 4096; "
-            "application live { live on; record all; record_path %s/%s; } } }\n",
-            MODULE, folder, name, folder, name, port, folder, name);
+            "application live { live on; record all; record_path %s/%s; %s } } }\n",
+            MODULE, folder, name, folder, name, port, folder, name, rules);
     fclose(f);
     snprintf(command, sizeof command, "exec nginx -p %s/%s -c %s 2>%s/%s/stderr", folder, name,
              path, folder, name);
@@ -140,6 +144,46 @@ static pid_t start_nginx(int port, const char *name)
         clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
     CHECK_TRUE(can_connect(port));
     return pid;
+}
+
+// An HTTP server that forbids whatever it is asked; counts the requests.
+static pid_t start_forbidder(int listener, atomic_int *requests)
+{
+    static const char answer[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    for (;;) {
+        char request[4096];
+        int fd = accept(listener, NULL, NULL);
+        if (fd >= 0 && read(fd, request, sizeof request) > 0) {
+            atomic_fetch_add(requests, 1);
+            if (write(fd, answer, sizeof answer - 1) < 0)
+                _exit(1);
+        }
+        close(fd);
+    }
+}
+
+// Bytes that a publisher's kernel holds for the server on `port`, and that the server's kernel
+// holds for its program, as the kernel says.
+static void read_queues(int port, unsigned *ret_unsent, unsigned *ret_unread)
+{
+    FILE *f = fopen("/proc/net/tcp", "r");
+    char line[512];
+    while (f && fgets(line, sizeof line, f)) {
+        unsigned local, remote, state, unsent, unread;
+        if (sscanf(line, "%*d: %*8x:%4x %*8x:%4x %2x %8x:%8x", &local, &remote, &state, &unsent,
+                   &unread) != 5 ||
+            state != 1) // established
+            continue;
+        if ((int)remote == port)
+            *ret_unsent = unsent;
+        if ((int)local == port)
+            *ret_unread = unread;
+    }
+    if (f)
+        fclose(f);
 }
 
 static void stop_process(pid_t pid)
@@ -187,7 +231,7 @@ static struct outlet *open_outlet(struct outlet_hub *hub, enum deliver_kind kind
 static void wait_state(struct outlet *o, enum deliver_state state)
 {
     struct deliver_report report;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 3000; i++) {
         outlet_report(o, &report);
         if (report.state == state)
             return;
@@ -270,11 +314,114 @@ static void check_secret(struct outlet *o)
     }
 }
 
+static void check_refused(struct outlet *o)
+{
+    struct deliver_report report;
+    outlet_report(o, &report);
+    CHECK(report.state, ==, DELIVER_WAITING);
+    CHECK_TEXT(report.alarm, "destination_refused");
+    CHECK_TRUE(strstr(report.error, "refused by the server"));
+    CHECK_TRUE(!strstr(report.error, KEY));
+}
+
+// A platform that does not want this key says so to the person, and is not asked more often than
+// after 5, 10, 20 seconds.
+static void test_forbidden(struct outlet_hub *hub)
+{
+    int listener, port = free_port(NULL);
+    atomic_int *requests =
+        mmap(NULL, sizeof *requests, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char rule[128], url[256];
+    snprintf(rule, sizeof rule, "on_publish http://127.0.0.1:%d/;", free_port(&listener));
+    pid_t forbidder = start_forbidder(listener, requests);
+    pid_t nginx = start_nginx(port, "forbidden", rule);
+    snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, port);
+    int64_t start = clock_monotonic_ns();
+    struct outlet *o = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-forbidden", url);
+    wait_state(o, DELIVER_WAITING);
+    check_refused(o);
+    for (int i = 0; i < 3000 && atomic_load(requests) < 2; i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK((clock_monotonic_ns() - start) / 1000000, >=, 5000);
+    CHECK(atomic_load(requests), ==, 2);
+    outlet_destroy(&o);
+    stop_process(nginx);
+    stop_process(forbidder);
+    close(listener);
+    munmap(requests, sizeof *requests);
+}
+
+// Plays on to a server that has stopped, until the outlet says so; returns how long after the last
+// byte moved that was, in milliseconds.
+static int64_t time_of_notice(struct outlet *o, int port, int from, unsigned *ret_unsent)
+{
+    struct deliver_report report;
+    unsigned unsent = 0, unread = 0, before = 0;
+    int64_t moved = clock_monotonic_ns(), end = moved + INT64_C(30000000000), now = moved;
+    do {
+        while (from < packet_count && packets[from]->stream != PACKET_VIDEO)
+            outlet_push(o, 7, packets[from++]);
+        if (from < packet_count)
+            outlet_push(o, 7, packets[from++]);
+        clock_sleep_until_ns(now + INT64_C(1001000000) / 30 / SPEED);
+        now = clock_monotonic_ns();
+        read_queues(port, &unsent, &unread);
+        if (unread != before)
+            moved = now;
+        before = unread;
+        *ret_unsent = unsent > *ret_unsent ? unsent : *ret_unsent;
+        outlet_report(o, &report);
+    } while (report.state == DELIVER_LIVE && now < end);
+    CHECK(report.state, !=, DELIVER_LIVE);
+    CHECK_TEXT(report.error, "the server takes no more data");
+    CHECK_TEXT(report.alarm, "destination_lost");
+    return (now - moved) / 1000000;
+}
+
+// A second publisher of a key in use is told so. A platform that stops reading is noticed two
+// seconds after its last byte, with little left in the kernel; when it reads again, it is live
+// again.
+static void test_stopped_platform(struct outlet_hub *hub)
+{
+    int port = free_port(NULL), gop = key_after(key_after(0) + 1);
+    pid_t nginx = start_nginx(port, "stops", "");
+    char url[256];
+    snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, port);
+    struct outlet *o = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-stops", url);
+    play(&o, 1, 0, gop);
+    wait_state(o, DELIVER_LIVE);
+    struct outlet *second = open_outlet(hub, DELIVER_KIND_RTMP, "rtmp-second", url);
+    wait_state(second, DELIVER_WAITING);
+    check_refused(second);
+    outlet_destroy(&second);
+    kill(nginx, SIGSTOP);
+    unsigned unsent = 0;
+    int64_t noticed_ms = time_of_notice(o, port, gop, &unsent);
+    fprintf(stderr, "stopped: noticed after %lld ms, %u bytes unsent\n", (long long)noticed_ms,
+            unsent);
+    CHECK(noticed_ms, >=, 1900);
+    CHECK(noticed_ms, <=, 3000);
+    CHECK(unsent, <=, 2 * 65536); // socket(7): twice what SO_SNDBUF asks for
+    kill(nginx, SIGCONT);
+    struct deliver_report report;
+    for (int i = 0; i < 15; i++) { // a connection starts at the newest key
+        play(&o, 1, 0, gop);
+        outlet_report(o, &report);
+        if (report.state == DELIVER_LIVE)
+            break;
+    }
+    CHECK(report.state, ==, DELIVER_LIVE);
+    CHECK_TEXT(report.alarm, "");
+    CHECK(report.reconnects, >=, 1);
+    outlet_destroy(&o);
+    stop_process(nginx);
+}
+
 static void test_peers(struct outlet_hub *hub)
 {
     int silent_fd, port = free_port(NULL), stalled_port = free_port(NULL);
     int silent_port = free_port(&silent_fd), preview_port = free_port(NULL);
-    pid_t nginx = start_nginx(port, "good"), stalled = start_nginx(stalled_port, "stalled");
+    pid_t nginx = start_nginx(port, "good", ""), stalled = start_nginx(stalled_port, "stalled", "");
     char url[256], rec[128], command[512], path[512];
     struct outlet *o[6];
     snprintf(url, sizeof url, "rtmp://127.0.0.1:%d/live/" KEY, port);
@@ -385,6 +532,106 @@ static void test_killed_recorder(struct outlet_hub *hub)
     check_good("after the kill", path, pictures_between(rest, packet_count));
 }
 
+// The number of the thread `name` of process `pid`; 0: none.
+static int find_thread(int pid, const char *name)
+{
+    char path[64], comm[32];
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int found = 0;
+    while (dir && (entry = readdir(dir)) && !found) {
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/comm", pid, entry->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fgets(comm, sizeof comm, f) && !strncmp(comm, name, strlen(name)))
+            found = atoi(entry->d_name);
+        if (f)
+            fclose(f);
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+// Starts a process that holds thread `tid` still, as a disk that no longer answers would: also
+// against SIGKILL, since the traced thread's end is kept for the tracer. 0: not allowed here.
+static pid_t hold_thread(int tid)
+{
+    int ready[2];
+    char byte = 0;
+    CHECK_OK(pipe(ready));
+    pid_t pid = fork();
+    if (!pid) {
+        bool held = !ptrace(PTRACE_SEIZE, tid, NULL, NULL) &&
+                    !ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) && waitpid(tid, NULL, __WALL) == tid;
+        if (held && write(ready[1], "h", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    close(ready[1]);
+    bool held = read(ready[0], &byte, 1) == 1;
+    close(ready[0]);
+    if (!held)
+        waitpid(pid, NULL, 0);
+    return held ? pid : 0;
+}
+
+static void wait_bytes(struct outlet *o, uint64_t bytes)
+{
+    struct deliver_report report = {0};
+    for (int i = 0; i < 3000 && report.bytes < bytes; i++) {
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+        outlet_report(o, &report);
+    }
+    CHECK(report.bytes, >=, bytes);
+}
+
+// A recorder stands still in its disk while its process goes on to report, and does not end when it
+// is killed. It is found out, others start and record beside it, and it comes back when the disk
+// does.
+static void test_hung_disk(struct outlet_hub *hub)
+{
+    char rec[128], path[512];
+    snprintf(rec, sizeof rec, "%s/hung", folder);
+    struct outlet *o = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-hung", rec);
+    int gop = key_after(key_after(0) + 1);
+    play(&o, 1, 0, gop);
+    wait_bytes(o, 1);
+    int child = outlet_child(o);
+    pid_t holder = hold_thread(find_thread(child, "sink"));
+    if (!holder) {
+        fprintf(stderr, "skipped: a hung recorder (this user may not trace)\n");
+        outlet_destroy(&o);
+        return;
+    }
+    wait_state(o, DELIVER_WAITING);
+    struct deliver_report report;
+    outlet_report(o, &report);
+    CHECK_TEXT(report.error, "delivery process hung");
+    CHECK_TEXT(report.alarm, "delivery_lost");
+    snprintf(rec, sizeof rec, "%s/beside", folder);
+    struct outlet *beside = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-beside", rec);
+    play(&beside, 1, 0, gop);
+    wait_bytes(beside, 1);
+    outlet_destroy(&beside);
+    for (int i = 0; i < 500 && !find_file("beside", ".mkv", path, sizeof path); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(find_file("beside", ".mkv", path, sizeof path));
+    check_good("beside a hung one", path, pictures_between(0, gop));
+    CHECK(outlet_child(o), ==, 0); // no second one while the first is still there
+    CHECK_OK(kill(child, 0));
+    kill(holder, SIGKILL);
+    waitpid(holder, NULL, 0);
+    wait_state(o, DELIVER_CONNECTING);
+    CHECK(kill(child, 0), ==, -1);
+    play(&o, 1, gop, key_after(gop + 1));
+    wait_state(o, DELIVER_LIVE);
+    outlet_report(o, &report);
+    CHECK_TEXT(report.alarm, "");
+    CHECK(report.reconnects, ==, 1);
+    outlet_destroy(&o);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || access(MODULE, R_OK) || system("command -v nginx curl ffmpeg >/dev/null"))
@@ -399,7 +646,10 @@ int main(int argc, char **argv)
     CHECK_TEXT(d.code, "deliver_program");
     CHECK_OK(outlet_hub_create(argv[1], &hub, &d));
     test_peers(hub);
+    test_stopped_platform(hub);
+    test_forbidden(hub);
     test_killed_recorder(hub);
+    test_hung_disk(hub);
     outlet_hub_destroy(&hub);
     for (int i = 0; i < packet_count; i++)
         packet_unref(&packets[i]);
