@@ -39,7 +39,7 @@
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
     const char *record_folder, *hash_folder, *hash_file, *deliver, *log_level;
-    int64_t segment_seconds, viewers_max, window_mib;
+    int64_t segment_seconds, viewers_max, window_mib, frame_latency_ms;
 } settings;
 
 static const struct setting table[] = {
@@ -64,6 +64,8 @@ static const struct setting table[] = {
      &settings.segment_seconds},
     {"window-mib", SETTING_INTEGER, "MiB", "256", 16, 65536,
      "memory for coded frames held ahead, per plan", &settings.window_mib},
+    {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
+     "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-folder", SETTING_TEXT, "FOLDER", "", 0, 0,
      "where plans may have checksums of the final mix written", &settings.hash_folder},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
@@ -141,7 +143,7 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                  *settings.preview_url ? "" : "http://",
                  *settings.preview_url ? settings.preview_url : settings.preview_listen);
     }
-    e->links = links_create(settings.name);
+    e->links = links_create(settings.name, (int)settings.frame_latency_ms);
     struct channel_config config = {
         .links = e->links,
         .outputs = {.hub = e->hub,
@@ -171,7 +173,7 @@ static int connect_control(struct edge *e, struct diagnostic *reterr)
 static void run(struct edge *e)
 {
     struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
-    int64_t next = clock_monotonic_ns();
+    int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
                                {.fd = mailbox.wake_fd, .events = POLLIN}};
@@ -187,6 +189,10 @@ static void run(struct edge *e)
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
+        if (next >= log_at) {
+            links_log(e->links);
+            log_at = next + LINKS_LOG_NS;
+        }
     }
 }
 

@@ -82,12 +82,28 @@ static struct wish *wish_find(struct frame_client *c, const struct frame_want *w
     return &c->wishes[c->wish_count++];
 }
 
+// What a wish that was never sent asked for once more is asked for with the next.
+static void keep_missing(struct frame_want *want, const struct frame_want *unsent)
+{
+    for (int i = 0; i < unsent->missing_count && unsent->start == want->start; i++) {
+        bool named = unsent->missing[i] < want->from;
+        for (int k = 0; k < want->missing_count && !named; k++)
+            named = want->missing[k] == unsent->missing[i];
+        if (!named && want->missing_count < FRAME_WANT_MISSING_MAX)
+            want->missing[want->missing_count++] = unsent->missing[i];
+    }
+}
+
 void frame_client_want(struct frame_client *client, const struct frame_want *want)
 {
     pthread_mutex_lock(&client->lock);
     struct wish *wish = wish_find(client, want);
-    if (wish)
+    if (wish) {
+        struct wish unsent = *wish;
         *wish = (struct wish){.want = *want, .changed = true};
+        if (unsent.changed)
+            keep_missing(&wish->want, &unsent.want);
+    }
     pthread_mutex_unlock(&client->lock);
     if (wish)
         srt_waiter_wake(&client->waiter);
