@@ -302,6 +302,7 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         .group_count = p->group_count,
         .cursor = p->at_frame > cursor ? p->at_frame : cursor,
         .bytes_max = c->config.window_bytes,
+        .latency_ms = links_latency_ms(c->config.links),
         .want = on_want,
         .opaque = slot,
     };

@@ -48,7 +48,7 @@
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
     const char *record_folder, *cache, *hash_file, *deliver, *log_level;
-    int64_t segment_seconds, viewers_max, window_mib, cache_mib;
+    int64_t segment_seconds, viewers_max, window_mib, cache_mib, frame_latency_ms;
 } settings;
 
 static const struct setting table[] = {
@@ -77,6 +77,8 @@ static const struct setting table[] = {
      "folder for fetched media (slates)", &settings.cache},
     {"cache-size", SETTING_INTEGER, "MiB", "2048", 64, 1 << 30, "largest size of that folder",
      &settings.cache_mib},
+    {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
+     "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
      "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
     {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
@@ -156,7 +158,7 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                  *settings.preview_url ? "" : "http://",
                  *settings.preview_url ? settings.preview_url : settings.preview_listen);
     }
-    e->links = links_create(settings.name);
+    e->links = links_create(settings.name, (int)settings.frame_latency_ms);
     struct media_cache_config cache = {settings.cache, settings.cache_mib << 20};
     result = media_cache_create(&cache, &e->cache, reterr);
     if (!result)
@@ -200,7 +202,7 @@ static int connect_control(struct edge *e, struct diagnostic *reterr)
 static void run(struct edge *e)
 {
     struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
-    int64_t next = clock_monotonic_ns();
+    int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
                                {.fd = mailbox.wake_fd, .events = POLLIN}};
@@ -216,6 +218,10 @@ static void run(struct edge *e)
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
+        if (next >= log_at) {
+            links_log(e->links);
+            log_at = next + LINKS_LOG_NS;
+        }
     }
 }
 

@@ -185,6 +185,11 @@ static void *run_provider(void *opaque)
 
 static uint64_t total_resent;
 
+void frame_client_close(struct frame_client *client)
+{
+    (void)client; // destroyed right after
+}
+
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr)
 {
@@ -389,7 +394,7 @@ int main(int argc, char **argv)
     snprintf(rec, sizeof rec, "%s/rec", folder);
     struct outlet_hub *hub = NULL;
     CHECK_OK(outlet_hub_create(argv[1], &hub, NULL));
-    struct links *links = links_create("edge");
+    struct links *links = links_create("edge", 120);
     struct channel_config config = {.channel = 7,
                                     .links = links,
                                     .outputs = {.hub = hub,
