@@ -21,5 +21,6 @@ int handle_media(struct request *r); // get, head, put
 
 // JSON of the whole state, as GET /status and the WebSocket send it. NULL when out of memory.
 json_t *status_json(struct coordinator *coordinator);
-// One channel as JSON, found by name in the store; NULL with a diagnostic.
+// All channels, and one, as JSON from the store and the farm; NULL with a diagnostic.
+json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr);
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr);
