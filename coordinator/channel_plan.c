@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLAYOUT_DELAY_NS INT64_C(1600000000)
-#define LEAD_SECONDS     3
-#define AUDIO_BITRATE    160000
-#define URL_BYTES        1600
+#define LEAD_SECONDS  3
+#define AUDIO_BITRATE 160000
+#define URL_BYTES     1600
 // Bits per pixel that the platforms recommend for H.264 at 30 frames a second: 3 Mbit/s at 720p.
 #define BITS_PER_PIXEL 0.11
 
@@ -176,7 +175,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
     m->rate_den = (uint32_t)c->rate.den;
     m->epoch_ns = c->epoch_ns;
     m->start_frame = c->start_frame < 0 ? FARM_START_AT_SWITCH : c->start_frame;
-    m->playout_delay_ns = PLAYOUT_DELAY_NS;
+    m->playout_delay_ns = CHANNEL_PLAYOUT_DELAY_NS;
     m->lead_frames = LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
     if (timeline)
         parse_sha256(c->revision, p->revision);
@@ -188,6 +187,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
     p->channel = (struct farm_channel){
         .plan = m,
         .running = c->on_air && timeline,
+        .run = c->run,
         .cut_count = -1,
         .last_plan_epoch = c->last_plan_epoch,
         .last_at_frame = c->last_at_frame,

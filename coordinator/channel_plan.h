@@ -5,6 +5,9 @@
 #include "coordinator/control/farm.h"
 #include "coordinator/store/store.h"
 
+// From when a frame is due by the channel's clock until the edge emits it.
+#define CHANNEL_PLAYOUT_DELAY_NS INT64_C(1600000000)
+
 struct timeline;
 
 struct channel_plan {

@@ -31,10 +31,11 @@ bool take_text(struct request *r, const json_t *body, const char *name, bool req
                size_t size, int *ret_status);
 // Body {"timeline", "revision"?}: fills timeline, revision and number, checked as nodes will check
 // them. 0, or the status of the refusal sent.
-int take_revision(struct request *r, struct store_channel *channel);
+int take_revision(struct request *r, struct store_change *ret);
 int answer_channel(struct request *r, int status, const char *name);
 
 // JSON of the whole state, as GET /status and the WebSocket send it. NULL when out of memory.
 json_t *status_json(struct coordinator *coordinator);
-// One channel as JSON, found by name in the store; NULL with a diagnostic.
+// All channels, and one, as JSON from the store and the farm; NULL with a diagnostic.
+json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr);
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr);

@@ -30,7 +30,7 @@ static int add_output(struct request *r, const struct store_channel *c)
     int status = request_json(r, allowed, &body);
     if (status)
         return status;
-    struct store_output o = {.channel = c->id}, *others;
+    struct store_output o = {.channel = c->id};
     int64_t width = c->width, height = c->height, tracks = 0;
     bool ok = take_text(r, body, "name", true, o.name, sizeof o.name, &status) &&
               take_integer(r, body, "width", 16, 8192, &width, &status) &&
@@ -45,16 +45,7 @@ static int add_output(struct request *r, const struct store_channel *c)
     o.height = (int)height;
     o.tracks = (int)tracks;
     struct diagnostic why;
-    size_t count;
-    uint64_t id;
-    if (store_output_list(r->store, c->id, &others, &count, &why))
-        return answer_problem(r, &why);
-    free(others);
-    if (count + 1 >= PLANNER_OUTPUTS_MAX)
-        return answer_refusal(r, 409, "outputs_full", "",
-                              "a channel has at most %d further outputs", PLANNER_OUTPUTS_MAX - 1);
-    if (store_output_add(r->store, &o, &id, &why) ||
-        coordinator_apply_channel(r->coordinator, c->name, &why))
+    if (coordinator_add_output(r->coordinator, c, &o, &why))
         return answer_problem(r, &why);
     return answer_outputs(r, 201, c->name, o.name);
 }
@@ -75,15 +66,15 @@ int handle_output(struct request *r)
     struct store_channel c;
     struct diagnostic why;
     if (store_channel_get(r->store, r->part[1], &c, &why) ||
-        store_output_remove(r->store, c.id, r->part[3], &why) ||
-        coordinator_apply_channel(r->coordinator, c.name, &why))
+        coordinator_remove_output(r->coordinator, &c, r->part[3], &why))
         return answer_problem(r, &why);
     return answer_empty(r, 204);
 }
 
 int handle_channel_slate(struct request *r)
 {
-    struct store_channel c, slate = {0};
+    struct store_channel c;
+    struct store_change slate = {0};
     struct diagnostic why;
     if (store_channel_get(r->store, r->part[1], &c, &why))
         return answer_problem(r, &why);
@@ -92,8 +83,7 @@ int handle_channel_slate(struct request *r)
         if (status)
             return status;
     }
-    if (store_channel_set_slate(r->store, c.id, slate.timeline, slate.revision, &why) ||
-        coordinator_apply_channel(r->coordinator, c.name, &why))
+    if (coordinator_set_slate(r->coordinator, &c, slate.timeline, slate.revision, &why))
         return answer_problem(r, &why);
     return answer_channel(r, 200, c.name);
 }

@@ -155,6 +155,7 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     bool changed = placement_wish_changed(c, wanted) && !(first && c->current);
     plan_message_free(&c->wanted);
     c->wanted = copy;
+    c->run = wanted->run;
     if (wanted->running)
         wish_copy(c, wanted);
     if (c->running != wanted->running) {
@@ -169,7 +170,7 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     if (wanted->last_at_frame > c->last_at_frame)
         c->last_at_frame = wanted->last_at_frame;
     const struct plan *newest = c->next ? c->next : c->current;
-    if (c->running && (changed || !newest || !plan_matches(newest, c->wanted))) {
+    if (c->running && (changed || !newest || !plan_matches(newest, c))) {
         c->dirty = true;
         c->retry_ns = 0;
         memset(c->excluded, 0, sizeof c->excluded);

@@ -45,8 +45,9 @@
 #define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
 #define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
 
-// start_frame of a channel whose timeline begins at the frame where its first plan takes effect.
-// Later plans, of other revisions too, go on from there: an edit does not restart a timeline.
+// start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
+// effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
+// restart a timeline.
 #define FARM_START_AT_SWITCH INT64_MIN
 
 typedef Vistter__Control__V1__ChannelPlan channel_plan_message;
@@ -79,6 +80,9 @@ void farm_destroy(struct farm **farm);
 struct farm_channel {
     const channel_plan_message *plan;
     bool running;
+    // Another one: the timeline begins anew. Looked at with FARM_START_AT_SWITCH only. Loaded plans
+    // have run 0, so a run that has a start_frame already is given with that.
+    uint64_t run;
     const struct planner_track
         *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
     int track_count; // then a default by `kinds` (may be NULL: video)

@@ -248,10 +248,13 @@ static uint8_t *wanted_pack(const channel_plan_message *message, int64_t start_f
     return message_pack(&copy, ret_size);
 }
 
-bool plan_matches(const struct plan *plan, const channel_plan_message *wanted)
+bool plan_matches(const struct plan *plan, const struct channel *channel)
 {
+    const channel_plan_message *wanted = channel->wanted;
     // A timeline that started at its switch goes on from there.
     bool any = wanted->start_frame == FARM_START_AT_SWITCH;
+    if (any && plan->run != channel->run)
+        return false;
     size_t size_a, size_b;
     uint8_t *a = wanted_pack(plan->message, any ? 0 : plan->message->start_frame, &size_a);
     uint8_t *b = wanted_pack(wanted, any ? 0 : wanted->start_frame, &size_b);

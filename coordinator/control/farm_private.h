@@ -26,6 +26,7 @@ struct plan {
     uint8_t *bytes; // packed for the store, from COMMITTING on
     size_t size;
     int64_t at_frame; // chosen for the commit
+    uint64_t run;     // of the wish that it was made for; 0 when loaded
 };
 
 enum phase {    // of `next`
@@ -46,6 +47,7 @@ struct channel {
     // What is wanted.
     channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
     bool running;
+    uint64_t run;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
     int track_count, cut_count;
@@ -101,8 +103,8 @@ int plan_load(const void *bytes, size_t size, struct plan **ret, struct diagnost
 void plan_destroy(struct plan **plan);
 // Chooses at_frame and packs for the store, as committed; the message is left as it is.
 int plan_pack(struct plan *plan, int64_t at_frame);
-// Is this the plan of that template, placement aside?
-bool plan_matches(const struct plan *plan, const channel_plan_message *wanted);
+// Is this the plan of the channel's template, placement aside?
+bool plan_matches(const struct plan *plan, const struct channel *channel);
 // Output `i` of a plan or template as the planner wants it.
 struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
 // Is the node a provider or an edge of it?

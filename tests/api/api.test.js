@@ -123,7 +123,8 @@ test("a channel starts, changes and stops, and its log says so", async () => {
   assert.deepEqual(events.map((e) => e.kind), ["started", "revision", "stopped"]);
   assert.deepEqual(events.map((e) => e.seq), [1, 2, 3]);
   assert.deepEqual(events.map((e) => e.payload.number), [1, 2, undefined]);
-  for (let i = 1; i < events.length; i++) assert.ok(events[i].at_frame >= events[i - 1].at_frame);
+  // Without nodes no plan was ever committed: what was asked for took no effect.
+  assert.deepEqual(events.map((e) => typeof e.at_frame), ["object", "object", "number"]);
 });
 
 test("destinations come and go, and never show their keys", async () => {
@@ -321,13 +322,13 @@ test("huge bodies are refused without being held", async () => {
     "POST /timelines/check": 100 * MiB, "POST /channels/one/start": 65537 };
   for (const [where, size] of Object.entries(big)) {
     const [method, path] = where.split(" ");
-    const answer = await client.raw(`${method} /api/v1${path} HTTP/1.1\r\nHost: h\r\n` +
+    const answer = await client.raw(`${method} /api/v1${path} HTTP/1.1\r\nHost: localhost\r\n` +
       `Content-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`);
     assert.match(answer, /^HTTP\/1.1 413 .*application\/problem\+json/s, where);
     assertMatches(schemaOf("problem"), JSON.parse(answer.split("\r\n\r\n")[1]), where);
     assert.ok([413, 0].includes(await client.flood(method, path, size)), where);
   }
-  const length = await client.raw("POST /api/v1/channels HTTP/1.1\r\nHost: h\r\n" +
+  const length = await client.raw("POST /api/v1/channels HTTP/1.1\r\nHost: localhost\r\n" +
     "Content-Type: application/json\r\nContent-Length: 99999999999999999999\r\n\r\n");
   assert.match(length, /^HTTP\/1.1 4\d\d /);
   const grown = server.peakMemory() - before;
@@ -365,8 +366,8 @@ test("HEAD answers like GET, without a body", async () => {
     assert.equal((await call("HEAD", path)).status, 200, path);
   assert.equal((await call("HEAD", "/channels/none")).status, 404);
   // Two requests on one connection: a body after a HEAD would be taken for the second answer.
-  const two = await client.raw("HEAD /api/v1/timelines/demo HTTP/1.1\r\nHost: h\r\n\r\n" +
-    "GET /api/v1/nodes HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  const two = await client.raw("HEAD /api/v1/timelines/demo HTTP/1.1\r\nHost: localhost\r\n\r\n" +
+    "GET /api/v1/nodes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   assert.equal(two.split(/HTTP\/1\.1 200 OK\r\n/).length, 3, two);
   assert.doesNotMatch(two, /vistter\.timeline/);
 });
@@ -380,7 +381,7 @@ test("nothing outside can be named", async () => {
     `/api/v1/media/${unknownHash}%00.json`, "/api/v1/media/....//keys/secret.key", "//etc/passwd", "/api/v1/%ff%fe",
     "/api/v1/channels/%ff", "/api/v1/timelines/%c3%28",
   ]) {
-    const answer = await client.raw(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    const answer = await client.raw(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
     assert.match(answer, /^HTTP\/1\.1 (400|404) /, `${target}: ${answer.slice(0, 200)}`);
     assert.ok(!answer.includes(secret) && !answer.includes("root:"), target);
     assertMatches(schemaOf("problem"), JSON.parse(answer.slice(answer.indexOf("\r\n\r\n"))), target);
@@ -388,12 +389,12 @@ test("nothing outside can be named", async () => {
 });
 
 test("broken HTTP is refused, and the coordinator goes on", async () => {
-  const line = "POST /api/v1/channels HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+  const line = "POST /api/v1/channels HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
   const raw = [
     "nonsense\r\n\r\n", "GET\r\n\r\n", "\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", `GET /${"a".repeat(20000)} HTTP/1.1\r\n\r\n`,
     `GET / HTTP/1.1\r\nX: ${"a".repeat(20000)}\r\n\r\n`, "\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003",
     `${line}Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}   `, `${line}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
-    `${line}Content-Length: -1\r\n\r\n`, `${line}Content-Length: x\r\n\r\n`, `${line}\r\n`, "BREW /api/v1/status HTTP/1.1\r\nHost: h\r\n\r\n",
+    `${line}Content-Length: -1\r\n\r\n`, `${line}Content-Length: x\r\n\r\n`, `${line}\r\n`, "BREW /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
   ];
   for (const bytes of raw) {
     const answer = await client.raw(Buffer.from(bytes, "latin1"));

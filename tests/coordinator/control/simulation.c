@@ -456,6 +456,7 @@ static void channel_set(struct sim *sim, int index)
     plan.outputs = outputs;
     struct farm_channel channel = {.plan = &plan,
                                    .running = sim->running[index],
+                                   .run = sim->run[index],
                                    .tracks = tracks,
                                    .track_count = sim->track_count[index],
                                    .cut_count = -1,
