@@ -3,7 +3,6 @@
 set -eu
 VISTTER_BUILD=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 VISTTER_VAR=$(mktemp -d -t vistter-farm-XXXXXX)
-chmod 755 "$VISTTER_VAR"
 export VISTTER_BUILD VISTTER_VAR
 . "$source/ops/lib/common.sh"
 
