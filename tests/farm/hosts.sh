@@ -9,7 +9,7 @@ subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
 hosts="hub coord work1 work2 edge rtmp"
 
 hosts_down() { local h; for h in $hosts; do ip netns del "$tag-$h" 2>/dev/null || true; done; }
-trap 'set +e; stop edge; stop worker1; stop worker2; stop coordinator; stop nginx QUIT; hosts_down; finish' EXIT
+trap 'set +e; stop edge; stop worker1; stop worker2; stop coordinator; stop nginx; hosts_down; finish' EXIT
 
 # The bridge lives in a namespace too, so that the machine's own network is not touched.
 ip netns add "$tag-hub"
