@@ -68,6 +68,8 @@ static void describe(const struct demuxer *d, struct media_info *info)
         info->picture_count = 1;
     info->interlaced = p->field_order > AV_FIELD_PROGRESSIVE;
     info->hdr = p->color_trc == AVCOL_TRC_SMPTE2084 || p->color_trc == AVCOL_TRC_ARIB_STD_B67;
+    if (!info->still)
+        info->picture_duration = info->duration;
     if (info->still) {
         info->duration = (struct rational){0, 1};
         info->rate = (struct rate){0, 1};
@@ -76,7 +78,7 @@ static void describe(const struct demuxer *d, struct media_info *info)
 
 int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr)
 {
-    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}};
+    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}, .picture_duration = {0, 1}};
     if (import_document(path, &info)) {
         *ret = info;
         return 0;
@@ -188,7 +190,7 @@ static int make_index(struct job *job, struct media_info *info, struct rational 
         info->picture_count = index->picture_count;
         info->interlaced = index->interlaced;
         info->hdr = index->hdr;
-        info->duration = index_duration(index);
+        info->duration = info->picture_duration = index_duration(index);
         if (index->first_turned) {
             int width = info->width;
             info->width = info->height;
@@ -319,9 +321,13 @@ static int import_known(const struct job *job, struct media_info *ret)
     size_t size = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[size] = 0;
-    if (access(job->name[0], R_OK))
-        return -ENOENT;
-    return media_info_parse(text, ret, NULL);
+    struct media_info info;
+    int error = access(job->name[0], R_OK) ? -ENOENT : media_info_parse(text, &info, NULL);
+    if (!error && !info.picture_duration.den)
+        error = -ESTALE; // facts of an older import: made anew
+    if (!error)
+        *ret = info;
+    return error;
 }
 
 static void import_parts(struct job *job, struct media_info *info, int *error,
@@ -343,7 +349,7 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
         return;
     if (pictures && info->picture_count == 1 && !sound) {
         info->still = true;
-        info->duration = (struct rational){0, 1};
+        info->duration = info->picture_duration = (struct rational){0, 1};
         info->rate = (struct rate){0, 1};
     }
     struct rational length = rational_make(info->sample_count, SAMPLE_RATE_HZ);

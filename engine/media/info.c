@@ -6,17 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void format_seconds(struct rational seconds, char buffer[48])
+{
+    snprintf(buffer, 48, "%lld/%llds", (long long)seconds.num, (long long)seconds.den);
+}
+
 char *media_info_format(const struct media_info *i)
 {
-    char rate[24], duration[48];
+    char rate[24], duration[48], pictures[48];
     rate_format(i->rate, rate);
-    snprintf(duration, sizeof duration, "%lld/%llds", (long long)i->duration.num,
-             (long long)i->duration.den);
+    format_seconds(i->duration, duration);
+    format_seconds(i->picture_duration, pictures);
     json_t *json = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:I, s:I, s:b, s:b}", "sha256",
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b}", "sha256",
         i->sha256, "bytes", (json_int_t)i->bytes, "container", i->container, "picture_codec",
         i->picture_codec, "sound_codec", i->sound_codec, "width", i->width, "height", i->height,
-        "still", i->still, "rate", i->rate.num ? rate : "0", "duration", duration, "picture_count",
+        "still", i->still, "rate", i->rate.num ? rate : "0", "duration", duration,
+        "picture_duration", i->picture_duration.den ? pictures : NULL, "picture_count",
         (json_int_t)i->picture_count, "sample_count", (json_int_t)i->sample_count, "interlaced",
         i->interlaced, "hdr", i->hdr);
     if (!json)
@@ -26,7 +32,7 @@ char *media_info_format(const struct media_info *i)
     return text;
 }
 
-static bool parse_duration(const char *text, struct rational *ret)
+static bool parse_seconds(const char *text, struct rational *ret)
 {
     long long num, den;
     char unit, more;
@@ -59,21 +65,23 @@ int media_info_parse(const char *text, struct media_info *ret, struct diagnostic
         return diagnostic_set(reterr, -EINVAL, "media_facts", "", "facts are not JSON: %s",
                               where.text);
     struct media_info i = {.rate = {0, 1}};
-    const char *sha, *container, *picture, *sound, *rate, *duration;
+    const char *sha, *container, *picture, *sound, *rate, *duration, *taken = NULL;
     json_int_t bytes, pictures, samples;
     int still, interlaced, hdr;
     int bad = json_unpack_ex(
-        json, &where, 0, "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:I, s:I, s:b, s:b}",
-        "sha256", &sha, "bytes", &bytes, "container", &container, "picture_codec", &picture,
-        "sound_codec", &sound, "width", &i.width, "height", &i.height, "still", &still, "rate",
-        &rate, "duration", &duration, "picture_count", &pictures, "sample_count", &samples,
+        json, &where, 0,
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s?s, s:I, s:I, s:b, s:b}", "sha256",
+        &sha, "bytes", &bytes, "container", &container, "picture_codec", &picture, "sound_codec",
+        &sound, "width", &i.width, "height", &i.height, "still", &still, "rate", &rate, "duration",
+        &duration, "picture_duration", &taken, "picture_count", &pictures, "sample_count", &samples,
         "interlaced", &interlaced, "hdr", &hdr);
     if (bad)
         diagnostic_set(reterr, -EINVAL, "media_facts", "", "facts are not complete: %s",
                        where.text);
     else if (!take_rate(rate, &i.rate))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "rate", "is not a rate");
-    else if (!parse_duration(duration, &i.duration))
+    else if (!parse_seconds(duration, &i.duration) ||
+             (taken && !parse_seconds(taken, &i.picture_duration)))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "duration",
                              "is not a number of seconds like \"3/2s\"");
     if (!bad) {

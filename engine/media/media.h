@@ -24,6 +24,9 @@ struct media_info {
     bool still;        // one picture
     struct rate rate;  // nominal picture rate; {0, 1} without
     struct rational duration; // seconds, of the longer of both; 0/1 for stills
+    // Seconds that the pictures take, after which a loop starts again; 0/1 without pictures and for
+    // stills; den 0: not known, in facts of an older import.
+    struct rational picture_duration;
     int64_t picture_count;
     int64_t sample_count; // per channel at 48 kHz; 0 without sound
     bool interlaced, hdr;
