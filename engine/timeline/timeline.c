@@ -1,6 +1,7 @@
 #include "engine/timeline/timeline.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct timeline *timeline_ref(const struct timeline *timeline)
@@ -61,4 +62,14 @@ void timeline_unref(struct timeline **timeline)
     *timeline = NULL;
     if (old && atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) == 1)
         timeline_free(old);
+}
+
+const char *clip_place(const struct clip *clip, char *ret)
+{
+    size_t track, index;
+    if (sscanf(clip->id, "%zu/%zu", &track, &index) == 2)
+        snprintf(ret, CLIP_PLACE_BYTES, "tracks[%zu].clips[%zu]", track, index);
+    else
+        snprintf(ret, CLIP_PLACE_BYTES, "%s", clip->id);
+    return ret;
 }
