@@ -22,7 +22,8 @@ static int read_facts(const char *path, struct media_info *ret, struct diagnosti
     snprintf(name, sizeof name, "%s.json", path);
     FILE *file = fopen(name, "re");
     if (!file)
-        return diagnostic_set(reterr, -errno, "asset_missing", name, "%s", strerror(errno));
+        return diagnostic_set(reterr, -errno, "asset_missing", path,
+                              "has not been imported, or not as media: %s", strerror(errno));
     size_t size = fread(json, 1, sizeof json - 1, file);
     fclose(file);
     json[size] = 0;
@@ -67,6 +68,11 @@ int sound_source_open(const struct asset_resolver *resolver, const char *uri,
     s->length = rational_product(loop_seconds(path, &info), (struct rational){SAMPLE_RATE_HZ, 1});
     *ret = s;
     return 0;
+}
+
+bool sound_source_is_silent(const struct sound_source *s)
+{
+    return !s->file;
 }
 
 void sound_source_close(struct sound_source **source)

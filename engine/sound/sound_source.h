@@ -11,6 +11,7 @@ struct sound_source;
 // cut, sound that is shorter is followed by silence.
 int sound_source_open(const struct asset_resolver *resolver, const char *uri,
                       struct sound_source **ret, struct diagnostic *reterr);
+bool sound_source_is_silent(const struct sound_source *source); // the asset has no sound
 void sound_source_close(struct sound_source **source);
 
 // Writes `count` stereo pairs. The first lies at `position` (samples of 48 kHz from the asset's

@@ -216,10 +216,11 @@ int timeline_parse(const char *bytes, size_t size, timeline_load_fn *load, void 
 struct timeline *timeline_ref(const struct timeline *timeline);
 void timeline_unref(struct timeline **timeline); // accepts NULL inside
 
-// What a person calls a clip: "tracks[2].clips[0]", or its id where it was given one. `ret` holds
-// CLIP_PLACE_BYTES; returns it.
-#define CLIP_PLACE_BYTES 80
-const char *clip_place(const struct clip *clip, char *ret);
+// A problem with a clip's material as a person knows it: the path is the clip's place,
+// "tracks[2].clips[0]", or its id where it was given one; the text begins with the asset's name,
+// and does not name files of a store.
+void clip_problem(const struct timeline *timeline, const struct clip *clip,
+                  const struct diagnostic *problem, struct diagnostic *ret);
 
 // Where and how large a clip's picture stands, in pixels of the *output*.
 struct placement {

@@ -4,6 +4,7 @@
 #include "tests/engine/timeline/files.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -492,15 +493,20 @@ static void test_words(void)
         CHECK_TEXT(d.text, cases[i].words);
     }
     struct text text = {0};
-    char place[CLIP_PLACE_BYTES];
+    struct diagnostic e = {.error = -ENOENT, .path = "/films/a.mp4", .text = "is not there"};
     text_add(&text,
              HEAD "{\"clips\":[]},{\"clips\":[{\"kind\":\"video\",\"asset\":\"a\",\"start\":0,"
                   "\"duration\":2},{\"kind\":\"video\",\"asset\":\"a\",\"start\":2,\"duration\":2},"
                   "{\"kind\":\"video\",\"asset\":\"a\",\"start\":4,\"duration\":2,"
                   "\"id\":\"end\"}]}]}");
     CHECK_OK(parse_text(&text, &timeline, &d));
-    CHECK_TEXT(clip_place(&timeline->tracks[1].clips[1], place), "tracks[1].clips[1]");
-    CHECK_TEXT(clip_place(&timeline->tracks[1].clips[2], place), "end");
+    clip_problem(timeline, &timeline->tracks[1].clips[1], &e, &d);
+    CHECK_TEXT(d.path, "tracks[1].clips[1]");
+    CHECK_TEXT(d.text, "asset \"a\": /films/a.mp4: is not there");
+    snprintf(e.path, sizeof e.path, "/store/%064d", 7);
+    clip_problem(timeline, &timeline->tracks[1].clips[2], &e, &d);
+    CHECK_TEXT(d.path, "end");
+    CHECK_TEXT(d.text, "asset \"a\": is not there");
     timeline_unref(&timeline);
 }
 
