@@ -209,6 +209,19 @@ test("media is imported once, served whole and in ranges, and used by a timeline
   await accepted(200, "PUT", "/timelines/clip", { json: document });
 });
 
+test("a film that is cut short is taken, and the answer says where it ends", async () => {
+  const clip = join(server.folder, "whole.mp4");
+  execFileSync("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=8", "-movflags",
+    "+faststart", "-c:v", "libx264", clip]);
+  const whole = readFileSync(clip), half = whole.subarray(0, whole.length / 2);
+  const headers = { "content-type": "application/octet-stream" };
+  const put = (bytes) => accepted(201, "PUT", `/media/${sha256(bytes)}?name=film.mp4`, { body: bytes, headers });
+  assert.equal((await put(whole)).damage, null);
+  const { damage } = await put(half);
+  const [first, parts] = damage.first.slice(0, -1).split("/").map(Number);
+  assert.ok(damage.count >= 1 && first / parts > 2 && first / parts < 6, JSON.stringify(damage));
+});
+
 test("what is no media is refused, and nothing is left behind", async () => {
   const bytes = Buffer.from("no picture, no sound");
   await refused(422, null, null, "PUT", `/media/${sha256(bytes)}?name=note.txt`, { body: bytes });
