@@ -58,8 +58,9 @@ static int render_picture(struct slate *s, const struct render_config *config,
     return error;
 }
 
+// -EIO, with what is wrong, when a clip's sound cannot be read.
 static int render_sound(struct slate *s, const struct timeline *timeline,
-                        const struct asset_resolver *resolver)
+                        const struct asset_resolver *resolver, struct diagnostic *reterr)
 {
     int64_t frames = muldiv_floor(timeline->duration, (int64_t)timeline->rate.den * s->rate.num,
                                   (int64_t)timeline->rate.num * s->rate.den);
@@ -70,15 +71,16 @@ static int render_sound(struct slate *s, const struct timeline *timeline,
         return 0;
     s->samples = calloc((size_t)count, SOUND_CHANNELS * sizeof *s->samples);
     if (!s->samples)
-        return -ENOMEM;
+        return diagnostic_set(reterr, -ENOMEM, "slate_memory", "", "no memory for its sound");
     struct sound_mixer *mixer = sound_mixer_create(timeline, s->rate, resolver);
     int problems = 0;
-    for (int64_t n = 0; n < frames && !atomic_load(&s->closing); n++)
-        sound_mixer_frame(mixer, n, n, 0, (int)timeline->track_count,
-                          s->samples + SOUND_CHANNELS * rate_first_sample(s->rate, n), &problems);
+    for (int64_t n = 0; n < frames && !problems && !atomic_load(&s->closing); n++)
+        problems =
+            sound_mixer_frame(mixer, n, n, 0, (int)timeline->track_count,
+                              s->samples + SOUND_CHANNELS * rate_first_sample(s->rate, n), reterr);
     sound_mixer_destroy(&mixer);
     s->sample_count = count;
-    return 0;
+    return problems ? -EIO : 0;
 }
 
 static int render(struct slate *s, struct diagnostic *reterr)
@@ -100,8 +102,8 @@ static int render(struct slate *s, struct diagnostic *reterr)
         .resolver = prepared_resolver(prepared),
     };
     error = render_picture(s, &config, reterr);
-    if (!error && render_sound(s, timeline, &config.resolver))
-        error = diagnostic_set(reterr, -ENOMEM, "slate_memory", "", "no memory for its sound");
+    if (!error)
+        error = render_sound(s, timeline, &config.resolver, reterr);
     prepared_destroy(&prepared);
     return error;
 }

@@ -42,8 +42,9 @@
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
-#define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
-#define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
+#define FARM_REVIEW_NS INT64_C(30000000000) // between looks whether measured costs ask for a move
+#define FARM_GRACE_NS  INT64_C(8000000000)  // after a start, for the nodes of stored plans
+#define FARM_MARGIN    15                   // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
 // effect. Later plans of the same run, of other revisions too, go on from there: an edit does not

@@ -434,6 +434,13 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         armed_step(farm, channel, now);
     if (channel->phase == PHASE_IDLE && channel->wanted)
         current_check(farm, channel, now_ns);
+    // Costs have been measured meanwhile, and other channels have come or gone. The planner moves
+    // nothing without need (planner.h, rule 5).
+    if (channel->phase == PHASE_IDLE && now_ns >= channel->review_ns &&
+        now_ns - farm->start_ns >= FARM_REVIEW_NS) {
+        channel->dirty = true;
+        channel->review_ns = now_ns + FARM_REVIEW_NS;
+    }
     if (farm->deposed)
         return; // what is on air stays; changes are the new leader's
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&

@@ -59,6 +59,7 @@ struct channel {
     bool waits_on_store; // a reserve or commit has been handed out
     int64_t store_ns;    // when it may be handed out again
     int64_t retry_ns, proposed_ns;
+    int64_t review_ns; // when the placement is looked at again
     uint32_t last_plan_epoch;
     int64_t last_at_frame;
     int switch_tries; // of FARM_START_AT_SWITCH

@@ -321,6 +321,36 @@ static void test_restart_touches_nothing(uint64_t seed)
     }
 }
 
+// Two tracks of one group turn out to be dear: they are parted while on air, once.
+static void test_measured_costs(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 12);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, sim.rows[0].size, sim.rows[0].bytes);
+    uint32_t from = 0;
+    for (size_t g = 0; g < plan->n_groups; g++)
+        if (plan->groups[g]->track_to - plan->groups[g]->track_from >= 2)
+            from = plan->groups[g]->track_from;
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    for (uint32_t t = 0; t < 12; t++)
+        sim.track_ms[t] = t == from || t == from + 1 ? 60 : 0.1;
+    sim_run(&sim, 40 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    plan = vistter__control__v1__channel_plan__unpack(NULL, sim.rows[1].size, sim.rows[1].bytes);
+    bool parted = false;
+    for (size_t g = 0; g < plan->n_groups; g++)
+        parted |= plan->groups[g]->track_from == from + 1;
+    CHECK_TRUE(parted);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_run(&sim, 200 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    sim_destroy(&sim);
+}
+
 // A worker takes seconds to dial again: that is no loss.
 static void test_restart_with_slow_nodes(uint64_t seed)
 {
@@ -460,6 +490,7 @@ int main(int argc, char **argv)
         test_refusal(seed);
         test_mute_worker(seed);
         test_restart_touches_nothing(seed);
+        test_measured_costs(seed);
         test_restart_with_slow_nodes(seed);
         test_pause(seed);
         test_deposed(seed);

@@ -92,6 +92,7 @@ struct sim {
     // Faults, in per mille of messages or writes.
     int lose, repeat, delay_ms_max, refuse, store_fails;
     int prepare_ms_max;
+    double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
 };
 
 void sim_create(struct sim *sim, uint64_t seed);
