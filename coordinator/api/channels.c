@@ -191,7 +191,8 @@ static int answer_destinations(struct request *r, int status, const char *channe
             found = json_incref(one);
     }
     json_decref(list);
-    return answer_json(r, status, found);
+    return found ? answer_json(r, status, found)
+                 : answer_refusal(r, 404, "not_found", name, "has been removed meanwhile");
 }
 
 // A destination's address holds no key: it would be shown.

@@ -6,11 +6,11 @@
 #include <civetweb.h>
 #include <stddef.h>
 
-// Threads, one per connection. No address takes all of them, and WebSockets leave half to requests
+// Threads, one per connection. No address takes all of them, and WebSockets leave most to requests
 // (LIVE_CLIENTS_MAX). A proxy on this host stands for many people.
-#define CONNECTIONS_MAX             128
-#define CONNECTIONS_PER_ADDRESS_MAX 32
-#define CONNECTIONS_LOOPBACK_MAX    96
+#define CONNECTIONS_MAX             256
+#define CONNECTIONS_PER_ADDRESS_MAX 64
+#define CONNECTIONS_LOOPBACK_MAX    192
 
 // A thread that looks several times a second how many connections each address has, and cuts what
 // is too many: also those that have not made a request yet, which no callback tells of.

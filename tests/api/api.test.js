@@ -127,6 +127,40 @@ test("a channel starts, changes and stops, and its log says so", async () => {
   assert.deepEqual(events.map((e) => typeof e.at_frame), ["object", "object", "number"]);
 });
 
+test("requests at the same time leave the farm with what the log says last", async () => {
+  const names = Array.from({ length: 24 }, (_, i) => `race${i}`);
+  const post = (path, json) => client.call("POST", path, { json });
+  await Promise.all(names.map((name) => accepted(201, "POST", "/channels", { json: { name } })));
+  await Promise.all(names.map(async (name) => {
+    const path = `/channels/${name}`;
+    const starts = await Promise.all([1, 2, 3].map(() => post(`${path}/start`, { timeline: "demo" })));
+    assert.deepEqual(starts.map((a) => a.status).sort(), [200, 409, 409], name);
+    assert.equal(starts.filter((a) => a.json.code === "on_air").length, 2);
+    await Promise.all([
+      post(`${path}/destinations`, { name: "archive", kind: "recording" }),
+      client.call("POST", `${path}/stop`),
+      client.call("PUT", `${path}/timeline`, { json: { timeline: "demo", revision: 1 } }),
+      client.call("DELETE", `${path}/destinations/archive`),
+      client.call("POST", `${path}/stop`),
+    ]);
+    const events = await accepted(200, "GET", `${path}/events`);
+    assert.equal(events.filter((e) => e.kind === "started").length, 1, name);
+    assert.equal(events.at(-1).kind, "stopped", name);
+    assert.equal(events.filter((e) => e.kind === "stopped").length, 1, name);
+  }));
+  const channels = await accepted(200, "GET", "/channels");
+  for (const channel of channels) assert.equal(channel.state, "stopped", channel.name);
+  // A stop and a start at once: whichever came last.
+  await Promise.all(names.map(async (name) => {
+    const path = `/channels/${name}`;
+    await Promise.all([post(`${path}/start`, { timeline: "demo" }), client.call("POST", `${path}/stop`)]);
+    const on = (await accepted(200, "GET", `${path}/events`)).at(-1).kind !== "stopped";
+    assert.equal((await accepted(200, "GET", path)).state !== "stopped", on, name);
+    const ends = await Promise.all([client.call("POST", `${path}/stop`), client.call("DELETE", path)]);
+    assert.ok(ends[1].status === 204 || (await call("DELETE", path)).status === 204, name);
+  }));
+});
+
 test("destinations come and go, and never show their keys", async () => {
   const path = "/channels/one/destinations";
   const added = await accepted(201, "POST", path,
@@ -220,6 +254,18 @@ test("a film that is cut short is taken, and the answer says where it ends", asy
   const { damage } = await put(half);
   const [first, parts] = damage.first.slice(0, -1).split("/").map(Number);
   assert.ok(damage.count >= 1 && first / parts > 2 && first / parts < 6, JSON.stringify(damage));
+});
+
+test("a file that an import left without its row is no media yet", async () => {
+  const clip = join(server.folder, "tone.wav");
+  execFileSync("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "sine=d=1", clip]);
+  const bytes = readFileSync(clip);
+  const hash = sha256(bytes);
+  await accepted(201, "PUT", `/media/${hash}?name=tone.wav`, { body: bytes });
+  await server.sql(`delete from media where sha256 = '${hash}'`);
+  assert.equal((await call("HEAD", `/media/${hash}`)).status, 404);
+  await accepted(201, "PUT", `/media/${hash}?name=tone.wav`, { body: bytes });
+  assert.equal((await call("HEAD", `/media/${hash}`)).status, 200);
 });
 
 test("what is no media is refused, and nothing is left behind", async () => {
