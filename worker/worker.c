@@ -189,7 +189,14 @@ static struct stage *start_stage(struct worker *w, const channel_plan *p, size_t
         return NULL;
     const group_plan *g = p->groups[group];
     struct stage_config config = {
-        .plan = p, .group = group, .cache = w->cache, .node = w->settings.name, .links = w->links};
+        .plan = p,
+        .group = group,
+        .cache = w->cache,
+        .node = w->settings.name,
+        .links = w->links,
+        // Wants and frames wait out the latency each; consumers repeat a little later.
+        .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
+    };
     log_info("stage_started",
              "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
              p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
