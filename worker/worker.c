@@ -462,9 +462,9 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     };
     int error = cluster_key_read(w->settings.cluster_key, control.key, reterr);
     if (!error)
-        error = golden_hash(w->golden, reterr);
-    if (!error)
         error = media_cache_create(&cache, &w->cache, reterr);
+    if (!error)
+        error = golden_hash(w->settings.cache, w->golden, reterr);
     if (!error)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
