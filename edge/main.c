@@ -27,6 +27,7 @@
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
+#include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
@@ -46,8 +47,8 @@
 
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
-    const char *record_folder, *hash_folder, *hash_file, *deliver, *log_level;
-    int64_t segment_seconds, viewers_max, window_mib;
+    const char *record_folder, *cache, *hash_file, *deliver, *log_level;
+    int64_t segment_seconds, viewers_max, window_mib, cache_mib, frame_latency_ms;
 } settings;
 
 static const struct setting table[] = {
@@ -72,8 +73,12 @@ static const struct setting table[] = {
      &settings.segment_seconds},
     {"window-mib", SETTING_INTEGER, "MiB", "256", 16, 65536,
      "memory for coded frames held ahead, per plan", &settings.window_mib},
-    {"hash-folder", SETTING_TEXT, "FOLDER", "", 0, 0,
-     "where plans may have checksums of the final mix written", &settings.hash_folder},
+    {"cache", SETTING_TEXT, "FOLDER", "/var/cache/vistter-edge", 0, 0,
+     "folder for fetched media (slates)", &settings.cache},
+    {"cache-size", SETTING_INTEGER, "MiB", "2048", 64, 1 << 30, "largest size of that folder",
+     &settings.cache_mib},
+    {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
+     "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
      "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
     {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
@@ -95,6 +100,7 @@ struct edge {
     struct outlet_hub *hub;
     struct outlet *preview;
     struct links *links;
+    struct media_cache *cache;
     struct reaper *reaper;
     struct state_file *state_file;
     struct state *state;
@@ -152,8 +158,11 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                  *settings.preview_url ? "" : "http://",
                  *settings.preview_url ? settings.preview_url : settings.preview_listen);
     }
-    e->links = links_create(settings.name);
-    result = cluster_key_read(settings.cluster_key, e->key, reterr);
+    e->links = links_create(settings.name, (int)settings.frame_latency_ms);
+    struct media_cache_config cache = {settings.cache, settings.cache_mib << 20};
+    result = media_cache_create(&cache, &e->cache, reterr);
+    if (!result)
+        result = cluster_key_read(settings.cluster_key, e->key, reterr);
     if (!result)
         result =
             state_file_create(settings.state_folder, settings.name, e->key, &e->state_file, reterr);
@@ -163,6 +172,7 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
         return result;
     struct channel_config config = {
         .links = e->links,
+        .cache = e->cache,
         .outputs = {.hub = e->hub,
                     .preview = e->preview,
                     .reaper = e->reaper,
@@ -171,8 +181,8 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                     .segment_seconds = (int)settings.segment_seconds,
                     .viewers_max = (int)settings.viewers_max},
         .window_bytes = (size_t)settings.window_mib << 20,
-        .hash_folder = settings.hash_folder,
         .hash_file = settings.hash_file,
+        .ledger_folder = settings.state_folder,
     };
     e->state = state_create(settings.name, e->state_file, &config);
     return 0;
@@ -192,7 +202,7 @@ static int connect_control(struct edge *e, struct diagnostic *reterr)
 static void run(struct edge *e)
 {
     struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
-    int64_t next = clock_monotonic_ns();
+    int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
                                {.fd = mailbox.wake_fd, .events = POLLIN}};
@@ -208,6 +218,10 @@ static void run(struct edge *e)
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
+        if (next >= log_at) {
+            links_log(e->links);
+            log_at = next + LINKS_LOG_NS;
+        }
     }
 }
 
@@ -220,6 +234,7 @@ static void destroy_parts(struct edge *e)
     reaper_destroy(&e->reaper);
     state_file_destroy(&e->state_file);
     links_destroy(&e->links);
+    media_cache_destroy(&e->cache);
     outlet_destroy(&e->preview);
     outlet_hub_destroy(&e->hub);
     if (mailbox.bytes)

@@ -31,7 +31,8 @@ struct outputs *outputs_create(const struct outputs_config *config);
 void outputs_destroy(struct outputs **outputs);
 // A rendition that cannot be made is left out: the first such gives the error and the diagnostic.
 int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagnostic *reterr);
-void outputs_push(struct outputs *outputs, const struct programme_frame *frame);
+// A frame of output number `output`, to the renditions that encode it.
+void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame);
 // Sum of the renditions; the times are those of the slowest.
 void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
 int outputs_destinations(struct outputs *outputs, struct outputs_destination *ret, int max);

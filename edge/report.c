@@ -140,6 +140,7 @@ static void add_channel(int index, struct state_channel *item)
     c->frames = s.frames;
     c->late = s.late;
     c->concealed = s.concealed;
+    c->skipped = s.skipped;
     c->slack_frames = s.slack_frames;
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
@@ -156,6 +157,12 @@ static void add_channel(int index, struct state_channel *item)
     add_plans(id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);
+    if (*s.slate_alarm)
+        add_alarm(id, "slate_failed", s.slate_alarm, 1);
+    uint64_t skipped = recent_rise(&item->skipped, s.skipped, clock_monotonic_ns());
+    if (skipped)
+        add_alarm(id, "frames_skipped",
+                  "frames were not sent during the last minute: this edge stood still", skipped);
     uint64_t lost =
         recent_rise(&item->encode_lost, s.encode.dropped + s.encode.failed, clock_monotonic_ns());
     if (lost)

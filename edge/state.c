@@ -2,6 +2,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
@@ -125,6 +126,8 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     s->epoch = message->epoch;
     s->version = message->version;
     s->refusal_count = 0;
+    if (s->config.cache)
+        media_cache_set_origin(s->config.cache, message->media_url);
     for (int i = s->channel_count - 1; i >= 0; i--)
         if (!is_listed(message, s->channels[i].id))
             remove_channel(s, i);

@@ -14,6 +14,7 @@ struct state_channel {
     uint64_t id;
     struct channel *channel;
     struct recent encode_lost; // pictures
+    struct recent skipped;     // frames
 };
 
 // A plan that this edge could not take.

@@ -407,7 +407,7 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
         return error;
-    w->links = links_create(w->settings.name);
+    w->links = links_create(w->settings.name, w->settings.frame_latency_ms);
     // The address that others call: as told, or the listen address with the port really taken.
     const char *told = w->settings.frame_address;
     const char *listen = w->settings.frame_listen;

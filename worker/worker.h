@@ -20,6 +20,7 @@
 struct worker_settings {
     const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache;
     int64_t cache_bytes;
+    int frame_latency_ms;
 };
 
 struct worker;

@@ -1,9 +1,12 @@
 // The media store over HTTP: a folder of files named by content, and what import made of them.
 #include "engine/media/media.h"
+#include "coordinator/api/api.h"
+#include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,8 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define UPLOAD_IDLE_SECONDS 30
-#define HASH_DIGITS         64
+#define HASH_DIGITS 64
+#define UPLOAD      "upload-"
+// How slow an upload may be, on the whole: a thread and a file wait for it.
+#define UPLOAD_NS             INT64_C(30000000000)
+#define UPLOAD_BYTES_A_SECOND 16384
 
 int handle_media_list(struct request *r)
 {
@@ -84,10 +90,22 @@ static int get_revision(struct request *r, const char *sha256)
     return 200;
 }
 
+// Whether timelines may use it: the row says so, not the file, which an import that failed at its
+// end has left.
+static int head_media(struct request *r, const char *name)
+{
+    struct diagnostic why;
+    int known = store_media_known(r->store, name, &why);
+    return known < 0 ? answer_problem(r, &why) : answer_empty(r, known ? 200 : 404);
+}
+
+// Needs the store for revisions only: nodes fetch files while there is no database, too.
 static int get_media(struct request *r, const char *name, const char *suffix)
 {
     char path[PATH_MAX], hash[65], header[96];
     struct diagnostic why;
+    if (request_is_head(r) && !*suffix)
+        return head_media(r, name);
     snprintf(path, sizeof path, "%s/%s", coordinator_settings(r->coordinator)->media, name);
     if (access(path, R_OK))
         return *suffix ? answer_refusal(r, 404, "not_found", name, "does not exist")
@@ -107,13 +125,16 @@ static int receive_upload(struct request *r, int fd)
 {
     long long length = r->info->content_length;
     char buffer[16384]; // on a stack of 100 kB
-    int64_t deadline = clock_monotonic_ns() + UPLOAD_IDLE_SECONDS * INT64_C(1000000000);
+    int64_t begin_ns = clock_monotonic_ns();
+    int socket = connection_socket(r->connection);
     for (long long got = 0; got < length;) {
-        int n = mg_read(r->connection, buffer, sizeof buffer);
-        if (n > 0)
-            deadline = clock_monotonic_ns() + UPLOAD_IDLE_SECONDS * INT64_C(1000000000);
-        if (n <= 0 || clock_monotonic_ns() > deadline)
-            return answer_refusal(r, 408, "body_incomplete", "", "the file did not arrive whole");
+        int64_t allowed_ns = UPLOAD_NS + got * INT64_C(1000000000) / UPLOAD_BYTES_A_SECOND;
+        int n = clock_monotonic_ns() - begin_ns < allowed_ns
+                    ? connection_read(r->connection, socket, buffer, sizeof buffer)
+                    : 0;
+        if (n <= 0)
+            return answer_refusal(r, 408, "body_incomplete", "",
+                                  "the file did not arrive whole, or too slowly");
         for (int done = 0; done < n;) {
             ssize_t written = write(fd, buffer + done, (size_t)(n - done));
             if (written < 0)
@@ -123,6 +144,7 @@ static int receive_upload(struct request *r, int fd)
         }
         got += n;
     }
+    r->body_read = true;
     return 0;
 }
 
@@ -166,7 +188,7 @@ static int put_media(struct request *r, const char *sha256)
         free(known);
         return status;
     }
-    snprintf(path, sizeof path, "%s/upload-XXXXXX", coordinator_settings(r->coordinator)->media);
+    snprintf(path, sizeof path, "%s/" UPLOAD "XXXXXX", coordinator_settings(r->coordinator)->media);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return answer_refusal(r, 507, "store_full", "", "the media store cannot be written: %s",
@@ -188,4 +210,19 @@ int handle_media(struct request *r)
         return get_media(r, name, suffix);
     return *suffix ? answer_refusal(r, 405, "method", name, "parts are made by import")
                    : put_media(r, name);
+}
+
+void api_remove_uploads(const char *media)
+{
+    char path[PATH_MAX];
+    DIR *folder = opendir(media);
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        if (strncmp(e->d_name, UPLOAD, strlen(UPLOAD)))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", media, e->d_name);
+        log_info("upload_removed", "file=%s", e->d_name);
+        unlink(path);
+    }
+    if (folder)
+        closedir(folder);
 }

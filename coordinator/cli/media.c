@@ -29,7 +29,7 @@ static int import_file(struct arguments *a, const char *path, json_t *all)
         return complain(&problem);
     struct upload upload = {
         .path = path, .name = name_of(path), .sha256 = sha256, .quiet = a->json};
-    error = upload_media(a->client, &upload, &sent, a->json ? &facts : NULL, &problem);
+    error = upload_media(a->client, &upload, &sent, &facts, &problem);
     if (error == -EREMOTEIO && !problem.path[0])
         snprintf(problem.path, sizeof problem.path, "%s", path); // which of several
     if (error)
@@ -38,6 +38,7 @@ static int import_file(struct arguments *a, const char *path, json_t *all)
         json_array_append_new(all, facts);
         return CLI_OK;
     }
+    json_decref(facts);
     print_text(stdout, name_of(path));
     printf("  %s%s\n", sha256, sent ? "" : "  (was there)");
     fflush(stdout);

@@ -2,9 +2,11 @@
 
 #include "coordinator/cli/command.h"
 #include "engine/base/clock.h"
+#include "engine/media/media.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,6 +60,20 @@ static int get_facts(struct client *client, const char *sha256, json_t **ret,
     return error;
 }
 
+// A damaged file is taken; whoever brings it should know.
+static void warn_of_damage(const struct upload *upload, const json_t *facts)
+{
+    struct media_info info;
+    char text[160], *json = json_dumps(facts, 0);
+    if (json && !media_info_parse(json, &info, NULL) && info.damage_count) {
+        media_damage_text(&info, text);
+        fputs("vistter: warning: ", stderr);
+        print_text(stderr, upload->name);
+        fprintf(stderr, " %s\n", text);
+    }
+    free(json);
+}
+
 int upload_media(struct client *client, const struct upload *upload, bool *ret_sent, json_t **ret,
                  struct diagnostic *reterr)
 {
@@ -65,8 +81,12 @@ int upload_media(struct client *client, const struct upload *upload, bool *ret_s
     *ret_sent = false;
     if (known < 0)
         return known;
-    if (known)
-        return ret ? get_facts(client, upload->sha256, ret, reterr) : 0;
+    if (known) {
+        int error = ret ? get_facts(client, upload->sha256, ret, reterr) : 0;
+        if (!error && ret)
+            warn_of_damage(upload, *ret);
+        return error;
+    }
     bool shown = !upload->quiet && isatty(STDERR_FILENO);
     struct bar bar = {.name = upload->name, .started_ns = clock_monotonic_ns()};
     struct client_upload request = {
@@ -84,8 +104,10 @@ int upload_media(struct client *client, const struct upload *upload, bool *ret_s
     if (!error && ret && !(*ret = json_incref(reply.json)))
         error = diagnostic_set(reterr, -EPROTO, "no_json", upload->name,
                                "the server does not answer with JSON");
-    if (!error)
+    if (!error) {
         *ret_sent = true;
+        warn_of_damage(upload, reply.json);
+    }
     client_reply_finish(&reply);
     return error;
 }

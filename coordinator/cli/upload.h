@@ -1,4 +1,5 @@
-// Brings files and documents into the server's media store, unless it has them.
+// Brings files and documents into the server's media store, unless it has them. Warns on standard
+// error of files that import found damaged.
 //
 // Thread: one.
 #pragma once

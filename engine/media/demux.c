@@ -83,6 +83,7 @@ static int open_file(struct demuxer *d, const char *path, struct diagnostic *ret
         return diagnostic_set(reterr, -EINVAL, "media_empty", path,
                               "is empty; was it copied completely?");
     d->size = status.st_size;
+    d->wholeness = file_wholeness(d->fd, d->size);
     return 0;
 }
 
@@ -97,16 +98,13 @@ static int check_size(int64_t width, int64_t height, const char *path, struct di
     return 0;
 }
 
-// FFmpeg decodes a still picture only to learn its size, so a PNG's header is read here first.
-static int check_png(const struct demuxer *d, const char *path, struct diagnostic *reterr)
+// FFmpeg decodes a still picture only to learn its size, so the header is read here first.
+static int check_still(const struct demuxer *d, const char *path, struct diagnostic *reterr)
 {
-    uint8_t h[24];
-    if (pread(d->fd, h, sizeof h, 0) != sizeof h || memcmp(h, "\x89PNG\r\n\x1a\n", 8) ||
-        memcmp(h + 12, "IHDR", 4))
-        return 0;
-    int64_t width = (int64_t)h[16] << 24 | h[17] << 16 | h[18] << 8 | h[19];
-    int64_t height = (int64_t)h[20] << 24 | h[21] << 16 | h[22] << 8 | h[23];
-    return check_size(width, height, path, reterr);
+    int64_t width, height;
+    return file_picture_size(d->fd, d->size, &width, &height)
+               ? check_size(width, height, path, reterr)
+               : 0;
 }
 
 static int find_streams(struct demuxer *d)
@@ -189,7 +187,7 @@ int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *rete
     d->fd = d->picture = d->sound = -1;
     int error = open_file(d, path, reterr);
     if (error >= 0)
-        error = check_png(d, path, reterr);
+        error = check_still(d, path, reterr);
     if (error >= 0)
         error = open_format(d, path, reterr);
     if (error >= 0)
@@ -243,6 +241,8 @@ int demuxer_open_decoder(struct demuxer *d, int stream, int threads, bool fast,
     c->max_pixels = MEDIA_PIXELS_MAX;
     c->thread_count = threads;
     if (fast) {
+        // Threads that each decode a picture of their own lose what the others find broken.
+        c->thread_type = FF_THREAD_SLICE;
         c->skip_loop_filter = AVDISCARD_ALL;
         c->skip_idct = AVDISCARD_ALL;
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "engine/base/diagnostic.h"
+#include "engine/media/whole.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -19,6 +20,7 @@ struct demuxer {
     AVIOContext *io;
     int fd;
     int64_t size, offset;
+    enum wholeness wholeness;
     int picture, sound; // best streams; -1: none. Cover art is no picture stream
 };
 

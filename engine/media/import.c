@@ -68,6 +68,8 @@ static void describe(const struct demuxer *d, struct media_info *info)
         info->picture_count = 1;
     info->interlaced = p->field_order > AV_FIELD_PROGRESSIVE;
     info->hdr = p->color_trc == AVCOL_TRC_SMPTE2084 || p->color_trc == AVCOL_TRC_ARIB_STD_B67;
+    if (!info->still)
+        info->picture_duration = info->duration;
     if (info->still) {
         info->duration = (struct rational){0, 1};
         info->rate = (struct rate){0, 1};
@@ -76,7 +78,7 @@ static void describe(const struct demuxer *d, struct media_info *info)
 
 int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr)
 {
-    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}};
+    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}, .picture_duration = {0, 1}};
     if (import_document(path, &info)) {
         *ret = info;
         return 0;
@@ -173,6 +175,31 @@ static int copy_file(struct job *job, const char *path, struct diagnostic *reter
     return error;
 }
 
+void import_note_damage(struct media_info *info, int64_t count, struct rational first)
+{
+    if (!info->damage_count || rational_compare(first, info->damage_first) < 0)
+        info->damage_first = first;
+    info->damage_count += count;
+}
+
+static void note_index(const struct media_index *index, struct media_info *info)
+{
+    info->picture_count = index->picture_count;
+    info->interlaced = index->interlaced;
+    info->hdr = index->hdr;
+    info->duration = info->picture_duration = index_duration(index);
+    if (index->first_turned) {
+        int width = info->width;
+        info->width = info->height;
+        info->height = width;
+    }
+    if (!index->damage_count)
+        return;
+    int64_t ticks = index->pictures[index->damages[0].first].pts - index->pictures[0].pts;
+    import_note_damage(info, index->damage_count,
+                       rational_mul(rational_make(ticks, 1), index->time_base));
+}
+
 static int make_index(struct job *job, struct media_info *info, struct rational *ret_start,
                       struct diagnostic *reterr)
 {
@@ -185,15 +212,7 @@ static int make_index(struct job *job, struct media_info *info, struct rational 
     if (error >= 0)
         error = index_save(index, job->part[1], reterr);
     if (error >= 0) {
-        info->picture_count = index->picture_count;
-        info->interlaced = index->interlaced;
-        info->hdr = index->hdr;
-        info->duration = index_duration(index);
-        if (index->first_turned) {
-            int width = info->width;
-            info->width = info->height;
-            info->height = width;
-        }
+        note_index(index, info);
         *ret_start = rational_mul(rational_make(index->pictures[0].pts, 1), index->time_base);
         // Counted times begin at 0 with the first picture, and so does then the file's clock.
         if (index->mode == INDEX_COUNT)
@@ -261,9 +280,9 @@ static int make_sound(struct job *job, const struct rational *start, struct medi
     if (error < 0)
         return error;
     int fd = create(job, 2, reterr);
-    error = fd < 0 ? fd
-                   : import_sound(demuxer, demuxer->sound, start, fd, &info->sample_count,
-                                  step_progress, job, reterr);
+    error =
+        fd < 0 ? fd
+               : import_sound(demuxer, demuxer->sound, start, fd, info, step_progress, job, reterr);
     if (error >= 0 && fdatasync(fd))
         error = diagnostic_set(reterr, -errno, "media_store", job->part[2], "cannot be written: %s",
                                strerror(errno));
@@ -319,9 +338,13 @@ static int import_known(const struct job *job, struct media_info *ret)
     size_t size = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[size] = 0;
-    if (access(job->name[0], R_OK))
-        return -ENOENT;
-    return media_info_parse(text, ret, NULL);
+    struct media_info info;
+    int error = access(job->name[0], R_OK) ? -ENOENT : media_info_parse(text, &info, NULL);
+    if (!error && !info.picture_duration.den)
+        error = -ESTALE; // facts of an older import: made anew
+    if (!error)
+        *ret = info;
+    return error;
 }
 
 static void import_parts(struct job *job, struct media_info *info, int *error,
@@ -341,9 +364,15 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
                                 "no sound can be decoded: the file is damaged or cut short");
     if (*error < 0)
         return;
+    if (pictures && info->damage_count && info->picture_count <= 2 && !sound) {
+        // What a still lacks has an entry of its own.
+        *error = diagnostic_set(reterr, -EINVAL, "media_damaged", "",
+                                "the picture is damaged or cut short; was it copied completely?");
+        return;
+    }
     if (pictures && info->picture_count == 1 && !sound) {
         info->still = true;
-        info->duration = (struct rational){0, 1};
+        info->duration = info->picture_duration = (struct rational){0, 1};
         info->rate = (struct rate){0, 1};
     }
     struct rational length = rational_make(info->sample_count, SAMPLE_RATE_HZ);

@@ -21,7 +21,10 @@ bool import_document(const char *path, struct media_info *ret);
 // on the file's own clock (later sound is preceded by silence, earlier sound is cut); gaps longer
 // than 0.1 s are kept as silence, overlaps are cut. More than two channels are mixed down as in
 // ITU-R BS.775: centre and surround at -3 dB, no LFE, not normalised (float does not clip). Mono
-// plays on both sides at its own level. `start` is NULL: at the first sample.
+// plays on both sides at its own level. `start` is NULL: at the first sample. Fills the info's
+// sample_count, and adds to its damage.
 int import_sound(struct demuxer *demuxer, int stream, const struct rational *start, int fd,
-                 int64_t *ret_count, void (*progress)(void *opaque, int permille), void *opaque,
-                 struct diagnostic *reterr);
+                 struct media_info *info, void (*progress)(void *opaque, int permille),
+                 void *opaque, struct diagnostic *reterr);
+// Adds `count` places, the first of them at `first`.
+void import_note_damage(struct media_info *info, int64_t count, struct rational first);

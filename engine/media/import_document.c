@@ -34,6 +34,7 @@ static bool describe_sequence(FILE *f, size_t size, struct media_info *info)
         snprintf(info->container, sizeof info->container, "sequence");
         info->picture_count = (int64_t)count;
         info->duration = rational_make((int64_t)count * info->rate.den, info->rate.num);
+        info->picture_duration = info->duration;
         is = true;
     }
     json_decref(json);
@@ -51,7 +52,8 @@ bool import_document(const char *path, struct media_info *ret)
     FILE *f = fopen(path, "rbe");
     if (!f)
         return false;
-    struct media_info info = {.rate = {0, 1}, .duration = {0, 1}, .bytes = status.st_size};
+    struct media_info info = {
+        .rate = {0, 1}, .duration = {0, 1}, .picture_duration = {0, 1}, .bytes = status.st_size};
     bool is = false;
     if (fread(head, 1, 4, f) == 4) {
         rewind(f);

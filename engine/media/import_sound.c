@@ -28,7 +28,8 @@ struct converter {
     AVRational time_base;
     bool started;
     struct rational start;
-    int64_t next_position; // where the next frame belongs, pairs at 48 kHz
+    int64_t refused, first_refused; // packets; pairs written before the first of them
+    int64_t next_position;          // where the next frame belongs, pairs at 48 kHz
     struct writer writer;
 };
 
@@ -179,15 +180,36 @@ static int take_frame(struct converter *c, const AVFrame *frame)
     return error;
 }
 
+static void on_refusal(void *opaque, int64_t number, int64_t pts)
+{
+    (void)number, (void)pts;
+    struct converter *c = opaque;
+    if (!c->refused++)
+        c->first_refused = c->writer.count;
+}
+
+// A file that is cut short is damaged at the end of its sound, whatever else it holds.
+static void conclude(const struct converter *c, const struct demuxer *demuxer,
+                     struct media_info *info)
+{
+    info->sample_count = c->writer.count;
+    if (c->refused)
+        import_note_damage(info, c->refused, rational_make(c->first_refused, SAMPLE_RATE_HZ));
+    if (demuxer->wholeness == FILE_CUT && demuxer->picture < 0)
+        import_note_damage(info, 1, rational_make(c->writer.count, SAMPLE_RATE_HZ));
+}
+
 int import_sound(struct demuxer *demuxer, int stream, const struct rational *start, int fd,
-                 int64_t *ret_count, void (*progress)(void *opaque, int permille), void *opaque,
-                 struct diagnostic *reterr)
+                 struct media_info *info, void (*progress)(void *opaque, int permille),
+                 void *opaque, struct diagnostic *reterr)
 {
     struct converter *c = calloc(1, sizeof *c);
     AVFrame *frame = av_frame_alloc();
     struct reader reader = {0};
     int error = c && frame ? reader_open(demuxer, stream, 1, false, &reader, reterr) : -ENOMEM;
     if (error >= 0) {
+        reader.on_refusal = on_refusal;
+        reader.opaque = c;
         c->writer.fd = fd;
         c->time_base = demuxer->format->streams[stream]->time_base;
         if (start)
@@ -204,7 +226,7 @@ int import_sound(struct demuxer *demuxer, int stream, const struct rational *sta
     if (error == -ENODATA)
         error = drain(c);
     if (error >= 0)
-        *ret_count = c->writer.count;
+        conclude(c, demuxer, info);
     else
         diagnostic_set(reterr, error, "media_sound", "", "the sound cannot be converted: %s",
                        strerror(-error));

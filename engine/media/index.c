@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER_BYTES 56
-static const char magic[8] = "VXINDEX1";
+#define HEADER_BYTES 64
+static const char magic[8] = "VXINDEX2";
 
 static void put(uint8_t **p, uint64_t value, int bytes)
 {
@@ -28,7 +28,8 @@ static uint64_t take(const uint8_t **p, int bytes)
 
 int index_save(const struct media_index *x, const char *path, struct diagnostic *reterr)
 {
-    size_t size = HEADER_BYTES + 16 * (size_t)(x->picture_count + x->key_count) + 8;
+    size_t size =
+        HEADER_BYTES + 16 * (size_t)(x->picture_count + x->key_count + x->damage_count) + 8;
     uint8_t *bytes = malloc(size), *p = bytes;
     if (!bytes)
         return diagnostic_set(reterr, -ENOMEM, "index_memory", path, "not enough memory");
@@ -43,6 +44,7 @@ int index_save(const struct media_index *x, const char *path, struct diagnostic 
     put(&p, (uint64_t)x->end, 8);
     put(&p, (uint64_t)x->picture_count, 8);
     put(&p, (uint64_t)x->key_count, 8);
+    put(&p, (uint64_t)x->damage_count, 8);
     for (int64_t i = 0; i < x->picture_count; i++) {
         put(&p, (uint64_t)x->pictures[i].pts, 8);
         put(&p, (uint64_t)x->pictures[i].identity, 8);
@@ -50,6 +52,10 @@ int index_save(const struct media_index *x, const char *path, struct diagnostic 
     for (int64_t i = 0; i < x->key_count; i++) {
         put(&p, (uint64_t)x->keys[i].pts, 8);
         put(&p, (uint64_t)x->keys[i].dts, 8);
+    }
+    for (int64_t i = 0; i < x->damage_count; i++) {
+        put(&p, (uint64_t)x->damages[i].first, 8);
+        put(&p, (uint64_t)x->damages[i].end, 8);
     }
     put(&p, checksum_add(checksum_begin(), bytes, size - 8), 8);
     FILE *f = fopen(path, "wbe");
@@ -94,6 +100,33 @@ fail:
     return error;
 }
 
+static int unpack_entries(const uint8_t *p, struct media_index *x)
+{
+    x->pictures = calloc((size_t)x->picture_count, sizeof *x->pictures);
+    x->keys = calloc((size_t)x->key_count + 1, sizeof *x->keys);
+    x->damages = calloc((size_t)x->damage_count + 1, sizeof *x->damages);
+    if (!x->pictures || !x->keys || !x->damages)
+        return -ENOMEM;
+    for (int64_t i = 0; i < x->picture_count; i++) {
+        x->pictures[i].pts = (int64_t)take(&p, 8);
+        x->pictures[i].identity = (int64_t)take(&p, 8);
+        if (i && x->pictures[i].pts <= x->pictures[i - 1].pts)
+            return -EBADMSG;
+    }
+    for (int64_t i = 0; i < x->key_count; i++) {
+        x->keys[i].pts = (int64_t)take(&p, 8);
+        x->keys[i].dts = (int64_t)take(&p, 8);
+    }
+    for (int64_t i = 0, last = 0; i < x->damage_count; i++) {
+        x->damages[i].first = (int64_t)take(&p, 8);
+        x->damages[i].end = (int64_t)take(&p, 8);
+        if (x->damages[i].first < last || x->damages[i].end <= x->damages[i].first)
+            return -EBADMSG;
+        last = x->damages[i].end;
+    }
+    return x->end > x->pictures[x->picture_count - 1].pts ? 0 : -EBADMSG;
+}
+
 static int unpack(const uint8_t *bytes, size_t size, struct media_index *x)
 {
     const uint8_t *p = bytes + 8, *end = bytes + size - 8;
@@ -108,26 +141,14 @@ static int unpack(const uint8_t *bytes, size_t size, struct media_index *x)
     x->end = (int64_t)take(&p, 8);
     x->picture_count = (int64_t)take(&p, 8);
     x->key_count = (int64_t)take(&p, 8);
+    x->damage_count = (int64_t)take(&p, 8);
     int64_t rest = (int64_t)(size - HEADER_BYTES - 8) / 16;
     if (x->mode > INDEX_COUNT || x->time_base.num <= 0 || x->time_base.den <= 0 ||
         x->stream >= MEDIA_STREAMS_MAX || x->picture_count < 1 || x->picture_count > rest ||
-        x->key_count < 0 || x->key_count != rest - x->picture_count)
+        x->key_count < 0 || x->key_count > rest - x->picture_count ||
+        x->damage_count != rest - x->picture_count - x->key_count)
         return -EBADMSG;
-    x->pictures = calloc((size_t)x->picture_count, sizeof *x->pictures);
-    x->keys = calloc((size_t)x->key_count + 1, sizeof *x->keys);
-    if (!x->pictures || !x->keys)
-        return -ENOMEM;
-    for (int64_t i = 0; i < x->picture_count; i++) {
-        x->pictures[i].pts = (int64_t)take(&p, 8);
-        x->pictures[i].identity = (int64_t)take(&p, 8);
-        if (i && x->pictures[i].pts <= x->pictures[i - 1].pts)
-            return -EBADMSG;
-    }
-    for (int64_t i = 0; i < x->key_count; i++) {
-        x->keys[i].pts = (int64_t)take(&p, 8);
-        x->keys[i].dts = (int64_t)take(&p, 8);
-    }
-    return x->end > x->pictures[x->picture_count - 1].pts ? 0 : -EBADMSG;
+    return unpack_entries(p, x);
 }
 
 int index_load(const char *path, struct media_index **ret, struct diagnostic *reterr)
@@ -158,12 +179,26 @@ void index_destroy(struct media_index **index)
     *index = NULL;
     free(x->pictures);
     free(x->keys);
+    free(x->damages);
     free(x);
 }
 
 struct rational index_duration(const struct media_index *x)
 {
     return rational_mul(rational_make(x->end - x->pictures[0].pts, 1), x->time_base);
+}
+
+bool index_is_damaged(const struct media_index *x, int64_t picture)
+{
+    int64_t low = 0, high = x->damage_count; // the last range that begins at or before the picture
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (x->damages[middle].first <= picture)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high > 0 && picture >= x->damages[low].first && picture < x->damages[low].end;
 }
 
 int64_t index_picture_at(const struct media_index *x, struct rational seconds)

@@ -2,16 +2,21 @@
 // the places where decoding can begin. It is what makes "the picture at this instant" exact.
 //
 // File, all integers little-endian:
-//   "VXINDEX1"                               8 bytes
+//   "VXINDEX2"                               8 bytes
 //   u32 stream, mode                         stream number; enum index_mode
 //   u32 time base numerator, denominator     seconds per tick
 //   u32 interlaced, hdr                      0 or 1
 //   i64 end                                  ticks; where the last picture's time ends
-//   i64 picture count, key count
+//   i64 picture count, key count, damage count
 //   picture count x { i64 pts, i64 identity }   strictly rising pts
 //   key count x     { i64 pts, i64 dts }        in decode order; INT64_MIN = none
+//   damage count x  { i64 first, i64 end }      pictures, rising
 //   u64 checksum                             checksum.h, of everything before it
 // The first picture's pts is the asset's instant 0.
+//
+// Damage: pictures that a decoder found broken, and those after them that lean on them, up to the
+// next key frame. A picture that is missing altogether (a packet that was refused, the rest of a
+// file that is cut short) has an entry too, so that its time is known to show nothing.
 // Thread: an index is immutable.
 #pragma once
 
@@ -38,14 +43,20 @@ struct index_key {
     int64_t pts, dts;
 };
 
+// Pictures [first, end) cannot be shown.
+struct index_damage {
+    int64_t first, end;
+};
+
 struct media_index {
     int stream;
     enum index_mode mode;
     struct rational time_base;
     bool interlaced, hdr;
-    int64_t end, picture_count, key_count;
+    int64_t end, picture_count, key_count, damage_count;
     struct index_picture *pictures;
     struct index_key *keys;
+    struct index_damage *damages;
     // -- known after index_build only
     bool first_turned; // the first picture itself (not the stream) says that it lies on its side
 };
@@ -60,6 +71,8 @@ int index_load(const char *path, struct media_index **ret, struct diagnostic *re
 void index_destroy(struct media_index **index);
 
 struct rational index_duration(const struct media_index *index); // seconds
+// True for a picture that the file cannot give.
+bool index_is_damaged(const struct media_index *index, int64_t picture);
 // The last picture whose time is not after `seconds` (>= 0); -1 past the end.
 int64_t index_picture_at(const struct media_index *index, struct rational seconds);
 // The picture that a decoded frame is, or -1; `expected` is looked at first.

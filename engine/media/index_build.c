@@ -1,4 +1,4 @@
-#include "engine/media/index.h"
+#include "engine/media/index_private.h"
 
 #include "engine/base/thread.h"
 #include "engine/media/reader.h"
@@ -7,22 +7,58 @@
 #include <errno.h>
 #include <stdlib.h>
 
-// One decoded picture's candidates for its time.
-struct seen {
-    int64_t pts, dts;
-};
-
 struct build {
     struct demuxer *demuxer;
     struct media_index *index;
     struct seen *seen;
-    size_t seen_room, key_room;
+    int64_t *packet_dts; // of every packet
+    int64_t *broken;     // numbers of packets
+    int64_t *lost;       // pts of packets that gave no picture
+    size_t seen_room, key_room, packet_room, broken_room, lost_room;
+    int64_t packet_count, broken_count, lost_count;
+    bool *damaged; // of the index's pictures; room for all seen and lost and one more
     bool out_of_memory;
     int64_t last_duration;
     void (*progress)(void *opaque, int permille);
     void *opaque;
     int permille;
 };
+
+// Room for one element more in an array that doubles; NULL when there is no memory.
+static void *grow(struct build *b, void *array, size_t count, size_t size, size_t *room)
+{
+    if (count < *room)
+        return array;
+    size_t wanted = *room ? *room * 2 : 256;
+    void *larger = realloc(array, wanted * size);
+    if (larger)
+        *room = wanted;
+    else
+        b->out_of_memory = true;
+    return larger;
+}
+
+static void add_number(struct build *b, int64_t **list, int64_t *count, size_t *room, int64_t value)
+{
+    int64_t *larger = grow(b, *list, (size_t)*count, sizeof **list, room);
+    if (!larger)
+        return;
+    *list = larger;
+    larger[(*count)++] = value;
+}
+
+static void note_broken(struct build *b, int64_t packet)
+{
+    add_number(b, &b->broken, &b->broken_count, &b->broken_room, packet);
+}
+
+static void on_refusal(void *opaque, int64_t number, int64_t pts)
+{
+    struct build *b = opaque;
+    note_broken(b, number);
+    if (pts != AV_NOPTS_VALUE)
+        add_number(b, &b->lost, &b->lost_count, &b->lost_room, pts);
+}
 
 static bool on_packet(void *opaque, const AVPacket *packet)
 {
@@ -33,19 +69,16 @@ static bool on_packet(void *opaque, const AVPacket *packet)
         if (permille > b->permille && permille <= 1000)
             b->progress(b->opaque, b->permille = permille);
     }
+    if (packet->flags & AV_PKT_FLAG_CORRUPT)
+        note_broken(b, b->packet_count);
+    add_number(b, &b->packet_dts, &b->packet_count, &b->packet_room, packet->dts);
     if (!(packet->flags & AV_PKT_FLAG_KEY) ||
         (packet->pts == AV_NOPTS_VALUE && packet->dts == AV_NOPTS_VALUE))
         return true;
-    if ((size_t)x->key_count == b->key_room) {
-        size_t room = b->key_room ? b->key_room * 2 : 256;
-        struct index_key *keys = realloc(x->keys, room * sizeof *keys);
-        if (!keys) {
-            b->out_of_memory = true;
-            return true;
-        }
-        x->keys = keys;
-        b->key_room = room;
-    }
+    struct index_key *keys = grow(b, x->keys, (size_t)x->key_count, sizeof *keys, &b->key_room);
+    if (!keys)
+        return true;
+    x->keys = keys;
     x->keys[x->key_count++] = (struct index_key){packet->pts, packet->dts};
     return true;
 }
@@ -58,15 +91,17 @@ static int note_picture(struct build *b, const AVFrame *frame)
         !av_stream_get_side_data(b->demuxer->format->streams[x->stream], AV_PKT_DATA_DISPLAYMATRIX,
                                  NULL))
         x->first_turned = media_orientation((const int32_t *)matrix->data) & MEDIA_TRANSPOSED;
-    if ((size_t)x->picture_count == b->seen_room) {
-        size_t room = b->seen_room ? b->seen_room * 2 : 1024;
-        struct seen *seen = realloc(b->seen, room * sizeof *seen);
-        if (!seen)
-            return -ENOMEM;
-        b->seen = seen;
-        b->seen_room = room;
-    }
-    b->seen[x->picture_count++] = (struct seen){frame->pts, frame->reordered_opaque};
+    struct seen *seen = grow(b, b->seen, (size_t)x->picture_count, sizeof *seen, &b->seen_room);
+    if (!seen || !b->packet_count)
+        return -ENOMEM;
+    b->seen = seen;
+    int64_t packet = frame->reordered_opaque;
+    if (packet < 0 || packet >= b->packet_count)
+        packet = b->packet_count - 1; // the decoder does not say; it is one of the last
+    if (frame->decode_error_flags || frame->flags & AV_FRAME_FLAG_CORRUPT)
+        note_broken(b, packet);
+    b->seen[x->picture_count++] =
+        (struct seen){frame->pts, b->packet_dts[packet], packet, frame->key_frame, false};
     x->interlaced |= frame->interlaced_frame != 0;
     x->hdr |= frame->color_trc == AVCOL_TRC_SMPTE2084 || frame->color_trc == AVCOL_TRC_ARIB_STD_B67;
     b->last_duration = frame->pkt_duration;
@@ -79,23 +114,40 @@ static int compare_times(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+// Adds a picture if it comes after the last one.
+static bool add_picture(struct build *b, int64_t pts, bool damaged)
+{
+    struct media_index *x = b->index;
+    if (pts == AV_NOPTS_VALUE || (x->picture_count && pts <= x->pictures[x->picture_count - 1].pts))
+        return false;
+    b->damaged[x->picture_count] = damaged;
+    x->pictures[x->picture_count++] = (struct index_picture){pts, pts};
+    return true;
+}
+
 // Presentation times are usable when nearly all are there and rise; the few pictures that break the
-// rule (a damaged place) are left out.
+// rule (a damaged place) are left out. Pictures that were lost get their place among the others.
 static bool use_pts(struct build *b)
 {
     struct media_index *x = b->index;
-    int64_t count = 0;
-    for (int64_t i = 0; i < x->picture_count; i++) {
-        int64_t pts = b->seen[i].pts;
-        if (pts == AV_NOPTS_VALUE || (count && pts <= x->pictures[count - 1].pts))
-            continue;
-        x->pictures[count++] = (struct index_picture){pts, pts};
+    int64_t seen = x->picture_count, lost = 0, count = 0;
+    if (b->lost_count)
+        qsort(b->lost, (size_t)b->lost_count, sizeof *b->lost, compare_times);
+    x->picture_count = 0;
+    for (int64_t i = 0; i < seen; i++) {
+        for (; i && lost < b->lost_count && b->lost[lost] < b->seen[i].pts; lost++)
+            add_picture(b, b->lost[lost], true);
+        count += add_picture(b, b->seen[i].pts, b->seen[i].damaged);
     }
-    if (count * 20 < x->picture_count * 19)
-        return false;
-    x->picture_count = count;
+    for (; lost < b->lost_count; lost++)
+        add_picture(b, b->lost[lost], true);
     x->mode = INDEX_PTS;
-    return true;
+    if (count * 20 >= seen * 19)
+        return true;
+    x->picture_count = seen;
+    for (int64_t i = 0; i < seen; i++)
+        b->damaged[i] = b->seen[i].damaged;
+    return false;
 }
 
 // Files that state decoding times only: the sorted times, given to the pictures in their order.
@@ -130,6 +182,39 @@ static void use_count(struct build *b, AVRational rate)
     b->last_duration = 1;
 }
 
+// Ticks at which the pictures should end; INDEX_NONE: not known, or no later than they do.
+static int64_t stated_end(const struct build *b)
+{
+    const struct media_index *x = b->index;
+    const AVFormatContext *format = b->demuxer->format;
+    const AVStream *stream = format->streams[x->stream];
+    enum wholeness whole = b->demuxer->wholeness;
+    if (whole == FILE_WHOLE || x->mode != INDEX_PTS ||
+        format->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
+        return INDEX_NONE;
+    int64_t end = INDEX_NONE, second = av_rescale_q(1, (AVRational){1, 1}, stream->time_base);
+    if (stream->duration > 0)
+        end = stream->duration + (stream->start_time != AV_NOPTS_VALUE ? stream->start_time : 0);
+    else if (whole == FILE_CUT && format->duration > 0)
+        end = av_rescale_q(format->duration +
+                               (format->start_time != AV_NOPTS_VALUE ? format->start_time : 0),
+                           AV_TIME_BASE_Q, stream->time_base);
+    // Where only durations tell, one that is a little too long is a rounded one.
+    int64_t slack = whole == FILE_CUT ? 0 : second + (x->end - x->pictures[0].pts) / 20;
+    return end > x->end + slack ? end : INDEX_NONE;
+}
+
+// What is missing at the end is one picture that cannot be shown.
+static void add_missing_end(struct build *b)
+{
+    struct media_index *x = b->index;
+    int64_t end = stated_end(b);
+    if (end != INDEX_NONE && add_picture(b, x->end, true))
+        x->end = end;
+    else if (b->demuxer->wholeness == FILE_CUT)
+        b->damaged[x->picture_count - 1] = true; // at least the last one is not what it was
+}
+
 static void choose_times(struct build *b)
 {
     struct media_index *x = b->index;
@@ -147,6 +232,27 @@ static void choose_times(struct build *b)
     if (last <= 0)
         last = n > 1 ? x->pictures[n - 1].pts - x->pictures[n - 2].pts : 1;
     x->end = x->pictures[n - 1].pts + last;
+    add_missing_end(b);
+}
+
+// The pictures' times and what is wrong with them, of what was seen.
+static int conclude(struct build *b, struct diagnostic *reterr)
+{
+    struct media_index *x = b->index;
+    if (!x->picture_count)
+        return diagnostic_set(reterr, -EINVAL, "media_damaged", "",
+                              "no picture can be decoded: the file is damaged or cut short");
+    size_t room = (size_t)(x->picture_count + b->lost_count) + 1;
+    x->pictures = calloc(room, sizeof *x->pictures);
+    b->damaged = calloc(room, sizeof *b->damaged);
+    int error = x->pictures && b->damaged && !b->out_of_memory
+                    ? damage_spread(b->seen, x->picture_count, b->broken, b->broken_count)
+                    : -ENOMEM;
+    if (!error) {
+        choose_times(b);
+        error = damage_list(x, b->damaged);
+    }
+    return error ? diagnostic_set(reterr, error, "index_memory", "", "not enough memory") : 0;
 }
 
 int index_build(struct demuxer *demuxer, void (*progress)(void *opaque, int permille), void *opaque,
@@ -158,7 +264,9 @@ int index_build(struct demuxer *demuxer, void (*progress)(void *opaque, int perm
     AVFrame *frame = av_frame_alloc();
     x->stream = demuxer->picture;
     int error = frame ? reader_open(demuxer, x->stream, 0, true, &reader, reterr) : -ENOMEM;
+    reader.numbered = true;
     reader.on_packet = on_packet;
+    reader.on_refusal = on_refusal;
     reader.opaque = &b;
     while (error >= 0) {
         error = reader_next(&reader, frame);
@@ -169,16 +277,13 @@ int index_build(struct demuxer *demuxer, void (*progress)(void *opaque, int perm
     }
     if (error == -ENODATA)
         error = 0;
-    if (error >= 0 && !x->picture_count)
-        error = diagnostic_set(reterr, -EINVAL, "media_damaged", "",
-                               "no picture can be decoded: the file is damaged or cut short");
     if (error >= 0)
-        x->pictures = calloc((size_t)x->picture_count, sizeof *x->pictures);
-    if (error >= 0 && (!x->pictures || b.out_of_memory))
-        error = diagnostic_set(reterr, -ENOMEM, "index_memory", "", "not enough memory");
-    if (error >= 0)
-        choose_times(&b);
+        error = conclude(&b, reterr);
     free(b.seen);
+    free(b.packet_dts);
+    free(b.broken);
+    free(b.lost);
+    free(b.damaged);
     reader_close(&reader);
     av_frame_free(&frame);
     if (error < 0)

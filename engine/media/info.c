@@ -6,19 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void format_seconds(struct rational seconds, char buffer[48])
+{
+    snprintf(buffer, 48, "%lld/%llds", (long long)seconds.num, (long long)seconds.den);
+}
+
+void media_damage_text(const struct media_info *i, char *ret)
+{
+    *ret = 0;
+    if (!i->damage_count)
+        return;
+    int64_t tenths = rational_floor(i->damage_first, 10);
+    snprintf(ret, 160,
+             "is damaged or cut short in %lld place%s, the first at %lld.%lld s; clips show their "
+             "fallback there",
+             (long long)i->damage_count, i->damage_count == 1 ? "" : "s", (long long)(tenths / 10),
+             (long long)(tenths % 10));
+}
+
 char *media_info_format(const struct media_info *i)
 {
-    char rate[24], duration[48];
+    char rate[24], duration[48], pictures[48], first[48];
     rate_format(i->rate, rate);
-    snprintf(duration, sizeof duration, "%lld/%llds", (long long)i->duration.num,
-             (long long)i->duration.den);
+    format_seconds(i->duration, duration);
+    format_seconds(i->picture_duration, pictures);
+    format_seconds(i->damage_first, first);
+    json_t *damage = i->damage_count ? json_pack("{s:I, s:s}", "count", (json_int_t)i->damage_count,
+                                                 "first", first)
+                                     : json_null();
     json_t *json = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:I, s:I, s:b, s:b}", "sha256",
-        i->sha256, "bytes", (json_int_t)i->bytes, "container", i->container, "picture_codec",
-        i->picture_codec, "sound_codec", i->sound_codec, "width", i->width, "height", i->height,
-        "still", i->still, "rate", i->rate.num ? rate : "0", "duration", duration, "picture_count",
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b, s:o}",
+        "sha256", i->sha256, "bytes", (json_int_t)i->bytes, "container", i->container,
+        "picture_codec", i->picture_codec, "sound_codec", i->sound_codec, "width", i->width,
+        "height", i->height, "still", i->still, "rate", i->rate.num ? rate : "0", "duration",
+        duration, "picture_duration", i->picture_duration.den ? pictures : NULL, "picture_count",
         (json_int_t)i->picture_count, "sample_count", (json_int_t)i->sample_count, "interlaced",
-        i->interlaced, "hdr", i->hdr);
+        i->interlaced, "hdr", i->hdr, "damage", damage);
     if (!json)
         return NULL;
     char *text = json_dumps(json, JSON_COMPACT);
@@ -26,7 +49,7 @@ char *media_info_format(const struct media_info *i)
     return text;
 }
 
-static bool parse_duration(const char *text, struct rational *ret)
+static bool parse_seconds(const char *text, struct rational *ret)
 {
     long long num, den;
     char unit, more;
@@ -34,6 +57,20 @@ static bool parse_duration(const char *text, struct rational *ret)
         num < 0)
         return false;
     *ret = rational_make(num, den);
+    return true;
+}
+
+// Null, or how many places and the first of them.
+static bool take_damage(const json_t *json, struct media_info *ret)
+{
+    json_int_t count;
+    const char *first;
+    if (!json || json_is_null(json))
+        return true;
+    if (json_unpack((json_t *)(uintptr_t)json, "{s:I, s:s}", "count", &count, "first", &first) ||
+        count < 1 || !parse_seconds(first, &ret->damage_first))
+        return false;
+    ret->damage_count = count;
     return true;
 }
 
@@ -59,23 +96,28 @@ int media_info_parse(const char *text, struct media_info *ret, struct diagnostic
         return diagnostic_set(reterr, -EINVAL, "media_facts", "", "facts are not JSON: %s",
                               where.text);
     struct media_info i = {.rate = {0, 1}};
-    const char *sha, *container, *picture, *sound, *rate, *duration;
+    const char *sha, *container, *picture, *sound, *rate, *duration, *taken = NULL;
     json_int_t bytes, pictures, samples;
     int still, interlaced, hdr;
     int bad = json_unpack_ex(
-        json, &where, 0, "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:I, s:I, s:b, s:b}",
-        "sha256", &sha, "bytes", &bytes, "container", &container, "picture_codec", &picture,
-        "sound_codec", &sound, "width", &i.width, "height", &i.height, "still", &still, "rate",
-        &rate, "duration", &duration, "picture_count", &pictures, "sample_count", &samples,
+        json, &where, 0,
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s?s, s:I, s:I, s:b, s:b}", "sha256",
+        &sha, "bytes", &bytes, "container", &container, "picture_codec", &picture, "sound_codec",
+        &sound, "width", &i.width, "height", &i.height, "still", &still, "rate", &rate, "duration",
+        &duration, "picture_duration", &taken, "picture_count", &pictures, "sample_count", &samples,
         "interlaced", &interlaced, "hdr", &hdr);
     if (bad)
         diagnostic_set(reterr, -EINVAL, "media_facts", "", "facts are not complete: %s",
                        where.text);
     else if (!take_rate(rate, &i.rate))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "rate", "is not a rate");
-    else if (!parse_duration(duration, &i.duration))
+    else if (!parse_seconds(duration, &i.duration) ||
+             (taken && !parse_seconds(taken, &i.picture_duration)))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "duration",
                              "is not a number of seconds like \"3/2s\"");
+    else if (!take_damage(json_object_get(json, "damage"), &i))
+        bad = diagnostic_set(reterr, -EINVAL, "media_facts", "damage",
+                             "is not null or a count and a first place");
     if (!bad) {
         snprintf(i.sha256, sizeof i.sha256, "%s", sha);
         snprintf(i.container, sizeof i.container, "%s", container);

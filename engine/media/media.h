@@ -24,9 +24,16 @@ struct media_info {
     bool still;        // one picture
     struct rate rate;  // nominal picture rate; {0, 1} without
     struct rational duration; // seconds, of the longer of both; 0/1 for stills
+    // Seconds that the pictures take, after which a loop starts again; 0/1 without pictures and for
+    // stills; den 0: not known, in facts of an older import.
+    struct rational picture_duration;
     int64_t picture_count;
     int64_t sample_count; // per channel at 48 kHz; 0 without sound
     bool interlaced, hdr;
+    // Places that cannot be decoded, and a missing end: pictures there and up to the next key frame
+    // are shown by the clip's fallback, sound there is silent. A still that is damaged is refused.
+    int64_t damage_count;
+    struct rational damage_first; // seconds from the start; of no meaning without damage
 };
 
 // Limits: side 16384, 268,435,456 pixels (a 20,000 x 20,000 picture is refused), 16 streams.
@@ -41,6 +48,10 @@ int media_probe(const char *path, struct media_info *ret, struct diagnostic *ret
 int media_import(const char *path, const char *store, struct media_info *ret,
                  void (*progress)(void *opaque, int permille), void *opaque,
                  struct diagnostic *reterr);
+
+// Says in words what is damaged: "is damaged in 2 places, the first at 4.8 s; ..."; `ret` holds 160
+// bytes, empty without damage.
+void media_damage_text(const struct media_info *info, char *ret);
 
 // JSON of the facts, as in <sha>.json and in the API. `media_info_format` returns malloc'ed text.
 char *media_info_format(const struct media_info *info);

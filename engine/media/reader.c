@@ -34,12 +34,21 @@ void reader_flush(struct reader *r)
     r->packet_held = r->draining = false;
 }
 
+static void note_refusal(struct reader *r)
+{
+    r->errors++;
+    if (r->on_refusal)
+        r->on_refusal(r->opaque, r->number - 1, r->pts);
+}
+
 // Gives the decoder one packet, or the end of the stream.
 static void feed(struct reader *r)
 {
     while (!r->packet_held) {
         // A read error is treated as the end: a file cut short plays as far as it goes.
-        if (av_read_frame(r->demuxer->format, r->packet) < 0) {
+        int error = av_read_frame(r->demuxer->format, r->packet);
+        if (error < 0) {
+            r->errors += error != AVERROR_EOF;
             r->draining = true;
             (void)avcodec_send_packet(r->codec, NULL); // fails only when draining already
             return;
@@ -50,12 +59,14 @@ static void feed(struct reader *r)
         else
             av_packet_unref(r->packet);
     }
-    r->codec->reordered_opaque = r->packet->dts;
+    r->codec->reordered_opaque = r->numbered ? r->number : r->packet->dts;
     int error = avcodec_send_packet(r->codec, r->packet);
     if (error == AVERROR(EAGAIN))
         return;
+    r->number++;
+    r->pts = r->packet->pts;
     if (error < 0)
-        r->errors++;
+        note_refusal(r);
     av_packet_unref(r->packet);
     r->packet_held = false;
 }
@@ -70,7 +81,7 @@ int reader_next(struct reader *r, AVFrame *frame)
         if (error == AVERROR_EOF)
             return -ENODATA;
         if (error != AVERROR(EAGAIN)) {
-            r->errors++;
+            note_refusal(r);
             refused += r->draining;
         }
         if (r->draining && error == AVERROR(EAGAIN))

@@ -21,6 +21,7 @@ struct clip_view {
     struct clip fallback_clip; // what source_open is told for a FALLBACK_ASSET
     struct picture *fallback_picture;
     struct diagnostic problem; // of the last open
+    struct diagnostic notice;  // `error` != 0: the clip shows, but not as it was asked for
     int calls_until_retry;
     // The last picture placed, and what it was made of.
     struct placed last;
@@ -64,6 +65,8 @@ struct clip_view *clip_view_create(const struct clip_context *context, const str
     struct clip_view *view = base_alloc(sizeof *view);
     view->context = *context;
     view->clip = clip;
+    if (clip->kind == CLIP_TEXT && context->fonts)
+        (void)font_set_check(context->fonts, clip->text->font, &view->notice);
     if (open_material(view))
         view->calls_until_retry = RETRY_CALLS;
     return view;
@@ -139,10 +142,11 @@ static int fallback_picture(struct clip_view *view, const struct clip_instant *a
     return 0;
 }
 
-static void note_problem(struct render_report *report, const struct diagnostic *problem)
+static void note_problem(const struct clip_view *view, const struct diagnostic *problem,
+                         struct render_report *report)
 {
     if (!report->problems++)
-        report->first = *problem;
+        clip_problem(view->context.timeline, view->clip, problem, &report->first);
 }
 
 // Material or fallback, whichever there is.
@@ -155,12 +159,14 @@ static int view_picture(struct clip_view *view, const struct clip_instant *at, s
             view->calls_until_retry = RETRY_CALLS;
         problem = view->problem;
     }
+    if (view->notice.error)
+        note_problem(view, &view->notice, report);
     if (view->source || view->composition) {
         int error = material_picture(view, at, ret, ret_content, report, &problem);
         if (!error)
             return 0;
     }
-    note_problem(report, &problem);
+    note_problem(view, &problem, report);
     int error = fallback_picture(view, at, ret, ret_content);
     if (error)
         return error;
@@ -193,7 +199,7 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
         struct diagnostic problem;
         diagnostic_set(&problem, error, "render_memory", view->clip->id,
                        "no memory to place this clip");
-        note_problem(report, &problem);
+        note_problem(view, &problem, report);
         return;
     }
     uint64_t parts[2] = {content, placement_hash};

@@ -31,8 +31,7 @@ struct clip_view;
 struct clip_view *clip_view_create(const struct clip_context *context, const struct clip *clip);
 void clip_view_destroy(struct clip_view **view);
 
-// Gives the clip as it stands at `at` (a reference, or NULL inside). `frame` counts from the start
-// of the timeline at the output's rate. Problems (missing or broken material) are shown by the
-// clip's fallback and noted in `report`.
+// Gives the clip as it stands at `at` (a reference, or NULL inside). Problems (missing or broken
+// material) are shown by the clip's fallback and noted in `report`.
 void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
                      struct render_report *report);

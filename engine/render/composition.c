@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,21 +36,42 @@ struct composition {
     uint64_t last_key;
 };
 
+// Tells a problem with font `i` at its place in the document.
+static int refuse_font(const struct timeline *timeline, size_t i, const struct diagnostic *why,
+                       struct diagnostic *reterr)
+{
+    char place[32];
+    snprintf(place, sizeof place, "fonts[%zu]", i);
+    return diagnostic_set(reterr, why->error, why->code, place, "\"%s\": %s", timeline->fonts[i],
+                          why->text);
+}
+
 static int fonts_open(const struct render_config *config, const struct timeline *timeline,
                       struct font_set **ret, struct diagnostic *reterr)
 {
-    if (!timeline->font_count)
+    size_t count = timeline->font_count, named = count;
+    if (!count)
         return 0;
-    char **paths = base_alloc(timeline->font_count * sizeof *paths);
+    struct diagnostic why = {0};
+    char **paths = base_alloc(count * sizeof *paths);
     int error = 0;
-    for (size_t i = 0; i < timeline->font_count && !error; i++) {
+    for (size_t i = 0; i < count && !error; i++) {
         paths[i] = base_alloc(PATH_MAX);
         error =
-            config->resolver.resolve(config->resolver.opaque, timeline->fonts[i], paths[i], reterr);
+            config->resolver.resolve(config->resolver.opaque, timeline->fonts[i], paths[i], &why);
+        if (error)
+            named = i;
     }
     if (!error)
-        error = font_set_create((const char *const *)paths, timeline->font_count, ret, reterr);
-    for (size_t i = 0; i < timeline->font_count; i++)
+        error = font_set_create((const char *const *)paths, count, ret, &why);
+    for (size_t i = 0; i < count && error && named == count; i++)
+        if (paths[i] && !strcmp(paths[i], why.path))
+            named = i;
+    if (error && named < count)
+        error = refuse_font(timeline, named, &why, reterr);
+    else if (error && reterr)
+        *reterr = why;
+    for (size_t i = 0; i < count; i++)
         free(paths[i]);
     free(paths);
     return error;

@@ -156,12 +156,11 @@ int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
     if (error)
         return error;
     if (sound && r->mixer) {
-        int problems = 0;
-        sound_mixer_frame(r->mixer, n, absolute_frame, r->config.track_from, r->config.track_to,
-                          sound, &problems);
+        struct diagnostic first;
+        int problems = sound_mixer_frame(r->mixer, n, absolute_frame, r->config.track_from,
+                                         r->config.track_to, sound, &first);
         if (problems && !ret_report->problems)
-            diagnostic_set(&ret_report->first, -EIO, "sound_missing", "",
-                           "the sound of %d clips cannot be read", problems);
+            ret_report->first = first;
         ret_report->problems += problems;
     }
     ret_report->unchanged = same;

@@ -6,6 +6,7 @@
 #include "engine/timeline/arithmetic.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 struct open_sound {
     const char *uri; // borrowed from a timeline of the tree
     struct sound_source *source;
+    struct diagnostic problem; // of the last try to open it
     int frames_until_retry;
 };
 
@@ -37,6 +39,7 @@ struct instant {
     int count;             // samples
     struct rational speed; // of the nested timelines around the clip
     int problems;
+    struct diagnostic first;
 };
 
 struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
@@ -72,7 +75,8 @@ static float *buffer_at(struct sound_mixer *m, int depth)
     return m->buffers[depth];
 }
 
-static struct sound_source *source_for(struct sound_mixer *m, const char *uri)
+// What there is of an asset; its `source` is NULL when it cannot be read.
+static const struct open_sound *sound_for(struct sound_mixer *m, const char *uri)
 {
     struct open_sound *o = NULL;
     for (size_t i = 0; i < m->open_count && !o; i++)
@@ -85,10 +89,17 @@ static struct sound_source *source_for(struct sound_mixer *m, const char *uri)
         *o = (struct open_sound){.uri = uri};
     }
     if (!o->source && --o->frames_until_retry <= 0) {
-        if (sound_source_open(&m->resolver, uri, &o->source, NULL))
+        if (sound_source_open(&m->resolver, uri, &o->source, &o->problem))
             o->frames_until_retry = RETRY_FRAMES;
     }
-    return o->source;
+    return o;
+}
+
+static void note_problem(struct instant *at, const struct timeline *t, const struct clip *clip,
+                         const struct diagnostic *problem)
+{
+    if (!at->problems++)
+        clip_problem(t, clip, problem, &at->first);
 }
 
 // The place in the source, in samples, of the frame's first sample. The frame's first sample lies
@@ -189,15 +200,16 @@ static void read_sound(struct sound_mixer *m, const struct timeline *t, const st
         read_pattern(m, s, at, dst);
         return;
     }
-    struct sound_source *source = source_for(m, t->assets[clip->asset].uri);
-    if (source) {
-        sound_source_read(source, source_position(m, s, at),
+    const struct open_sound *open = sound_for(m, t->assets[clip->asset].uri);
+    static const struct diagnostic silent = {
+        .error = -EINVAL, .code = "sound_none", .text = "has no sound"};
+    if (clip->kind == CLIP_AUDIO && (!open->source || sound_source_is_silent(open->source)))
+        note_problem(at, t, clip, open->source ? &silent : &open->problem);
+    if (open->source)
+        sound_source_read(open->source, source_position(m, s, at),
                           rational_product(at->speed, clip->speed), clip->loop, at->count, dst);
-        return;
-    }
-    memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
-    // A video without its file is the picture's problem, and is reported there.
-    at->problems += clip->kind == CLIP_AUDIO;
+    else
+        memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
 }
 
 static int32_t quantise(float sample)
@@ -218,11 +230,13 @@ static int32_t add_saturated(int32_t a, int32_t b)
     return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 }
 
-void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, int track_from,
-                       int track_to, int32_t *dst, int *ret_problems)
+int sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, int track_from,
+                      int track_to, int32_t *dst, struct diagnostic *ret_first)
 {
     struct layer_sound sounds[SOUNDS_MAX];
-    struct instant at = {absolute_frame, rate_sample_count(m->rate, absolute_frame), {1, 1}, 0};
+    struct instant at = {.absolute_frame = absolute_frame,
+                         .count = rate_sample_count(m->rate, absolute_frame),
+                         .speed = {1, 1}};
     size_t count =
         timeline_evaluate_sound(m->timeline, m->rate, n, track_from, track_to, sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
@@ -233,5 +247,7 @@ void sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame,
         for (int k = 0; k < at.count * SOUND_CHANNELS; k++)
             dst[k] = add_saturated(dst[k], quantise(part[k]));
     }
-    *ret_problems = at.problems;
+    if (at.problems && ret_first)
+        *ret_first = at.first;
+    return at.problems;
 }

@@ -24,7 +24,9 @@ struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct r
 void sound_mixer_destroy(struct sound_mixer **mixer);
 // Writes the stem of tracks [track_from, track_to) for output frame n (from the timeline's start):
 // `dst` takes rate_sample_count(rate, absolute_frame) stereo samples. `absolute_frame` is the
-// channel's frame number, which decides the cadence. Broken sound is silence; `*ret_problems`
-// counts clips that could not be read.
-void sound_mixer_frame(struct sound_mixer *mixer, int64_t n, int64_t absolute_frame, int track_from,
-                       int track_to, int32_t *dst, int *ret_problems);
+// channel's frame number, which decides the cadence. Broken sound is silence; the return value is
+// the number of audio clips that could not be read, or have no sound, and `*ret_first` (may be
+// NULL) says what is wrong with the first of them. A video's broken sound is reported with its
+// picture.
+int sound_mixer_frame(struct sound_mixer *mixer, int64_t n, int64_t absolute_frame, int track_from,
+                      int track_to, int32_t *dst, struct diagnostic *ret_first);

@@ -1,6 +1,7 @@
 #include "engine/sound/sound_source.h"
 
 #include "engine/base/thread.h"
+#include "engine/media/index.h"
 #include "engine/media/media.h"
 #include "engine/timeline/arithmetic.h"
 
@@ -12,7 +13,7 @@
 
 struct sound_source {
     struct sound_file *file; // NULL: the asset has no sound
-    int64_t length;          // samples after which a loop starts again
+    struct rational length;  // samples after which a loop starts again, exact; below 1: never
 };
 
 static int read_facts(const char *path, struct media_info *ret, struct diagnostic *reterr)
@@ -21,11 +22,28 @@ static int read_facts(const char *path, struct media_info *ret, struct diagnosti
     snprintf(name, sizeof name, "%s.json", path);
     FILE *file = fopen(name, "re");
     if (!file)
-        return diagnostic_set(reterr, -errno, "asset_missing", name, "%s", strerror(errno));
+        return diagnostic_set(reterr, -errno, "asset_missing", path,
+                              "has not been imported, or not as media: %s", strerror(errno));
     size_t size = fread(json, 1, sizeof json - 1, file);
     fclose(file);
     json[size] = 0;
     return media_info_parse(json, ret, reterr);
+}
+
+// A video loops with its pictures; one picture alone stands as long as its sound.
+static struct rational loop_seconds(const char *path, const struct media_info *info)
+{
+    struct rational seconds = info->picture_duration;
+    struct media_index *index;
+    char name[PATH_MAX + 8];
+    if (!info->picture_codec[0])
+        return rational_make(info->sample_count, SAMPLE_RATE_HZ);
+    snprintf(name, sizeof name, "%s.index", path);
+    if (!seconds.den && !index_load(name, &index, NULL)) { // facts of an older import
+        seconds = index_duration(index);
+        index_destroy(&index);
+    }
+    return seconds.den && info->picture_count > 1 ? seconds : info->duration;
 }
 
 int sound_source_open(const struct asset_resolver *resolver, const char *uri,
@@ -47,12 +65,14 @@ int sound_source_open(const struct asset_resolver *resolver, const char *uri,
         free(s);
         return error;
     }
-    // A video loops with its pictures, which may be longer than its sound.
-    s->length = info.duration.den > 0 ? rational_floor(info.duration, SAMPLE_RATE_HZ) : 0;
-    if (s->length <= 0)
-        s->length = info.sample_count;
+    s->length = rational_product(loop_seconds(path, &info), (struct rational){SAMPLE_RATE_HZ, 1});
     *ret = s;
     return 0;
+}
+
+bool sound_source_is_silent(const struct sound_source *s)
+{
+    return !s->file;
 }
 
 void sound_source_close(struct sound_source **source)
@@ -65,22 +85,30 @@ void sound_source_close(struct sound_source **source)
     free(s);
 }
 
+// Loops need not be a whole number of samples long: rounded once for all, sound would run away from
+// the pictures.
+static int64_t loop_start(const struct sound_source *s, int64_t loop)
+{
+    return (int64_t)(((wide)loop * s->length.num + s->length.den - 1) / s->length.den);
+}
+
 // Reads whole samples; a loop is put together from its pieces.
 static void read_whole(const struct sound_source *s, int64_t first, bool loop, int count,
                        float *dst)
 {
-    if (!loop || s->length <= 0) {
+    if (!loop || s->length.num < s->length.den) {
         sound_file_read(s->file, first, count, dst);
         return;
     }
     int before = first >= 0 ? 0 : -first < count ? (int)-first : count;
     memset(dst, 0, (size_t)before * SOUND_CHANNELS * sizeof *dst);
-    int64_t at = (first + before) % s->length;
-    for (int done = before; done < count;) {
-        int part = s->length - at < count - done ? (int)(s->length - at) : count - done;
-        sound_file_read(s->file, at, part, dst + done * SOUND_CHANNELS);
+    int64_t at = first + before, turn = (int64_t)((wide)at * s->length.den / s->length.num);
+    for (int done = before; done < count; turn++) {
+        int64_t left = loop_start(s, turn + 1) - at;
+        int part = left < count - done ? (int)left : count - done;
+        sound_file_read(s->file, at - loop_start(s, turn), part, dst + done * SOUND_CHANNELS);
         done += part;
-        at = 0;
+        at += part;
     }
 }
 

@@ -7,14 +7,17 @@
 
 struct sound_source;
 // Opens the sound part of an asset. NULL inside on failure (the diagnostic says why); an asset
-// without sound opens as silence.
+// without sound opens as silence. A file with pictures loops with these: sound that is longer is
+// cut, sound that is shorter is followed by silence.
 int sound_source_open(const struct asset_resolver *resolver, const char *uri,
                       struct sound_source **ret, struct diagnostic *reterr);
+bool sound_source_is_silent(const struct sound_source *source); // the asset has no sound
 void sound_source_close(struct sound_source **source);
 
 // Writes `count` stereo pairs. The first lies at `position` (samples of 48 kHz from the asset's
 // start, exact), the others follow at `speed`; between samples by linear interpolation. With `loop`
-// the asset starts again at its end; otherwise silence follows. Before its start there is silence.
+// the asset starts again at its end, each time with the first sample at or after the exact instant;
+// otherwise silence follows. Before its start there is silence.
 void sound_source_read(const struct sound_source *source, struct rational position,
                        struct rational speed, bool loop, int count, float *dst);
 

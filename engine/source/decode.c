@@ -191,7 +191,7 @@ static int find_picture(struct picture_decoder *d, int64_t i, struct diagnostic 
 int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
                         struct diagnostic *reterr)
 {
-    int error = find_picture(d, i, reterr);
+    int error = index_is_damaged(d->index, i) ? -EIO : find_picture(d, i, reterr);
     bool damaged =
         error >= 0 && (d->frame->decode_error_flags || d->frame->flags & AV_FRAME_FLAG_CORRUPT);
     d->settled = true;

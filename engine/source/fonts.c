@@ -5,7 +5,10 @@
 #include <fontconfig/fontconfig.h>
 #include <pango/pangofc-fontmap.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 struct font_set {
     // -- constant after create
@@ -163,4 +166,50 @@ PangoContext *font_set_lock(struct font_set *f)
 void font_set_unlock(struct font_set *f)
 {
     pthread_mutex_unlock(&f->lock);
+}
+
+// True when one of the families `names`, separated by commas, is the font file's.
+static bool has_family(const FcPattern *file, const char *names)
+{
+    FcChar8 *family;
+    for (int k = 0; FcPatternGetString(file, FC_FAMILY, k, &family) == FcResultMatch; k++)
+        for (const char *at = names; *at;) {
+            at += strspn(at, ", ");
+            size_t length = strcspn(at, ",");
+            if (length == strlen((const char *)family) &&
+                !strncasecmp(at, (const char *)family, length))
+                return true;
+            at += length;
+        }
+    return false;
+}
+
+static int refuse_family(const FcFontSet *set, const char *names, struct diagnostic *reterr)
+{
+    char list[300] = "";
+    for (int i = 0; i < set->nfont; i++) {
+        FcChar8 *family;
+        if (FcPatternGetString(set->fonts[i], FC_FAMILY, 0, &family) == FcResultMatch &&
+            !strstr(list, (const char *)family))
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "",
+                     (const char *)family);
+    }
+    return diagnostic_set(
+        reterr, -ENOENT, "font_family", "",
+        "the timeline's fonts have no family \"%.60s\", so another is shown; they "
+        "offer: %s",
+        names, list);
+}
+
+int font_set_check(struct font_set *f, const char *font, struct diagnostic *reterr)
+{
+    PangoFontDescription *description = pango_font_description_from_string(font);
+    const char *names = pango_font_description_get_family(description);
+    const FcFontSet *set = FcConfigGetFonts(f->config, FcSetApplication);
+    bool found = !names || !set;
+    for (int i = 0; !found && i < set->nfont; i++)
+        found = has_family(set->fonts[i], names);
+    int error = found ? 0 : refuse_family(set, names, reterr);
+    pango_font_description_free(description);
+    return error;
 }

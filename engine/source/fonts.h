@@ -12,3 +12,6 @@ struct font_set;
 int font_set_create(const char *const *paths, size_t count, struct font_set **ret,
                     struct diagnostic *reterr);
 void font_set_destroy(struct font_set **fonts);
+// Whether text in `font` (a Pango description such as "Noto Sans Bold") is set in a family of the
+// set; other families are shown by one of the set's. -ENOENT with a diagnostic that lists these.
+int font_set_check(struct font_set *fonts, const char *font, struct diagnostic *reterr);

@@ -392,9 +392,6 @@ static int text_open(const struct source_config *config, void **ret_state, int *
         return diagnostic_set(reterr, -EINVAL, "text_fonts", config->clip->id,
                               "a timeline with text must list font files under \"fonts\"");
     const struct text_style *s = config->clip->text;
-    if (s->motion != TEXT_STILL && (s->box_width <= 0 || s->box_height <= 0))
-        return diagnostic_set(reterr, -EINVAL, "text_box", config->clip->id,
-                              "moving text needs a \"box\" with width and height");
     struct text *t = base_alloc(sizeof *t);
     t->config = *config;
     t->style = s;

@@ -24,15 +24,6 @@ bool timeline_position(const struct timeline *timeline, struct rational seconds,
     return true;
 }
 
-int64_t timeline_frame(const struct timeline *timeline, struct rate output_rate, int64_t n)
-{
-    struct rational position;
-    if (n < 0 ||
-        !timeline_position(timeline, output_seconds(output_rate, n), timeline->loop, &position))
-        return -1;
-    return rational_floor(position, 1);
-}
-
 struct moment track_moment(const struct track *track, struct rational position)
 {
     int64_t frame = rational_floor(position, 1);

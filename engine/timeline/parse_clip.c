@@ -189,6 +189,9 @@ static int parse_style(struct parser *parser, const json_t *object, struct clip 
         return 0;
     json_t *style = NULL;
     int result = require(parser, object, field);
+    if (!result && clip->kind == CLIP_TEXT && !parser->timeline->font_count)
+        return refuse(parser, field, "timeline_no_fonts",
+                      "needs a font: list font files in the timeline's \"fonts\"");
     if (result < 0 || (result = read_object(parser, object, field, &style)) < 0)
         return result;
     size_t length = path_enter(parser, field, 0);

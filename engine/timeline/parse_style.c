@@ -101,6 +101,9 @@ static int read_text_style(struct parser *parser, const json_t *object, struct t
         (result = read_choice(parser, object, "motion", motions, &motion)) < 0 ||
         (result = read_number(parser, object, "speed", 1, 10000, &style->speed)) < 0)
         return result;
+    if (motion != TEXT_STILL && (box[0] <= 0 || box[1] <= 0))
+        return refuse(parser, "box", "timeline_missing_field",
+                      "must be given for text that moves, with width and height above 0");
     style->box_width = box[0];
     style->box_height = box[1];
     style->align = (enum text_align)align;

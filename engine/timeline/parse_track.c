@@ -57,6 +57,11 @@ static int check_neighbours(struct parser *parser, const struct clip *before,
         return refuse(parser, "transition", "timeline_transition",
                       "a dissolve is between two pictures or between two sounds, and not with an "
                       "adjust clip");
+    if (before->blend != clip->blend)
+        return refuse(parser, "blend", "timeline_transition",
+                      "differs from that of clip \"%s\"; a dissolve is of two clips with the same "
+                      "blend mode",
+                      before->id);
     return 0;
 }
 

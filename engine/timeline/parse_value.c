@@ -298,15 +298,16 @@ static bool parse_rational(const char *text, const char *suffix, struct rational
     return true;
 }
 
-int read_frame_position(struct parser *parser, const json_t *object, const char *field,
-                        struct rational *ret)
+// Whole numbers of frames are `min` at least; seconds are not looked at more closely.
+static int read_position(struct parser *parser, const json_t *object, const char *field,
+                         int64_t min, struct rational *ret)
 {
     json_t *value = json_object_get(object, field);
     if (!value)
         return 0;
     if (json_is_integer(value)) {
         int64_t frames;
-        int result = take_integer(parser, value, field, 0, TIMELINE_FRAMES_MAX, &frames);
+        int result = take_integer(parser, value, field, min, TIMELINE_FRAMES_MAX, &frames);
         if (!result)
             *ret = (struct rational){frames, 1};
         return result;
@@ -324,11 +325,17 @@ int read_frame_position(struct parser *parser, const json_t *object, const char 
     return 0;
 }
 
+int read_frame_position(struct parser *parser, const json_t *object, const char *field,
+                        struct rational *ret)
+{
+    return read_position(parser, object, field, 0, ret);
+}
+
 int read_frames(struct parser *parser, const json_t *object, const char *field, int64_t min,
                 int64_t *ret)
 {
     struct rational position = {*ret, 1};
-    int result = read_frame_position(parser, object, field, &position);
+    int result = read_position(parser, object, field, min, &position);
     if (result < 0)
         return result;
     int64_t frames = rational_floor(rational_add(position, (struct rational){1, 2}), 1);

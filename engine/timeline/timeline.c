@@ -1,7 +1,10 @@
 #include "engine/timeline/timeline.h"
 
+#include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct timeline *timeline_ref(const struct timeline *timeline)
 {
@@ -61,4 +64,33 @@ void timeline_unref(struct timeline **timeline)
     *timeline = NULL;
     if (old && atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) == 1)
         timeline_free(old);
+}
+
+static const char *place_of(const struct clip *clip, char ret[80])
+{
+    size_t track, index;
+    if (sscanf(clip->id, "%zu/%zu", &track, &index) == 2)
+        snprintf(ret, 80, "tracks[%zu].clips[%zu]", track, index);
+    else
+        snprintf(ret, 80, "%s", clip->id);
+    return ret;
+}
+
+// A path that ends in a content name says nothing to a person.
+static bool says_nothing(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return strspn(name, "0123456789abcdef") >= 64;
+}
+
+void clip_problem(const struct timeline *timeline, const struct clip *clip,
+                  const struct diagnostic *problem, struct diagnostic *ret)
+{
+    struct diagnostic p = *problem;
+    char place[80];
+    bool asset = clip->asset >= 0 && (size_t)clip->asset < timeline->asset_count;
+    bool path = p.path[0] && !says_nothing(p.path) && strcmp(p.path, clip->id);
+    diagnostic_set(ret, p.error ? p.error : -EIO, p.code, place_of(clip, place), "%s%s%s%s%s%s",
+                   asset ? "asset \"" : "", asset ? timeline->assets[clip->asset].name : "",
+                   asset ? "\": " : "", path ? p.path : "", path ? ": " : "", p.text);
 }

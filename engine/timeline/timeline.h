@@ -141,10 +141,10 @@ struct fallback {
 
 struct clip {
     enum clip_kind kind;
-    char *id;                // unique in the timeline; made from its place when not given
+    char *id;                // unique in the timeline; when not given, its place: "2/0"
     int64_t start, duration; // timeline frames; duration > 0
     int64_t transition;      // dissolve from the clip before it: length in frames, 0 = cut. The two
-                             // clips overlap by exactly this much
+                             // clips overlap by exactly this much and have the same blend mode
     int asset;               // index into timeline.assets; -1 where the kind has none
     struct rational in;      // seconds into the source, >= 0
     struct rational speed;   // source seconds per second, > 0
@@ -216,6 +216,12 @@ int timeline_parse(const char *bytes, size_t size, timeline_load_fn *load, void 
 struct timeline *timeline_ref(const struct timeline *timeline);
 void timeline_unref(struct timeline **timeline); // accepts NULL inside
 
+// A problem with a clip's material as a person knows it: the path is the clip's place,
+// "tracks[2].clips[0]", or its id where it was given one; the text begins with the asset's name,
+// and does not name files of a store.
+void clip_problem(const struct timeline *timeline, const struct clip *clip,
+                  const struct diagnostic *problem, struct diagnostic *ret);
+
 // Where and how large a clip's picture stands, in pixels of the *output*.
 struct placement {
     double x, y;                                         // of the anchor
@@ -253,10 +259,6 @@ struct layer_sound {
     double gain_start, gain_end; // linear factors at the first sample and just after the last
     double pan_start, pan_end;
 };
-
-// Output frame -> frame of the timeline's own rate (floor), with loop applied; -1 past the end of a
-// timeline that does not loop.
-int64_t timeline_frame(const struct timeline *timeline, struct rate output_rate, int64_t n);
 
 // Fills `layers[track_count]` for output frame `n` (counted from the timeline's start, n >= 0) at
 // an output of `width` x `height`. Positions and sizes scale from the timeline's format to the

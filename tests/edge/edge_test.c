@@ -117,9 +117,10 @@ static int64_t epoch_ns;
 
 static pid_t start_edge(const char *program)
 {
-    char key[128], state[128], coordinators[64], listen[64], rec[128], log[128];
+    char key[128], state[128], cache[128], coordinators[64], listen[64], rec[128], log[128];
     snprintf(key, sizeof key, "--cluster-key=%s/key", folder);
     snprintf(state, sizeof state, "--state-folder=%s/state", folder);
+    snprintf(cache, sizeof cache, "--cache=%s/cache", folder);
     snprintf(coordinators, sizeof coordinators, "--coordinators=127.0.0.1:%d", control_port);
     snprintf(listen, sizeof listen, "--preview-listen=127.0.0.1:%d", preview_port);
     snprintf(rec, sizeof rec, "--record-folder=%s/rec", folder);
@@ -128,8 +129,8 @@ static pid_t start_edge(const char *program)
     if (!pid) {
         if (!freopen(log, "a", stderr))
             _exit(126);
-        execl(program, "vistter-edge", "--name", "edge-1", key, state, coordinators, listen, rec,
-              NULL);
+        execl(program, "vistter-edge", "--name", "edge-1", key, state, cache, coordinators, listen,
+              rec, NULL);
         _exit(127);
     }
     return pid;

@@ -9,7 +9,7 @@ subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
 hosts="hub coord work1 work2 edge rtmp"
 
 hosts_down() { local h; for h in $hosts; do ip netns del "$tag-$h" 2>/dev/null || true; done; }
-trap 'set +e; stop edge; stop worker1; stop worker2; stop coordinator; stop nginx QUIT; hosts_down; finish' EXIT
+trap 'set +e; stop edge; stop worker1; stop worker2; stop coordinator; stop nginx; hosts_down; finish' EXIT
 
 # The bridge lives in a namespace too, so that the machine's own network is not touched.
 ip netns add "$tag-hub"
@@ -56,7 +56,7 @@ for n in 1 2; do
         --frame-listen "${!host}:7800" --cache "$var/cache/worker$n"
 done
 start edge ip netns exec "$tag-edge" "$build/edge/vistter-edge" --name edge1 --coordinators "$coord:7700" \
-    --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" --preview-listen "$edge:8090" \
+    --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" --cache "$var/cache/edge" --preview-listen "$edge:8090" \
     --record-folder "$var/recordings"
 start coordinator ip netns exec "$tag-coord" "$build/coordinator/vistter-coordinator" --database "$pg_database" \
     --http-listen "$coord:8080" --control-listen "$coord:7700" --media "$var/media" --migrations "$top/migrations" \

@@ -1,18 +1,23 @@
 # Vocabulary of the farm tests: a farm of its own per test, in a folder of its own, on ports of its own.
 # Sourced by tests/farm/*.sh with: lib.sh BUILD_FOLDER SOURCE_FOLDER
 set -eu
-VISTTER_BUILD=$1 source=$2
+VISTTER_BUILD=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 VISTTER_VAR=$(mktemp -d -t vistter-farm-XXXXXX)
-chmod 755 "$VISTTER_VAR"
 export VISTTER_BUILD VISTTER_VAR
-
-free_port() { # a port that nobody listens on, kept apart between tests by the process id
-    local port=$((20000 + ($$ * 7 + RANDOM) % 20000))
-    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-    echo "$port"
-}
-VISTTER_HTTP=$(free_port) VISTTER_CONTROL=$(free_port) VISTTER_PREVIEW=$(free_port) VISTTER_RTMP=$(free_port) VISTTER_FRAMES=$(free_port)
 . "$source/ops/lib/common.sh"
+
+# Ports that nobody uses, kept apart between tests by the process id. A farm's workers take the two or
+# three that follow VISTTER_FRAMES.
+port=$((20000 + $$ * 7 % 12000))
+next_port() { # variable tcp|udp
+    until port=$((port + 1)); port_free "$2" "$port"; do :; done
+    export "$1=$port"
+}
+next_port VISTTER_HTTP tcp
+next_port VISTTER_CONTROL tcp
+next_port VISTTER_PREVIEW tcp
+next_port VISTTER_RTMP tcp
+next_port VISTTER_FRAMES udp
 . "$source/ops/lib/postgres.sh"
 . "$source/ops/lib/farm.sh"
 

@@ -83,6 +83,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
         .rate = {(int32_t)p->rate_num, (int32_t)p->rate_den},
         .lead_frames = LEAD_FRAMES,
         .bytes_max = BYTES_MAX,
+        .latency_ms = links_latency_ms(config->links),
         .want = want,
         .decoded = decoded,
         .opaque = b,
@@ -148,7 +149,7 @@ int beneath_picture(struct beneath *b, int64_t n, struct picture **ret)
     intake_take(b->intake, n, frames);
     for (int i = 0; i < b->config.group_count; i++)
         groups[i] = frames[i].frame;
-    error = group_fold_all(groups, b->config.group_count, ret);
+    error = group_fold_all(NULL, groups, b->config.group_count, ret);
     intake_release(frames, b->config.group_count);
     assert(error || *ret); // the lowest group is opaque
     return error;

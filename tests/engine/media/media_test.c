@@ -23,6 +23,8 @@ static void expect_refused(const char *name, int error, const char *code)
     CHECK_TEXT(problem.code, code);
     CHECK_TRUE(problem.text[0]);
     CHECK_ERROR(maker_import(name, &info, &problem), error);
+    if (error == -E2BIG)
+        CHECK_TRUE(strstr(problem.text, "20000x20000"));
     if (check_failures != failures)
         fprintf(stderr, "%s: %s\n", name, problem.text);
 }
@@ -46,6 +48,12 @@ static void test_refused(void)
     png[24] = 8;
     png[25] = 2;
     maker_write("large.png", png, sizeof png);
+    // 20000 is 0x4e20.
+    maker_write("large.bmp",
+                "BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x20\x4e\0\0\x20\x4e\0\0\1\0\x18\0"
+                "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+                60);
+    maker_write("large.jpg", "\xff\xd8\xff\xc0\0\x0b\x08\x4e\x20\x4e\x20\1\1\x11\0\xff\xd9", 17);
     maker_write("empty.mp4", "", 0);
     maker_write("text.mp4", "This is no media at all, only some words.\n", 42);
     maker_write("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n/etc/passwd\n", 56);
@@ -62,6 +70,8 @@ static void test_refused(void)
     expect_refused("concat.txt", -EINVAL, "media_unreadable");
     expect_refused("no_moov.mp4", -EINVAL, "media_unreadable");
     expect_refused("large.png", -E2BIG, "media_size");
+    expect_refused("large.bmp", -E2BIG, "media_size");
+    expect_refused("large.jpg", -E2BIG, "media_size");
     CHECK(store_count(), ==, 0);
 }
 
@@ -174,6 +184,112 @@ static void test_documents(void)
     CHECK_ERROR(maker_import("other.json", &info, NULL), -EINVAL);
 }
 
+// The first `percent` of a file, as another file whose name starts with "cut_".
+static const char *cut(const char *name, int percent)
+{
+    static char path[64];
+    struct stat status;
+    CHECK_OK(stat(maker_path(name), &status));
+    snprintf(path, sizeof path, "cut_%d_%s", percent, name);
+    maker_run("head -c %lld %s > %s", (long long)status.st_size * percent / 100, maker_path(name),
+              maker_path(path));
+    return path;
+}
+
+// Stills that are cut short are refused, whatever their format; whole ones are not.
+static void test_cut_stills(void)
+{
+    static const struct {
+        const char *name, *make;
+    } kinds[] = {{"s.png", ""},
+                 {"s.jpg", ""},
+                 {"s.bmp", ""},
+                 {"s.tiff", ""},
+                 {"raw.tiff", "-compression_algo raw"},
+                 {"s.webp", ""},
+                 {"lossless.webp", "-lossless 1"},
+                 {"s.gif", ""},
+                 {"s.jp2", ""},
+                 {"s.jls", ""},
+                 {"s.dpx", ""},
+                 {"s.qoi", ""},
+                 {"s.exr", "-pix_fmt gbrpf32le"},
+                 {"zip.exr", "-compression zip16 -format half -pix_fmt gbrpf32le"},
+                 {"s.sgi", ""},
+                 {"s.pcx", ""},
+                 {"s.ppm", ""}};
+    static const int percents[] = {30, 90, 99};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct media_info info;
+        struct diagnostic problem = {0};
+        maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=320x200 -frames:v 1 %s %s", kinds[i].make,
+                  maker_path(kinds[i].name));
+        int failures = check_failures;
+        CHECK_OK(maker_import(kinds[i].name, &info, &problem));
+        CHECK_TRUE(info.still && !info.damage_count);
+        for (size_t k = 0; k < 3; k++) {
+            CHECK_ERROR(maker_import(cut(kinds[i].name, percents[k]), &info, &problem), -EINVAL);
+            CHECK_TRUE(strstr(problem.text, "cut short"));
+            if (check_failures != failures) {
+                fprintf(stderr, "%s at %d %%: %s\n", kinds[i].name, percents[k], problem.text);
+                break;
+            }
+        }
+    }
+}
+
+// Films and sounds that are cut short are taken, with a note of where they end. Where a file states
+// how long it should be, it keeps that length.
+static void test_cut_films(void)
+{
+    static const struct {
+        const char *name, *make;
+        bool pictures, stated;
+    } kinds[] = {
+        {"f.mp4", "-c:v libx264 -c:a aac -movflags +faststart", true, true},
+        {"f.mov", "-c:v mjpeg -c:a pcm_s16le -movflags +faststart", true, true},
+        {"f.mkv", "-c:v libx264 -c:a flac", true, true},
+        {"f.webm", "-c:v libvpx -deadline realtime -c:a libopus", true, true},
+        {"f.avi", "-c:v mpeg4 -c:a mp2", true, false},
+        {"f.ts", "-c:v mpeg2video -c:a mp2", true, false},
+        {"f.gif", "-an", true, false},
+        {"f.wav", "-vn -c:a pcm_s16le", false, false},
+        {"f.aiff", "-vn -c:a pcm_s16be", false, false},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct media_info whole, half;
+        struct diagnostic problem = {0};
+        char text[160];
+        int failures = check_failures;
+        maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=160x120:r=25:d=10 -f lavfi -i "
+                  "sine=440:d=10:r=48000 %s %s",
+                  kinds[i].make, maker_path(kinds[i].name));
+        CHECK_OK(maker_import(kinds[i].name, &whole, &problem));
+        CHECK(whole.damage_count, ==, 0);
+        // An odd number of bytes: transport streams consist of packets of 188.
+        CHECK_OK(maker_import(cut(kinds[i].name, 49), &half, &problem));
+        CHECK(half.damage_count, >, 0);
+        CHECK(rational_floor(half.damage_first, 10), >=, 32);
+        CHECK(rational_floor(half.damage_first, 10), <=, 65);
+        media_damage_text(&half, text);
+        CHECK_TRUE(strstr(text, "cut short"));
+        if (kinds[i].stated) {
+            CHECK(llabs(rational_floor(half.picture_duration, 1000) - 10000), <=, 40);
+        } else {
+            CHECK(rational_floor(half.duration, 10), >=, 32);
+            CHECK(rational_floor(half.duration, 10), <=, 65);
+        }
+        char *json = media_info_format(&half);
+        struct media_info parsed;
+        CHECK_OK(media_info_parse(json, &parsed, &problem));
+        CHECK(parsed.damage_count, ==, half.damage_count);
+        CHECK_OK(rational_compare(parsed.damage_first, half.damage_first));
+        free(json);
+        if (check_failures != failures)
+            fprintf(stderr, "%s: %s %s\n", kinds[i].name, text, problem.text);
+    }
+}
+
 // Any cut and any damaged byte: an answer, in words when it is no, and nothing left in the store.
 static void test_damage(uint64_t *seed)
 {
@@ -210,6 +326,7 @@ static void test_index(uint64_t *seed)
 {
     struct index_picture pictures[] = {{-3, -3}, {0, 0}, {10, 10}, {11, 11}};
     struct index_key keys[] = {{-3, -5}, {10, 2}};
+    struct index_damage damages[] = {{1, 2}, {3, 4}};
     struct media_index x = {.stream = 1,
                             .mode = INDEX_PTS,
                             .time_base = {1, 10},
@@ -217,8 +334,10 @@ static void test_index(uint64_t *seed)
                             .end = 20,
                             .picture_count = 4,
                             .key_count = 2,
+                            .damage_count = 2,
                             .pictures = pictures,
-                            .keys = keys};
+                            .keys = keys,
+                            .damages = damages};
     struct media_index *y = NULL;
     struct diagnostic problem = {0};
     CHECK_OK(index_save(&x, maker_path("x.index"), &problem));
@@ -234,6 +353,8 @@ static void test_index(uint64_t *seed)
                  {{14, 10}, 3}, {{229, 100}, 3}, {{23, 10}, -1}, {{100, 1}, -1}};
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
         CHECK(index_picture_at(y, looks[i].at), ==, looks[i].picture);
+    for (int i = 0; i < 4; i++)
+        CHECK(index_is_damaged(y, i), ==, i & 1);
     CHECK(index_find(y, 10, 0), ==, 2);
     CHECK(index_find(y, 9, 0), ==, -1);
     CHECK(index_key_before(y, 1), ==, 0);
@@ -244,7 +365,7 @@ static void test_index(uint64_t *seed)
     uint8_t bytes[1024];
     int fd = open(maker_path("x.index"), O_RDWR);
     ssize_t size = read(fd, bytes, sizeof bytes);
-    CHECK(size, ==, 56 + 6 * 16 + 8);
+    CHECK(size, ==, 64 + 8 * 16 + 8);
     for (int n = 0; n < 100; n++) {
         off_t at = (off_t)(check_random(seed) % (uint64_t)size);
         uint8_t flip = (uint8_t)(bytes[at] ^ (1 + check_random(seed) % 255));
@@ -313,6 +434,8 @@ int main(int argc, char **argv)
     test_video();
     test_kinds();
     test_documents();
+    test_cut_stills();
+    test_cut_films();
     test_damage(&seed);
     test_index(&seed);
     test_sound_file();

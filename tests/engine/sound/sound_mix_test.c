@@ -16,9 +16,8 @@ static const struct rate rates[] = {{25, 1}, {30000, 1001}, {30, 1}, {60000, 100
 static int resolve(void *opaque, const char *uri, char *path, struct diagnostic *reterr)
 {
     (void)opaque;
-    (void)reterr;
     if (!strcmp(uri, "file:missing"))
-        return -ENOENT;
+        return diagnostic_set(reterr, -ENOENT, "asset_missing", "/here/missing.wav", "is gone");
     snprintf(path, PATH_MAX, "%s/%s", folder, uri + strlen("file:"));
     return 0;
 }
@@ -79,6 +78,7 @@ static struct timeline *timeline_of(const char *rate, const char *const *clips, 
         "{\"schema\": \"vistter.timeline/1\", \"format\": {\"width\": 64, "
         "\"height\": 36, \"rate\": \"%s\"}, "
         "\"assets\": {\"a\": \"file:long\", \"s\": \"file:short\", \"m\": \"file:missing\", "
+        "\"p\": \"file:picture\", "
         "\"n\": \"file:nested\"}, \"tracks\": [",
         rate);
     for (int i = 0; i < count; i++)
@@ -97,6 +97,7 @@ static struct timeline *timeline_of(const char *rate, const char *const *clips, 
 
 static int32_t frame[SAMPLE_RATE_HZ * SOUND_CHANNELS];
 static int problems;
+static struct diagnostic first;
 
 // One frame of one clip, at 25 frames a second.
 static void mix_one(const char *clip, int64_t n)
@@ -104,7 +105,7 @@ static void mix_one(const char *clip, int64_t n)
     struct timeline *t = timeline_of("25", &clip, 1);
     struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver);
     memset(frame, 0x55, sizeof frame);
-    sound_mixer_frame(m, n, n, 0, 1, frame, &problems);
+    problems = sound_mixer_frame(m, n, n, 0, 1, frame, &first);
     sound_mixer_destroy(&m);
     timeline_unref(&t);
 }
@@ -122,7 +123,7 @@ static void test_continuity(void)
             int64_t next = 0;
             int jumps = 0;
             for (int64_t n = 7; n < 1007; n++) {
-                sound_mixer_frame(m, n, n + offsets[o], 0, 1, frame, &problems);
+                problems = sound_mixer_frame(m, n, n + offsets[o], 0, 1, frame, NULL);
                 int count = rate_sample_count(rates[r], n + offsets[o]);
                 if (n == 7) { // may start up to one sample late
                     CHECK(frame[0], >=, 0);
@@ -161,6 +162,13 @@ static void test_gain_and_pan(void)
     mix_one("\"kind\": \"audio\", \"asset\": \"m\", \"start\": 0, \"duration\": 100", 10);
     CHECK(frame[0], ==, 0);
     CHECK(problems, ==, 1);
+    CHECK_TEXT(first.path, "tracks[0].clips[0]");
+    CHECK_TEXT(first.text, "asset \"m\": /here/missing.wav: is gone");
+    mix_one("\"kind\": \"audio\", \"asset\": \"p\", \"start\": 0, \"duration\": 100", 10);
+    CHECK(problems, ==, 1);
+    CHECK_TEXT(first.text, "asset \"p\": has no sound");
+    mix_one("\"kind\": \"video\", \"asset\": \"p\", \"start\": 0, \"duration\": 100", 10);
+    CHECK(problems, ==, 0);
     // A fade of 20 frames: in the middle of frame 10 it has come to 10.5 / 20.
     mix_one(AUDIO ", \"sound\": {\"fade_in\": 20}", 10);
     CHECK(frame[0], ==, 9601);
@@ -208,10 +216,10 @@ static void test_tracks(void)
     struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver);
     static int32_t sum[4000], part[4000];
     for (int cut = 0; cut <= 3; cut++) {
-        sound_mixer_frame(m, 10, 10, 0, cut, sum, &problems);
-        sound_mixer_frame(m, 10, 10, cut, 3, part, &problems);
+        problems = sound_mixer_frame(m, 10, 10, 0, cut, sum, NULL);
+        problems = sound_mixer_frame(m, 10, 10, cut, 3, part, NULL);
         sound_add(sum, part, 1920);
-        sound_mixer_frame(m, 10, 10, 0, 3, frame, &problems);
+        problems = sound_mixer_frame(m, 10, 10, 0, 3, frame, NULL);
         CHECK_BYTES(sum, frame, 1920 * 2 * sizeof *sum);
     }
     sound_mixer_destroy(&m);
@@ -229,7 +237,7 @@ static void test_tone(void)
         int64_t place = 0;
         int wrong = 0;
         for (int64_t n = 0; n < 100; n++) {
-            sound_mixer_frame(m, n, n, 0, 1, frame, &problems);
+            problems = sound_mixer_frame(m, n, n, 0, 1, frame, NULL);
             int count = rate_sample_count(rates[r], n);
             for (int i = 0; i < count; i++, place++) {
                 double expected = 0.501187233627272 * SOUND_FULL_SCALE *
@@ -278,7 +286,7 @@ static void test_flash(void)
                 flashes++;
             }
             picture_unref(&picture);
-            sound_mixer_frame(m, n, n + 17, 0, 1, frame, &problems);
+            problems = sound_mixer_frame(m, n, n + 17, 0, 1, frame, NULL);
             int count = rate_sample_count(rates[r], n + 17);
             for (int i = 0; i < count; i++, beep++) {
                 double expected =
@@ -300,6 +308,7 @@ int main(void)
     CHECK_TRUE(mkdtemp(folder));
     write_ramp("long", 2400000);
     write_ramp("short", 1000);
+    write_ramp("picture", 0);
     test_continuity();
     test_gain_and_pan();
     test_speed_and_loop();

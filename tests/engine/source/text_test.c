@@ -295,6 +295,10 @@ static void test_bad_fonts(void)
     const char *const bad[] = {font_paths[0], path};
     CHECK_ERROR(font_set_create(bad, 2, &none, &d), -EINVAL);
     CHECK_TEXT(d.path, path);
+    CHECK_OK(font_set_check(fonts, "Noto Sans Bold", &d));
+    CHECK_OK(font_set_check(fonts, "Helvetica, noto sans", &d));
+    CHECK_ERROR(font_set_check(fonts, "Helvetica Bold", &d), -ENOENT);
+    CHECK_TRUE(strstr(d.text, "\"Helvetica\"") && strstr(d.text, "Noto Sans Arabic"));
     CHECK_ERROR(font_set_create(bad, 0, &none, &d), -EINVAL);
     unlink(path);
     CHECK_ERROR(font_set_create(bad, 2, &none, &d), -EINVAL);

@@ -119,6 +119,7 @@ static void test_kind(const struct kind *k, uint64_t *seed)
         fprintf(stderr, "%s: %s\n", k->name, problem.text);
     CHECK_OK(error);
     CHECK(info.picture_count, ==, COUNT);
+    CHECK(info.damage_count, ==, 0);
     snprintf(asset, sizeof asset, "%s/%s", store, info.sha256);
     error = maker_open(&m, CLIP_VIDEO, asset, false, &problem);
     CHECK_OK(error);

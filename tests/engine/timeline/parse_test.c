@@ -4,6 +4,7 @@
 #include "tests/engine/timeline/files.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -472,8 +473,46 @@ static void test_odd_names(void)
     CHECK_TRUE(!strncmp(d.path, "a?b??xxx", 8) && strlen(d.path) <= 64);
 }
 
+// What people read: the range that is meant, and where a clip stands.
+static void test_words(void)
+{
+    static const struct {
+        const char *duration, *words;
+    } cases[] = {{"0", "is 0; must be 1 to 1000000000"},
+                 {"-5", "is -5; must be 1 to 1000000000"},
+                 {"\"0s\"", "comes to 0 frames; must be at least 1"}};
+    struct timeline *timeline = NULL;
+    struct diagnostic d;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct text text = {0};
+        text_add(&text,
+                 HEAD "{\"clips\":[{\"kind\":\"video\",\"asset\":\"a\",\"start\":0,"
+                      "\"duration\":%s}]}]}",
+                 cases[i].duration);
+        CHECK_ERROR(parse_text(&text, &timeline, &d), -EINVAL);
+        CHECK_TEXT(d.text, cases[i].words);
+    }
+    struct text text = {0};
+    struct diagnostic e = {.error = -ENOENT, .path = "/films/a.mp4", .text = "is not there"};
+    text_add(&text,
+             HEAD "{\"clips\":[]},{\"clips\":[{\"kind\":\"video\",\"asset\":\"a\",\"start\":0,"
+                  "\"duration\":2},{\"kind\":\"video\",\"asset\":\"a\",\"start\":2,\"duration\":2},"
+                  "{\"kind\":\"video\",\"asset\":\"a\",\"start\":4,\"duration\":2,"
+                  "\"id\":\"end\"}]}]}");
+    CHECK_OK(parse_text(&text, &timeline, &d));
+    clip_problem(timeline, &timeline->tracks[1].clips[1], &e, &d);
+    CHECK_TEXT(d.path, "tracks[1].clips[1]");
+    CHECK_TEXT(d.text, "asset \"a\": /films/a.mp4: is not there");
+    snprintf(e.path, sizeof e.path, "/store/%064d", 7);
+    clip_problem(timeline, &timeline->tracks[1].clips[2], &e, &d);
+    CHECK_TEXT(d.path, "end");
+    CHECK_TEXT(d.text, "asset \"a\": is not there");
+    timeline_unref(&timeline);
+}
+
 int main(void)
 {
+    test_words();
     CHECK(check_folder(DATA "/valid", check_valid), >=, 15);
     CHECK(check_folder(DATA "/invalid", check_invalid), >=, 100);
     test_demo();
