@@ -34,7 +34,8 @@ check() { # description command...
 }
 
 finish() {
-    local status=$? name
+    local status=$? name clean=()
+    for name in edge worker1 worker2 worker3; do if alive "$name"; then clean+=("$name"); fi; done
     farm_stop
     for name in $programs worker3; do stop "$name"; done
     if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
@@ -44,9 +45,16 @@ finish() {
         done
         status=1
     fi
-    # What was stopped cleanly has let go of every picture.
-    if grep -h 'pictures_outstanding=' "$var"/log/*.log 2>/dev/null | grep -v 'pictures_outstanding=0'; then
-        echo "failed: pictures outstanding after stop" >&2
+    # What was stopped cleanly says as its last word that it has let go of every picture, and an edge and its children
+    # of every packet.
+    for name in ${clean+"${clean[@]}"}; do
+        if ! tail -n 1 "$var/log/$name.log" | grep -q ' stopped pictures_outstanding=0\( \|$\)'; then
+            echo "failed: $name did not end with zero pictures outstanding" >&2
+            status=1
+        fi
+    done
+    if grep -hE '(pictures|packets)_outstanding=-?[1-9]' "$var"/log/*.log; then
+        echo "failed: pictures or packets outstanding after stop" >&2
         status=1
     fi
     rm -rf "$VISTTER_VAR"
