@@ -154,7 +154,10 @@ static int import_upload(struct request *r, const char *path, const char *sha256
 {
     struct diagnostic why;
     struct media_info info;
-    if (media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why)) {
+    int error =
+        media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why);
+    unlink(path); // gone before the client hears of it
+    if (error) {
         // The person knows the file by its name, not by where it is kept meanwhile.
         snprintf(why.path, sizeof why.path, "%.255s", name);
         return answer_problem(r, &why);
@@ -198,7 +201,7 @@ static int put_media(struct request *r, const char *sha256)
     int status = receive_upload(r, fd);
     close(fd);
     if (!status)
-        status = import_upload(r, path, sha256, name);
+        return import_upload(r, path, sha256, name);
     unlink(path);
     return status;
 }
