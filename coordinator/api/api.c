@@ -165,7 +165,7 @@ static int serve_page(struct request *r)
         if (!allows(page.methods, r->info->request_method))
             return answer_method(r, &page);
         mg_printf(r->connection,
-                  "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                  "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n" ANSWER_MARK
                   "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
                   "Content-Security-Policy: default-src 'self'; media-src blob:; "
                   "connect-src 'self' ws: http: https:; frame-ancestors 'none'\r\n\r\n",

@@ -81,9 +81,11 @@ static int get_revision(struct request *r, const char *sha256)
     struct diagnostic why;
     if (store_revision_get(r->store, sha256, &bytes, &size, &why))
         return answer_problem(r, &why);
-    mg_printf(r->connection,
-              "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-              size);
+    mg_printf(
+        r->connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n" ANSWER_MARK
+        "\r\n",
+        size);
     if (!request_is_head(r))
         mg_write(r->connection, bytes, size);
     free(bytes);
@@ -102,7 +104,7 @@ static int head_media(struct request *r, const char *name)
 // Needs the store for revisions only: nodes fetch files while there is no database, too.
 static int get_media(struct request *r, const char *name, const char *suffix)
 {
-    char path[PATH_MAX], hash[65], header[96];
+    char path[PATH_MAX], hash[65], header[160] = ANSWER_MARK;
     struct diagnostic why;
     if (request_is_head(r) && !*suffix)
         return head_media(r, name);
@@ -113,10 +115,10 @@ static int get_media(struct request *r, const char *name, const char *suffix)
     if (*suffix) {
         if (part_hash(path, hash, &why))
             return answer_problem(r, &why);
-        snprintf(header, sizeof header, "X-Content-SHA256: %s\r\n", hash);
+        snprintf(header, sizeof header, ANSWER_MARK "X-Content-SHA256: %s\r\n", hash);
     }
     // Serves ranges; the path is made of the folder and 64 digits, so nothing else can be named.
-    mg_send_mime_file2(r->connection, path, "application/octet-stream", *suffix ? header : NULL);
+    mg_send_mime_file2(r->connection, path, "application/octet-stream", header);
     return 200;
 }
 
@@ -152,7 +154,10 @@ static int import_upload(struct request *r, const char *path, const char *sha256
 {
     struct diagnostic why;
     struct media_info info;
-    if (media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why)) {
+    int error =
+        media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why);
+    unlink(path); // gone before the client hears of it
+    if (error) {
         // The person knows the file by its name, not by where it is kept meanwhile.
         snprintf(why.path, sizeof why.path, "%.255s", name);
         return answer_problem(r, &why);
@@ -196,7 +201,7 @@ static int put_media(struct request *r, const char *sha256)
     int status = receive_upload(r, fd);
     close(fd);
     if (!status)
-        status = import_upload(r, path, sha256, name);
+        return import_upload(r, path, sha256, name);
     unlink(path);
     return status;
 }

@@ -97,8 +97,7 @@ static void send_head(struct request *r, int status, const char *type, size_t si
               "HTTP/1.1 %d %s\r\n"
               "Content-Type: %s\r\n"
               "Content-Length: %zu\r\n"
-              "%s%s%s%s"
-              "Cache-Control: no-store\r\n"
+              "%s%s%s%s" ANSWER_MARK "Cache-Control: no-store\r\n"
               "X-Content-Type-Options: nosniff\r\n\r\n",
               status, status_title(r, status), type, size, r->allow ? "Allow: " : "",
               r->allow ? r->allow : "", r->allow ? "\r\n" : "",
@@ -134,8 +133,9 @@ int answer_json(struct request *r, int status, json_t *body)
 int answer_empty(struct request *r, int status)
 {
     mg_printf(r->connection,
-              "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n", status,
-              mg_get_response_code_text(r->connection, status));
+              "HTTP/1.1 %d %s\r\nContent-Length: 0\r\n" ANSWER_MARK
+              "Cache-Control: no-store\r\n\r\n",
+              status, mg_get_response_code_text(r->connection, status));
     return status;
 }
 

@@ -10,6 +10,8 @@
 #define BODY_BYTES_MAX    (64 << 10)
 #define TIMELINE_BODY_MAX (17 << 20)
 #define PATH_PARTS_MAX    6
+// In every answer: by it a program knows that it talks to a coordinator.
+#define ANSWER_MARK "X-Vistter: " VISTTER_VERSION "\r\n"
 
 struct request {
     struct mg_connection *connection;

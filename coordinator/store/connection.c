@@ -16,7 +16,7 @@
 
 #define MS         INT64_C(1000000)
 #define ANSWER_NS  (3000 * MS)
-#define LEASE_NS   (1000 * MS) // a third of the lease
+#define LEASE_NS   (1200 * MS) // a lease lasts longer, a wait for its lock is shorter
 #define ACQUIRE_NS (1000 * MS)
 #define RETRY_NS   (1000 * MS)
 
@@ -83,7 +83,7 @@ static bool just_failed(struct store *s)
 
 static PGconn *connect_database(const char *database, int64_t deadline_ns)
 {
-    static const char options[] = "-c statement_timeout=2s -c lock_timeout=1s "
+    static const char options[] = "-c statement_timeout=2s -c lock_timeout=800ms "
                                   "-c idle_in_transaction_session_timeout=5s "
                                   "-c client_connection_check_interval=500ms "
                                   "-c client_min_messages=warning";
@@ -158,7 +158,8 @@ int session_open(struct store *s, enum store_lane lane, struct session *ret,
     *c = connect_database(s->database, ret->deadline_ns);
     if (*c && PQstatus(*c) == CONNECTION_OK)
         return 0;
-    int error = unreachable(s, *c ? PQerrorMessage(*c) : "out of memory", reterr);
+    bool late = clock_monotonic_ns() >= ret->deadline_ns;
+    int error = unreachable(s, *c && !late ? PQerrorMessage(*c) : NULL, reterr);
     cut(ret);
     session_close(ret);
     return error;
@@ -179,14 +180,14 @@ void session_close(struct session *session)
 // ---- Statements -------------------------------------------------------------------------------
 
 // SQLSTATE -> our errors and words for the user.
-static int refused(struct store *s, const PGresult *r, const char *what, struct diagnostic *reterr)
+static int refused(const PGresult *r, const char *what, struct diagnostic *reterr)
 {
     const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
     const char *constraint = PQresultErrorField(r, PG_DIAG_CONSTRAINT_NAME);
     if (!state)
         state = "";
-    if (!strncmp(state, "57P", 3)) // shuts down, or starts up
-        return unreachable(s, PQresultErrorMessage(r), reterr);
+    if (!strncmp(state, "57P", 3)) // shuts down, or ends this session
+        return say_unreachable(reterr);
     if (!strcmp(state, "57014") || !strcmp(state, "55P03") || !strncmp(state, "40", 2))
         return diagnostic_set(reterr, -ETIMEDOUT, "database_busy", what,
                               "the database is busy with other requests; try again");
@@ -254,15 +255,17 @@ static int finish_query(struct session *session, bool sent, const char *what, PG
     PGresult *r = NULL;
     int error = sent ? await(c, session->deadline_ns, &r) : -EIO;
     if (error) {
-        error = unreachable(s, error == -ETIMEDOUT ? NULL : PQerrorMessage(c), reterr);
-        cut(session);
+        // A connection may end without the server: whether it is there, the next one shows.
+        error = error == -ETIMEDOUT ? unreachable(s, NULL, reterr) : say_unreachable(reterr);
     } else {
         ExecStatusType status = PQresultStatus(r);
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-            error = refused(s, r, what, reterr);
+            error = refused(r, what, reterr);
         else
             reachable(s);
     }
+    if (error == -EIO)
+        cut(session);
     if (!error && ret)
         *ret = r;
     else
@@ -290,23 +293,15 @@ int store_query(struct store *s, enum store_lane lane, const char *sql, int coun
                 struct diagnostic *reterr)
 {
     struct session session;
-    int error = session_open(s, lane, &session, reterr);
-    if (error)
-        return error;
-    error = session_query(&session, sql, count, values, what, ret, reterr);
-    bool again = error == -EIO && clock_monotonic_ns() < session.deadline_ns;
-    session_close(&session);
-    if (!again)
-        return error;
-    // Gone between the look at it and the statement: once more, on a new connection.
-    pthread_mutex_lock(&s->lock);
-    s->retry_ns = 0;
-    pthread_mutex_unlock(&s->lock);
-    error = session_open(s, lane, &session, reterr);
-    if (error)
-        return error;
-    error = session_query(&session, sql, count, values, what, ret, reterr);
-    session_close(&session);
+    int error = -EIO;
+    // A connection that has just died shows at the first statement: once more, on a new one.
+    for (int attempt = 0; attempt < 2 && error == -EIO; attempt++) {
+        error = session_open(s, lane, &session, reterr);
+        if (error)
+            return error;
+        error = session_query(&session, sql, count, values, what, ret, reterr);
+        session_close(&session);
+    }
     return error;
 }
 

@@ -33,14 +33,18 @@ int transaction_begin(struct store *s, enum store_lane lane, struct transaction 
     uint64_t epoch = atomic_load(&s->epoch);
     if (!epoch)
         return not_leading(reterr);
-    int error = session_open(s, lane, &ret->session, reterr);
-    if (error)
-        return error;
-    error = session_query(&ret->session, "begin", 0, NULL, "begin", NULL, reterr);
-    if (!error)
-        error = check_lease(&ret->session, epoch, reterr);
-    if (error)
-        session_close(&ret->session);
+    int error = -EIO;
+    // A connection that has just died shows here, where nothing is lost yet.
+    for (int attempt = 0; attempt < 2 && error == -EIO; attempt++) {
+        error = session_open(s, lane, &ret->session, reterr);
+        if (error)
+            return error;
+        error = session_query(&ret->session, "begin", 0, NULL, "begin", NULL, reterr);
+        if (!error)
+            error = check_lease(&ret->session, epoch, reterr);
+        if (error)
+            session_close(&ret->session);
+    }
     return error;
 }
 

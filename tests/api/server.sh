@@ -22,7 +22,7 @@ database() { # up, down, freeze, thaw
     down) pg_stop ;;
     # The postmaster and each of its processes, by their ids.
     freeze) kill -STOP $(pg_pids) ;;
-    thaw) kill -CONT $(pg_pids) ;;
+    thaw) kill -CONT $(pg_pids) $(pid_of postgres) ;; # runuser stops with its child
     esac
 }
 pg_pids() {
