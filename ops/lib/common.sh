@@ -130,7 +130,7 @@ pause() { read -rt "$1" <> <(:) || true; } # seconds; signals are heard
 # Asks, waits for the end, and insists after ten seconds, on all that it started.
 stop() { # name [signal]
     local pid signal=${2:-TERM} deadline=$((SECONDS + 10))
-    [ "$1" != postgres ] || signal=INT # its fast shutdown
+    [ "$1/$#" != postgres/1 ] || signal=INT # its fast shutdown
     ! alive "$1" || kill -"$signal" "$pid" 2>/dev/null || true
     while alive "$1"; do
         [ $SECONDS -lt $deadline ] || kill -KILL -- "-$pid" 2>/dev/null || true

@@ -30,19 +30,26 @@ pg_prepare() {
     mv -T "$pg_data.new" "$pg_data"
 }
 
-# PostgreSQL does not start over a stale postmaster.pid whose number another process has by now.
-pg_forget_stale() {
-    local old name=
-    { read -r old <"$pg_data/postmaster.pid" && read -r name <"/proc/$old/comm"; } 2>/dev/null || true
+# PostgreSQL does not start over a postmaster.pid whose number another process has by now.
+pg_forget_stranger() {
+    local old name
+    { read -r old <"$pg_data/postmaster.pid" && read -r name <"/proc/$old/comm"; } 2>/dev/null || return 0
     [ "$name" = postgres ] || rm -f "$pg_data/postmaster.pid"
 }
 
+# What a killed one leaves for a moment, its children and their memory, keeps the next one from starting.
+pg_serves() {
+    if ! alive postgres; then
+        pg_forget_stranger
+        start postgres "${pg_user[@]}" "$pg_bin/postgres" -D /proc/self/fd/8 -k /proc/self/fd/7 -h '' \
+            8<"$pg_data" 7<"$pg_socket"
+    fi
+    "$pg_bin/pg_isready" -q -h "$pg_socket" -U vistter -d postgres
+}
+
 pg_start() {
-    alive postgres || { pg_prepare; pg_forget_stale; }
-    start postgres "${pg_user[@]}" "$pg_bin/postgres" -D /proc/self/fd/8 -k /proc/self/fd/7 -h '' \
-        8<"$pg_data" 7<"$pg_socket"
-    wait_until 20 "the database did not start; see $var/log/postgres.log" \
-        "$pg_bin/pg_isready" -q -h "$pg_socket" -U vistter -d postgres
+    pg_prepare
+    wait_until 20 "the database did not start; see $var/log/postgres.log" pg_serves
     "$pg_bin/psql" -qAt -h "$pg_socket" -U vistter -d postgres \
         -c "select 1 from pg_database where datname = 'vistter'" | grep -q 1 ||
         "$pg_bin/createdb" -h "$pg_socket" -U vistter vistter

@@ -1,25 +1,10 @@
 # Vocabulary of the farm tests: a farm of its own per test, in a folder of its own, on ports of its own.
 # Sourced by tests/farm/*.sh with: lib.sh BUILD_FOLDER SOURCE_FOLDER
+# VISTTER_KEEP=1 keeps the folder.
 set -eu
 VISTTER_BUILD=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
-VISTTER_VAR=$(mktemp -d -t vistter-farm-XXXXXX)
-export VISTTER_BUILD VISTTER_VAR
-. "$source/ops/lib/common.sh"
-
-# Ports that nobody uses, kept apart between tests by the process id. A farm's workers take the two or
-# three that follow VISTTER_FRAMES.
-port=$((20000 + $$ * 7 % 12000))
-next_port() { # variable tcp|udp
-    until port=$((port + 1)); port_free "$2" "$port"; do :; done
-    export "$1=$port"
-}
-next_port VISTTER_HTTP tcp
-next_port VISTTER_CONTROL tcp
-next_port VISTTER_PREVIEW tcp
-next_port VISTTER_RTMP tcp
-next_port VISTTER_FRAMES udp
-. "$source/ops/lib/postgres.sh"
-. "$source/ops/lib/farm.sh"
+export VISTTER_BUILD
+. "$source/ops/lib/private.sh"
 
 failed=0 passed=0
 check() { # description command...
@@ -33,36 +18,22 @@ check() { # description command...
     fi
 }
 
+clean_up() { :; } # a test may have more to put right
 finish() {
-    local status=$? name clean=()
-    for name in edge worker1 worker2 worker3; do if alive "$name"; then clean+=("$name"); fi; done
-    farm_stop
-    for name in $programs worker3; do stop "$name"; done
+    local status=$?
+    trap '' INT TERM HUP
+    set +e
+    private_farm_stop || status=1
     if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
-        for name in "$var"/log/*.log; do
-            echo "--- ${name##*/}" >&2
-            tail -n 15 "$name" >&2
-        done
+        show_logs
         status=1
     fi
-    # What was stopped cleanly says as its last word that it has let go of every picture, and an edge and its children
-    # of every packet.
-    for name in ${clean+"${clean[@]}"}; do
-        if ! tail -n 1 "$var/log/$name.log" | grep -q ' stopped pictures_outstanding=0\( \|$\)'; then
-            echo "failed: $name did not end with zero pictures outstanding" >&2
-            status=1
-        fi
-    done
-    if grep -hE '(pictures|packets)_outstanding=-?[1-9]' "$var"/log/*.log; then
-        echo "failed: pictures or packets outstanding after stop" >&2
-        status=1
-    fi
-    rm -rf "$VISTTER_VAR"
+    clean_up
+    private_farm_remove
     echo "$passed passed, $failed failed"
     exit "$status"
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
 
 # Starts a coordinator, an edge, nginx-rtmp and N workers.
 farm_of() { # workers [coordinator's flags]
