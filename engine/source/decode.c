@@ -15,6 +15,7 @@
 // Decoding this many pictures more is cheaper than starting anew.
 #define NEAR_PICTURES 8
 #define KEY_TRIES     3
+#define THREADS_MAX   16
 
 struct picture_decoder {
     // -- constant after open
@@ -250,9 +251,26 @@ static int find_shape(struct picture_decoder *d, struct diagnostic *reterr)
     return 0;
 }
 
+int picture_decoder_threads(struct diagnostic *reterr)
+{
+    const char *text = getenv("VISTTER_DECODER_THREADS");
+    if (!text)
+        return 1;
+    char *end;
+    long threads = strtol(text, &end, 10);
+    if (end == text || *end || threads < 1 || threads > THREADS_MAX)
+        return diagnostic_set(reterr, -EINVAL, "switch", "VISTTER_DECODER_THREADS",
+                              "is '%.40s'; must be 1 to %d", text, THREADS_MAX);
+    return (int)threads;
+}
+
 int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
                          struct diagnostic *reterr)
 {
+    if (!threads)
+        threads = picture_decoder_threads(reterr);
+    if (threads < 0)
+        return threads;
     struct picture_decoder *d = base_alloc(sizeof *d);
     d->path = base_strdup(path);
     d->threads = threads;

@@ -10,8 +10,15 @@
 #include "engine/frame/picture.h"
 #include "engine/media/index.h"
 
+// Threads of a decoder that is not told otherwise: 1, since one for each clip leaves room for other
+// clips. For tests of purity VISTTER_DECODER_THREADS=1..16 in the environment asks for others;
+// -EINVAL when it says anything else.
+int picture_decoder_threads(struct diagnostic *reterr);
+
 struct picture_decoder;
 // Uses "<path>.index"; makes one in memory when that is missing or damaged.
+// `threads`: of pictures and slices, where the codec can; 0: as above. The bytes do not depend on
+// it.
 int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
                          struct diagnostic *reterr);
 void picture_decoder_close(struct picture_decoder **decoder);

@@ -17,7 +17,7 @@ static int image_open(const struct source_config *config, void **ret, int *ret_w
     int error = asset_resolve(config, path, reterr);
     if (error < 0)
         return error;
-    error = picture_decoder_open(path, 1, &decoder, reterr);
+    error = picture_decoder_open(path, 0, &decoder, reterr);
     if (error < 0)
         return error;
     struct image *image = base_alloc(sizeof *image);

@@ -97,7 +97,7 @@ static int decode(struct sequence_source *s, size_t index, struct picture **ret,
     struct picture_decoder *decoder;
     int error = s->resolver.resolve(s->resolver.opaque, s->list.uris[index], path, reterr);
     if (!error)
-        error = picture_decoder_open(path, 1, &decoder, reterr);
+        error = picture_decoder_open(path, 0, &decoder, reterr);
     if (error)
         return error;
     error = picture_decoder_get(decoder, 0, ret, reterr);

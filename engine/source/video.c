@@ -174,8 +174,7 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     if (error < 0)
         return error;
     struct video *v = base_alloc(sizeof *v);
-    // The bytes do not depend on the number of threads; one per clip leaves room for other clips.
-    error = picture_decoder_open(path, 1, &v->decoder, reterr);
+    error = picture_decoder_open(path, 0, &v->decoder, reterr);
     if (error < 0) {
         free(v);
         return error;
