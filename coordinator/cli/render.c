@@ -136,6 +136,7 @@ static int configure(struct job *job, struct diagnostic *reterr)
         .rate = t->rate,
         .sound = true,
         .resolver = render_project_resolver(job->project),
+        .patient = true,
         .plain = o->plain,
     };
     if (job->config.width % 2 || job->config.height % 2)

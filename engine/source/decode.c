@@ -321,3 +321,17 @@ void picture_decoder_size(const struct picture_decoder *d, int *ret_width, int *
     *ret_width = d->width;
     *ret_height = d->height;
 }
+
+int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr)
+{
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    struct picture_decoder *decoder;
+    pthread_mutex_lock(&one);
+    int error = picture_decoder_open(path, 0, &decoder, reterr);
+    if (error >= 0) {
+        error = picture_decoder_get(decoder, 0, ret, reterr);
+        picture_decoder_close(&decoder);
+    }
+    pthread_mutex_unlock(&one);
+    return error;
+}

@@ -23,6 +23,10 @@ int picture_decoder_open(const char *path, int threads, struct picture_decoder *
                          struct diagnostic *reterr);
 void picture_decoder_close(struct picture_decoder **decoder);
 
+// The first picture of a file. One at a time in a process: large stills take much memory while they
+// are decoded. Thread: any.
+int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr);
+
 const struct media_index *picture_decoder_index(const struct picture_decoder *decoder);
 // As shown; constant.
 void picture_decoder_size(const struct picture_decoder *decoder, int *ret_width, int *ret_height);
