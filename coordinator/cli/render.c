@@ -7,9 +7,11 @@
 #include "engine/base/clock.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
+#include "engine/compose/blend.h"
 #include "engine/frame/sound.h"
 #include "engine/link/tile_codec.h"
 #include "engine/render/render.h"
+#include "engine/source/decode.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,7 +28,7 @@
 struct options {
     const char *output, *hash, *frames, *rate, *cuts, *cache;
     int64_t width, height, threads, crf, start;
-    bool json, quiet, plain, coded;
+    bool json, quiet, plain, coded, strict;
 };
 
 // One z-range and, when frames go through the link's codec, the key frame its differences refer to.
@@ -70,6 +72,13 @@ static void on_import(const char *file, int permille)
         fprintf(stderr, "\r\033[Kimporting %s %d%%", file, permille / 10);
 }
 
+static void on_warning(const struct diagnostic *warning)
+{
+    char text[1024];
+    fprintf(stderr, "%svistter render: warning: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "",
+            diagnostic_format(warning, text, sizeof text));
+}
+
 static void progress(struct job *job, int64_t done, bool last)
 {
     int64_t now = clock_monotonic_ns();
@@ -90,8 +99,10 @@ static void progress(struct job *job, int64_t done, bool last)
 static int parse_frames(struct job *job, struct diagnostic *reterr)
 {
     const struct timeline *t = job->timeline;
-    job->to = muldiv_floor(t->duration * t->rate.den, job->config.rate.num,
-                           (int64_t)t->rate.num * job->config.rate.den);
+    // Whatever begins before the end is a frame: the quotient is rounded up.
+    int64_t end_of_timeline = -muldiv_floor(-t->duration * t->rate.den, job->config.rate.num,
+                                            (int64_t)t->rate.num * job->config.rate.den);
+    job->to = end_of_timeline;
     if (!job->options.frames)
         return 0;
     char *end;
@@ -104,6 +115,11 @@ static int parse_frames(struct job *job, struct diagnostic *reterr)
     if (end == second || *end || errno || job->from < 0 || job->to <= job->from ||
         job->to > INT64_C(1000000000000))
         goto refuse;
+    if (!t->loop && job->to > end_of_timeline)
+        return diagnostic_set(reterr, -EINVAL, "frames", "--frames",
+                              "'%s' goes past the end: the timeline has %" PRId64
+                              " frames at this rate and does not loop",
+                              job->options.frames, end_of_timeline);
     return 0;
 refuse:
     return diagnostic_set(reterr, -EINVAL, "frames", "--frames",
@@ -122,6 +138,7 @@ static int configure(struct job *job, struct diagnostic *reterr)
         .rate = t->rate,
         .sound = true,
         .resolver = render_project_resolver(job->project),
+        .patient = true,
         .plain = o->plain,
     };
     if (job->config.width % 2 || job->config.height % 2)
@@ -272,16 +289,39 @@ static void report_end(const struct job *job)
 {
     double seconds = (double)(clock_monotonic_ns() - job->started_ns) / 1e9;
     int64_t frames = job->to - job->from;
-    if (job->problems && !job->options.json) {
-        char text[1024];
-        fprintf(stderr, "vistter: %d frames show a fallback; the first is frame %" PRId64 ": %s\n",
-                job->problems, job->first_problem_frame,
-                diagnostic_format(&job->first_problem, text, sizeof text));
-    }
-    if (job->options.json)
+    char text[1024];
+    if (job->options.json) {
         printf("{\"frames\": %" PRId64 ", \"seconds\": %.3f, \"frames_per_second\": %.2f, "
-               "\"frames_with_fallback\": %d}\n",
-               frames, seconds, seconds > 0 ? (double)frames / seconds : 0, job->problems);
+               "\"frames_with_fallback\": %d, \"kernels\": \"%s\", \"decoder_threads\": %d}\n",
+               frames, seconds, seconds > 0 ? (double)frames / seconds : 0, job->problems,
+               compose_cpu_name(), picture_decoder_threads(NULL));
+        return;
+    }
+    fprintf(stderr, "vistter render: %" PRId64 " frames in %.1f s (%s), %d with a fallback\n",
+            frames, seconds, compose_cpu_name(), job->problems);
+    if (job->problems)
+        fprintf(stderr, "vistter render: the first is frame %" PRId64 ": %s\n",
+                job->first_problem_frame,
+                diagnostic_format(&job->first_problem, text, sizeof text));
+}
+
+// Switches for tests of purity: our kernels, FFmpeg's CPU-specific code as another processor would
+// have it, and the decoders' threads. A word that is not understood would test nothing.
+static int apply_switches(struct diagnostic *reterr)
+{
+    const char *kernels = getenv("VISTTER_CPU"), *capabilities = getenv("VISTTER_AV_CPU");
+    unsigned flags = 0;
+    if (kernels && !compose_cpu_known(kernels))
+        return diagnostic_set(reterr, -EINVAL, "switch", "VISTTER_CPU",
+                              "is '%.40s'; must be c, avx2 or avx512", kernels);
+    if (capabilities && av_parse_cpu_caps(&flags, capabilities) < 0)
+        return diagnostic_set(reterr, -EINVAL, "switch", "VISTTER_AV_CPU",
+                              "is '%.40s'; must be flags of FFmpeg such as 0, sse2, sse4.2 or avx",
+                              capabilities);
+    if (capabilities) // what this processor lacks would crash
+        av_force_cpu_flags((int)flags & av_get_cpu_flags());
+    int threads = picture_decoder_threads(reterr);
+    return threads < 0 ? threads : 0;
 }
 
 static void finish(struct job *job)
@@ -310,7 +350,7 @@ int cli_render(int argc, char **argv)
     char cache[PATH_MAX];
     const struct setting table[] = {
         {"output", SETTING_TEXT, "FILE", NULL, 0, 0,
-         "write video and sound here (.mp4, .mkv, .mov)", &o->output},
+         "write video and sound here (.mp4, .mkv, .mov); -o for short", &o->output},
         {"hash", SETTING_TEXT, "FILE", NULL, 0, 0,
          "write '<frame> <picture checksum> <sound checksum>' a line; - is standard output",
          &o->hash},
@@ -338,6 +378,8 @@ int cli_render(int argc, char **argv)
          "send groups through the links' codec (same bits)", &o->coded},
         {"plain", SETTING_SWITCH, NULL, NULL, 0, 0, "reuse nothing between frames (same bits)",
          &o->plain},
+        {"strict", SETTING_SWITCH, NULL, NULL, 0, 0,
+         "exit with 1 when a frame shows a fallback or lacks a sound", &o->strict},
         {"quiet", SETTING_SWITCH, NULL, NULL, 0, 0, "no progress bar", &o->quiet},
         {"json", SETTING_SWITCH, NULL, NULL, 0, 0, "print a summary as JSON", &o->json},
         {0},
@@ -355,21 +397,18 @@ int cli_render(int argc, char **argv)
     if (!error && (count != 1 || (!o->output && !o->hash)))
         error = diagnostic_set(&problem, -EINVAL, "usage", "",
                                "give one timeline file, and -o FILE or --hash FILE");
+    if (!error)
+        error = apply_switches(&problem);
     if (error) {
         fprintf(stderr, "vistter render: %s\n", diagnostic_format(&problem, text, sizeof text));
         return 2;
     }
-    av_log_set_level(AV_LOG_ERROR);
-    // For tests of purity: FFmpeg's CPU-specific code as another processor would have it.
-    const char *capabilities = getenv("VISTTER_AV_CPU");
-    unsigned flags = 0;
-    if (capabilities && av_parse_cpu_caps(&flags, capabilities) >= 0)
-        av_force_cpu_flags((int)flags);
+    av_log_set_level(AV_LOG_QUIET); // what goes wrong is reported in our own words
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     error = render_project_open(files[0], o->cache, o->quiet || o->json ? NULL : on_import,
-                                &job.project, &problem);
+                                on_warning, &job.project, &problem);
     if (!error) {
         job.timeline = render_project_timeline(job.project);
         error = run(&job, &problem);
@@ -379,6 +418,8 @@ int cli_render(int argc, char **argv)
     int status = error ? complain(&problem) : 0;
     if (!error)
         report_end(&job);
+    if (!error && o->strict && job.problems)
+        status = CLI_REFUSED;
     finish(&job);
     return status;
 }

@@ -88,6 +88,7 @@ static int add_stream(struct render_output *o, struct stream *s)
     if (!s->stream || !s->frame)
         return AVERROR(ENOMEM);
     s->stream->time_base = s->codec->time_base;
+    s->stream->avg_frame_rate = s->codec->framerate; // Matroska's clock has milliseconds only
     return avcodec_parameters_from_context(s->stream->codecpar, s->codec);
 }
 
@@ -156,6 +157,9 @@ static int write_packets(struct render_output *o, struct stream *s, AVFrame *fra
             return 0;
         if (error < 0)
             break;
+        // The encoder leaves the duration of pictures out; the last one would have none.
+        if (!o->packet->duration && s == &o->video)
+            o->packet->duration = 1;
         av_packet_rescale_ts(o->packet, s->codec->time_base, s->stream->time_base);
         o->packet->stream_index = s->stream->index;
         error = av_interleaved_write_frame(o->format, o->packet);

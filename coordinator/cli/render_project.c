@@ -14,6 +14,7 @@
 
 struct resolved {
     char *uri, *path;
+    struct diagnostic problem; // `error` != 0: it cannot be had
 };
 
 struct render_project {
@@ -21,6 +22,7 @@ struct render_project {
     char cache[PATH_MAX];
     struct timeline *timeline;
     void (*on_import)(const char *file, int permille);
+    void (*on_warning)(const struct diagnostic *warning);
     size_t count;
     struct resolved *items;
 };
@@ -35,11 +37,18 @@ static int read_file(const char *path, char **ret, size_t *ret_size, struct diag
             fclose(file);
         return diagnostic_set(reterr, error, "file_unreadable", path, "%s", strerror(-error));
     }
-    if (!S_ISREG(st.st_mode) || st.st_size > TIMELINE_BYTES_MAX) {
+    int error = 0;
+    if (!S_ISREG(st.st_mode))
+        error = diagnostic_set(reterr, -EINVAL, "timeline_file", path, "is not a regular file");
+    else if (!st.st_size)
+        error = diagnostic_set(reterr, -EINVAL, "timeline_file", path, "is empty");
+    else if (st.st_size > TIMELINE_BYTES_MAX)
+        error = diagnostic_set(reterr, -E2BIG, "timeline_file", path,
+                               "has %lld bytes; a timeline may have %d", (long long)st.st_size,
+                               TIMELINE_BYTES_MAX);
+    if (error) {
         fclose(file);
-        return diagnostic_set(reterr, -EINVAL, "timeline_file", path,
-                              S_ISREG(st.st_mode) ? "larger than a timeline may be"
-                                                  : "not a regular file");
+        return error;
     }
     size_t size = (size_t)st.st_size;
     char *bytes = malloc(size + 1);
@@ -80,7 +89,7 @@ static int load_nested(void *opaque, const char *uri, char **ret, size_t *ret_si
     return error ? error : read_file(path, ret, ret_size, reterr);
 }
 
-static const struct resolved *find(const struct render_project *p, const char *uri)
+static struct resolved *find(const struct render_project *p, const char *uri)
 {
     for (size_t i = 0; i < p->count; i++)
         if (!strcmp(p->items[i].uri, uri))
@@ -88,12 +97,14 @@ static const struct resolved *find(const struct render_project *p, const char *u
     return NULL;
 }
 
-static void remember(struct render_project *p, const char *uri, const char *path)
+static struct resolved *remember(struct render_project *p, const char *uri, const char *path)
 {
     p->items = realloc(p->items, (p->count + 1) * sizeof *p->items);
     if (!p->items)
         abort();
-    p->items[p->count++] = (struct resolved){base_strdup(uri), base_strdup(path)};
+    struct resolved *item = &p->items[p->count++];
+    *item = (struct resolved){.uri = base_strdup(uri), .path = base_strdup(path)};
+    return item;
 }
 
 struct import_state {
@@ -108,37 +119,82 @@ static void import_progress(void *opaque, int permille)
         state->project->on_import(state->file, permille);
 }
 
-// Brings one media asset into the cache. A missing or broken file is not an error here: the clip
-// shows its fallback, and the render reports it.
-static void import_asset(struct render_project *p, const char *uri)
+// Brings one media asset into the cache. `*ret_damage` holds 160 bytes: what is damaged, or "".
+static const struct resolved *import_asset(struct render_project *p, const char *uri,
+                                           char *ret_damage)
+{
+    char path[PATH_MAX], stored[PATH_MAX + 80];
+    struct diagnostic problem = {0};
+    struct media_info info;
+    *ret_damage = 0;
+    if (local_path(p, uri, path, &problem)) {
+        path[0] = 0;
+    } else if (strncmp(uri, "file:", 5)) {
+        if (access(path, R_OK))
+            diagnostic_set(&problem, -errno, "asset_missing", uri, "is not in the cache folder");
+    } else {
+        struct import_state state = {p, path};
+        if (!media_import(path, p->cache, &info, import_progress, &state, &problem)) {
+            media_damage_text(&info, ret_damage);
+            snprintf(stored, sizeof stored, "%s/%s", p->cache, info.sha256);
+            return remember(p, uri, stored);
+        }
+        if (!problem.path[0])
+            snprintf(problem.path, sizeof problem.path, "%.255s", path);
+    }
+    struct resolved *item = remember(p, uri, path);
+    item->problem = problem;
+    return item;
+}
+
+static void import_of_clip(struct render_project *p, const struct timeline *t,
+                           const struct clip *clip, int asset)
+{
+    struct diagnostic warning;
+    char damage[160];
+    const char *uri = t->assets[asset].uri;
+    if (find(p, uri))
+        return;
+    const struct resolved *item = import_asset(p, uri, damage);
+    struct clip named = *clip;
+    named.asset = asset;
+    if (item->problem.error)
+        clip_problem(t, &named, &item->problem, &warning);
+    else if (*damage)
+        diagnostic_set(&warning, -EIO, "media_damaged", t->assets[asset].name, "%s", damage);
+    else
+        return;
+    p->on_warning(&warning);
+}
+
+// Fonts and picture lists are documents, and are read where they lie.
+static void note_document(struct render_project *p, const char *uri)
 {
     char path[PATH_MAX];
-    if (find(p, uri) || local_path(p, uri, path, NULL))
+    struct diagnostic problem = {0};
+    if (find(p, uri))
         return;
-    if (strncmp(uri, "file:", 5)) {
-        remember(p, uri, path);
-        return;
-    }
-    struct media_info info;
-    struct import_state state = {p, path};
-    if (media_import(path, p->cache, &info, import_progress, &state, NULL))
-        return;
-    char stored[PATH_MAX + 80];
-    snprintf(stored, sizeof stored, "%s/%s", p->cache, info.sha256);
-    remember(p, uri, stored);
+    if (local_path(p, uri, path, &problem))
+        path[0] = 0;
+    else if (access(path, R_OK))
+        diagnostic_set(&problem, -errno, "asset_missing", path, "%s", strerror(errno));
+    remember(p, uri, path)->problem = problem;
 }
 
 static void import_clip(struct render_project *p, const struct timeline *t, const struct clip *clip)
 {
-    // Picture lists are read where they lie, and so are their pictures.
-    if (clip->asset >= 0 && clip->kind != CLIP_TIMELINE && clip->kind != CLIP_SEQUENCE)
-        import_asset(p, t->assets[clip->asset].uri);
+    if (clip->kind == CLIP_SEQUENCE)
+        note_document(p, t->assets[clip->asset].uri);
+    else if (clip->asset >= 0 && clip->kind != CLIP_TIMELINE)
+        import_of_clip(p, t, clip, clip->asset);
     if (clip->fallback.kind == FALLBACK_ASSET)
-        import_asset(p, t->assets[clip->fallback.asset].uri);
+        import_of_clip(p, t, clip, clip->fallback.asset);
 }
 
 static void import_timeline(struct render_project *p, const struct timeline *t)
 {
+    for (size_t i = 0; i < t->font_count; i++)
+        note_document(p, t->fonts[i]);
     for (size_t i = 0; i < t->track_count; i++) {
         for (size_t k = 0; k < t->tracks[i].clip_count; k++) {
             const struct clip *clip = &t->tracks[i].clips[k];
@@ -169,6 +225,7 @@ static int make_folders(const char *path, struct diagnostic *reterr)
 
 int render_project_open(const char *path, const char *cache,
                         void (*on_import)(const char *file, int permille),
+                        void (*on_warning)(const struct diagnostic *warning),
                         struct render_project **ret, struct diagnostic *reterr)
 {
     struct render_project *p = base_alloc(sizeof *p);
@@ -176,6 +233,7 @@ int render_project_open(const char *path, const char *cache,
     size_t size = 0;
     int error = 0;
     p->on_import = on_import;
+    p->on_warning = on_warning;
     if (!realpath(path, absolute)) {
         error = diagnostic_set(reterr, -errno, "file_unreadable", path, "%s", strerror(errno));
         goto fail;
@@ -190,9 +248,13 @@ int render_project_open(const char *path, const char *cache,
         error = diagnostic_set(reterr, -errno, "cache_folder", cache, "%s", strerror(errno));
         goto fail;
     }
-    error = timeline_parse(bytes, size, load_nested, p, &p->timeline, reterr);
-    if (error)
+    struct diagnostic why = {0};
+    error = timeline_parse(bytes, size, load_nested, p, &p->timeline, &why);
+    if (error) {
+        diagnostic_set(reterr, error, why.code, path, "%s%s%s", why.path, *why.path ? ": " : "",
+                       why.text);
         goto fail;
+    }
     free(bytes);
     import_timeline(p, p->timeline);
     *ret = p;
@@ -227,17 +289,14 @@ static int resolve(void *opaque, const char *uri, char *path, struct diagnostic 
 {
     struct render_project *p = opaque;
     const struct resolved *item = find(p, uri);
-    if (item) {
+    char damage[160];
+    if (!item) // a picture of a list
+        item = import_asset(p, uri, damage);
+    if (item->problem.error && reterr)
+        *reterr = item->problem;
+    if (!item->problem.error)
         snprintf(path, PATH_MAX, "%s", item->path);
-        return 0;
-    }
-    // Fonts and picture lists are read where they lie.
-    int error = local_path(p, uri, path, reterr);
-    if (error)
-        return error;
-    if (access(path, R_OK))
-        return diagnostic_set(reterr, -errno, "asset_missing", path, "%s", strerror(errno));
-    return 0;
+    return item->problem.error;
 }
 
 struct asset_resolver render_project_resolver(struct render_project *project)

@@ -51,5 +51,7 @@ void blend_dissolve(struct picture *dst, const struct picture *from, int from_x,
 // Kernel level in use: "c", "avx2", "avx512". Chosen at first use by the CPU, or by
 // VISTTER_CPU=c|avx2|avx512 in the environment (levels that the CPU lacks fall to the next lower).
 const char *compose_cpu_name(void);
+// Whether there is a level of that name, on whatever CPU.
+bool compose_cpu_known(const char *name);
 // For tests: forces a level by name; returns false when this CPU lacks it.
 bool compose_cpu_force(const char *name);

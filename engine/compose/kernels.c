@@ -140,6 +140,15 @@ const char *compose_cpu_name(void)
     return kernels_get()->name;
 }
 
+bool compose_cpu_known(const char *name)
+{
+    static const char *const names[] = {"c", "avx2", "avx512"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i]))
+            return true;
+    return false;
+}
+
 bool compose_cpu_force(const char *name)
 {
     const struct kernels *k = choose(name);

@@ -18,7 +18,7 @@ static const char formats[] =
     "wav,w64,aiff,flac,aac,ac3,eac3,amr,au,caf,dts,opus,gif,apng,ivf,h264,hevc,m4v,obu,av1,"
     "yuv4mpegpipe,nut,dv,rm,png_pipe,jpeg_pipe,jpegls_pipe,webp_pipe,bmp_pipe,tiff_pipe,psd_pipe,"
     "j2k_pipe,dpx_pipe,exr_pipe,pam_pipe,pbm_pipe,pgm_pipe,ppm_pipe,pgmyuv_pipe,qoi_pipe,sgi_pipe,"
-    "sunrast_pipe,pcx_pipe,jpegxl_pipe";
+    "pcx_pipe";
 
 static int file_read(void *opaque, uint8_t *buffer, int size)
 {
@@ -96,6 +96,20 @@ static int check_size(int64_t width, int64_t height, const char *path, struct di
                               (long long)width, (long long)height, MEDIA_SIDE_MAX,
                               MEDIA_PIXELS_MAX);
     return 0;
+}
+
+#define REFUSE_FLOAT                                                                               \
+    "is decoded by floating point that differs between processors, so nodes would not show the "   \
+    "same; convert it, pictures to PNG"
+
+// A picture format that people have and that is not taken, with the reason.
+static int check_jpeg_xl(const struct demuxer *d, const char *path, struct diagnostic *reterr)
+{
+    uint8_t head[12] = {0};
+    if (pread(d->fd, head, sizeof head, 0) < 2 ||
+        (memcmp(head, "\xff\x0a", 2) && memcmp(head, "\0\0\0\x0cJXL \r\n\x87\n", 12)))
+        return 0;
+    return diagnostic_set(reterr, -EINVAL, "media_jpeg_xl", path, "JPEG XL " REFUSE_FLOAT);
 }
 
 // FFmpeg decodes a still picture only to learn its size, so the header is read here first.
@@ -187,6 +201,8 @@ int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *rete
     d->fd = d->picture = d->sound = -1;
     int error = open_file(d, path, reterr);
     if (error >= 0)
+        error = check_jpeg_xl(d, path, reterr);
+    if (error >= 0)
         error = check_still(d, path, reterr);
     if (error >= 0)
         error = open_format(d, path, reterr);
@@ -230,6 +246,10 @@ int demuxer_open_decoder(struct demuxer *d, int stream, int threads, bool fast,
                                                                                     : "");
     if (!codec)
         codec = avcodec_find_decoder(s->codecpar->codec_id);
+    // Of the libraries behind FFmpeg, these decode in integers.
+    if (codec && codec->wrapper_name && strcmp(codec->wrapper_name, "libdav1d") &&
+        strcmp(codec->wrapper_name, "libvpx"))
+        return diagnostic_set(reterr, -EINVAL, "media_codec", name, REFUSE_FLOAT);
     AVCodecContext *c = codec ? avcodec_alloc_context3(codec) : NULL;
     if (!c)
         return diagnostic_set(reterr, codec ? -ENOMEM : -EINVAL, "media_codec", name,

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #define MEDIA_SIDE_MAX    16384
-#define MEDIA_PIXELS_MAX  268435456
+#define MEDIA_PIXELS_MAX  134217728
 #define MEDIA_STREAMS_MAX 16
 
 struct demuxer {

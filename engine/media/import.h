@@ -19,10 +19,20 @@ bool import_document(const char *path, struct media_info *ret);
 
 // Writes the sound of `stream` to `file` as 48 kHz stereo float32. Sample 0 is at `start` seconds
 // on the file's own clock (later sound is preceded by silence, earlier sound is cut); gaps longer
-// than 0.1 s are kept as silence, overlaps are cut. More than two channels are mixed down as in
-// ITU-R BS.775: centre and surround at -3 dB, no LFE, not normalised (float does not clip). Mono
-// plays on both sides at its own level. `start` is NULL: at the first sample. Fills the info's
-// sample_count, and adds to its damage.
+// than 0.1 s are kept as silence, an hour of them in all, overlaps are cut. `start` is NULL: at the
+// first sample. Fills the info's sample_count, and adds to its damage.
+//
+// More than two channels are mixed down as in ITU-R BS.775, not normalised (float does not clip):
+//   left, right                          their own side, 1
+//   centre                               both sides, 0.7071 (-3 dB)
+//   left and right surround (side, back) their own side, 0.7071
+//   one surround in the middle           both sides, 0.5: as two surrounds of 0.7071 each
+//   LFE                                  not
+// Of loudspeakers that BS.775 does not know, those between left and centre count as left, wide and
+// upper ones as surrounds of their side, and upper ones in the middle like a surround in the
+// middle. Mono plays on both sides at its own level. Where a file does not say which its channels
+// are, up to eight are in the customary order of that number (5.1: L R C LFE Ls Rs); of more, the
+// first two are left and right, and the others are left out.
 int import_sound(struct demuxer *demuxer, int stream, const struct rational *start, int fd,
                  struct media_info *info, void (*progress)(void *opaque, int permille),
                  void *opaque, struct diagnostic *reterr);

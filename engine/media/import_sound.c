@@ -6,24 +6,28 @@
 #include <libavutil/channel_layout.h>
 #include <libavutil/opt.h>
 #include <libswresample/swresample.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define BLOCK_PAIRS 16384
-#define GAP_SAMPLES (SAMPLE_RATE_HZ / 10)
-#define GAP_MAX     ((int64_t)SAMPLE_RATE_HZ * 3600)
-#define SAMPLES_MAX ((int64_t)SAMPLE_RATE_HZ * 86400 * 2)
+#define BLOCK_PAIRS  16384
+#define CHANNELS_MAX 64 // of FFmpeg's resampler
+#define GAP_SAMPLES  (SAMPLE_RATE_HZ / 10)
+#define GAP_MAX      ((int64_t)SAMPLE_RATE_HZ * 3600) // of one gap, and of all together
+#define SAMPLES_MAX  ((int64_t)SAMPLE_RATE_HZ * 86400 * 2)
 
 struct writer {
     int fd;
     int64_t count, skip; // pairs written; pairs still to be left out
+    int64_t silence;     // pairs that fill gaps
     float block[2 * BLOCK_PAIRS];
 };
 
 struct converter {
     struct SwrContext *swr;
     AVChannelLayout layout;
+    bool first_two; // the layout's names mean nothing
     int format, rate;
     AVRational time_base;
     bool started;
@@ -54,16 +58,16 @@ static int write_all(struct writer *w, const float *pairs, int64_t count)
     return 0;
 }
 
+// Leaves a hole, which reads as zeros. A small file can state huge gaps: their sum is bounded.
 static int write_silence(struct writer *w, int64_t count)
 {
-    memset(w->block, 0, sizeof w->block);
-    int error = 0;
-    while (count > 0 && error >= 0) {
-        int64_t n = count < BLOCK_PAIRS ? count : BLOCK_PAIRS;
-        error = write_all(w, w->block, n);
-        count -= n;
-    }
-    return error;
+    w->silence += count;
+    w->count += count;
+    if (w->silence > GAP_MAX)
+        return -EOVERFLOW;
+    if (w->count > SAMPLES_MAX)
+        return -EFBIG;
+    return lseek(w->fd, count * 2 * (off_t)sizeof(float), SEEK_CUR) < 0 ? -errno : 0;
 }
 
 // `data` NULL: gets what the resampler holds back, which ends it.
@@ -91,26 +95,102 @@ static int drain(struct converter *c)
     return error;
 }
 
+struct gains {
+    double left, right;
+};
+
+static struct gains gains_of(enum AVChannel channel)
+{
+    static const double half = M_SQRT1_2;
+    switch ((int)channel) {
+    case AV_CHAN_FRONT_LEFT:
+    case AV_CHAN_FRONT_LEFT_OF_CENTER:
+    case AV_CHAN_STEREO_LEFT:
+        return (struct gains){1, 0};
+    case AV_CHAN_FRONT_RIGHT:
+    case AV_CHAN_FRONT_RIGHT_OF_CENTER:
+    case AV_CHAN_STEREO_RIGHT:
+        return (struct gains){0, 1};
+    case AV_CHAN_FRONT_CENTER:
+        return (struct gains){half, half};
+    case AV_CHAN_BACK_LEFT:
+    case AV_CHAN_SIDE_LEFT:
+    case AV_CHAN_WIDE_LEFT:
+    case AV_CHAN_SURROUND_DIRECT_LEFT:
+    case AV_CHAN_TOP_FRONT_LEFT:
+    case AV_CHAN_TOP_BACK_LEFT:
+    case AV_CHAN_TOP_SIDE_LEFT:
+    case AV_CHAN_BOTTOM_FRONT_LEFT:
+        return (struct gains){half, 0};
+    case AV_CHAN_BACK_RIGHT:
+    case AV_CHAN_SIDE_RIGHT:
+    case AV_CHAN_WIDE_RIGHT:
+    case AV_CHAN_SURROUND_DIRECT_RIGHT:
+    case AV_CHAN_TOP_FRONT_RIGHT:
+    case AV_CHAN_TOP_BACK_RIGHT:
+    case AV_CHAN_TOP_SIDE_RIGHT:
+    case AV_CHAN_BOTTOM_FRONT_RIGHT:
+        return (struct gains){0, half};
+    case AV_CHAN_BACK_CENTER:
+    case AV_CHAN_TOP_CENTER:
+    case AV_CHAN_TOP_FRONT_CENTER:
+    case AV_CHAN_TOP_BACK_CENTER:
+    case AV_CHAN_BOTTOM_FRONT_CENTER:
+        return (struct gains){0.5, 0.5};
+    default: // LFE, and what has no place in a room
+        return (struct gains){0, 0};
+    }
+}
+
+// Two channels that are left and right pass as they are.
 static int set_matrix(struct converter *c)
 {
-    static const double both[2] = {1, 1};
-    if (c->layout.nb_channels == 1)
-        return swr_set_matrix(c->swr, both, 1);
+    double matrix[2][CHANNELS_MAX] = {{0}};
+    int count = c->layout.nb_channels;
+    AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;
+    if (!c->first_two && !av_channel_layout_compare(&c->layout, &stereo))
+        return 0;
+    for (int i = 0; i < count; i++) {
+        struct gains g = gains_of(av_channel_layout_channel_from_index(&c->layout, (unsigned)i));
+        if (c->first_two)
+            g = (struct gains){i == 0, i == 1};
+        if (count == 1)
+            g = (struct gains){1, 1};
+        matrix[0][i] = g.left;
+        matrix[1][i] = g.right;
+    }
+    return swr_set_matrix(c->swr, &matrix[0][0], CHANNELS_MAX);
+}
+
+// The layout that the file states, or the customary one. For more channels than have one, any of as
+// many will do: the first two are taken.
+static int take_layout(struct converter *c, const AVChannelLayout *stated)
+{
+    int count = stated->nb_channels;
+    av_channel_layout_uninit(&c->layout);
+    c->first_two = false;
+    if (count > CHANNELS_MAX)
+        return -EINVAL;
+    if (stated->order != AV_CHANNEL_ORDER_UNSPEC)
+        return av_channel_layout_copy(&c->layout, stated) < 0 ? -ENOMEM : 0;
+    c->first_two = count > 8;
+    if (c->first_two)
+        return av_channel_layout_from_mask(&c->layout, (UINT64_C(1) << count) - 1) < 0 ? -EINVAL
+                                                                                       : 0;
+    av_channel_layout_default(&c->layout, count);
     return 0;
 }
 
 static int start_resampler(struct converter *c, const AVFrame *frame)
 {
     AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;
-    av_channel_layout_uninit(&c->layout);
-    if (frame->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC)
-        av_channel_layout_default(&c->layout, frame->ch_layout.nb_channels);
-    else if (av_channel_layout_copy(&c->layout, &frame->ch_layout) < 0)
-        return -ENOMEM;
+    int error = take_layout(c, &frame->ch_layout);
+    if (error < 0)
+        return error;
     c->format = frame->format;
     c->rate = frame->sample_rate;
-    int error = swr_alloc_set_opts2(&c->swr, &stereo, AV_SAMPLE_FMT_FLT, SAMPLE_RATE_HZ, &c->layout,
-                                    frame->format, frame->sample_rate, 0, NULL);
+    error = swr_alloc_set_opts2(&c->swr, &stereo, AV_SAMPLE_FMT_FLT, SAMPLE_RATE_HZ, &c->layout,
+                                frame->format, frame->sample_rate, 0, NULL);
     if (error >= 0)
         error = set_matrix(c);
     if (error >= 0)
@@ -199,6 +279,20 @@ static void conclude(const struct converter *c, const struct demuxer *demuxer,
         import_note_damage(info, 1, rational_make(c->writer.count, SAMPLE_RATE_HZ));
 }
 
+static void refuse(int error, struct diagnostic *reterr)
+{
+    if (error == -EOVERFLOW)
+        diagnostic_set(reterr, error, "media_gaps", "",
+                       "its sound has gaps of more than %d s in all; are its times damaged?",
+                       (int)(GAP_MAX / SAMPLE_RATE_HZ));
+    else if (error == -EFBIG)
+        diagnostic_set(reterr, error, "media_long", "", "its sound is longer than %d hours",
+                       (int)(SAMPLES_MAX / SAMPLE_RATE_HZ / 3600));
+    else
+        diagnostic_set(reterr, error, "media_sound", "", "the sound cannot be converted: %s",
+                       strerror(-error));
+}
+
 int import_sound(struct demuxer *demuxer, int stream, const struct rational *start, int fd,
                  struct media_info *info, void (*progress)(void *opaque, int permille),
                  void *opaque, struct diagnostic *reterr)
@@ -225,11 +319,12 @@ int import_sound(struct demuxer *demuxer, int stream, const struct rational *sta
     }
     if (error == -ENODATA)
         error = drain(c);
+    if (error >= 0 && ftruncate(fd, c->writer.count * 2 * (off_t)sizeof(float)))
+        error = -errno; // a hole at the end
     if (error >= 0)
         conclude(c, demuxer, info);
     else
-        diagnostic_set(reterr, error, "media_sound", "", "the sound cannot be converted: %s",
-                       strerror(-error));
+        refuse(error, reterr);
     if (c) {
         swr_free(&c->swr);
         av_channel_layout_uninit(&c->layout);

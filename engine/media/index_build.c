@@ -83,7 +83,7 @@ static bool on_packet(void *opaque, const AVPacket *packet)
     return true;
 }
 
-static int note_picture(struct build *b, const AVFrame *frame)
+static int note_picture(struct build *b, const AVFrame *frame, struct diagnostic *reterr)
 {
     struct media_index *x = b->index;
     const AVFrameSideData *matrix = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
@@ -91,6 +91,10 @@ static int note_picture(struct build *b, const AVFrame *frame)
         !av_stream_get_side_data(b->demuxer->format->streams[x->stream], AV_PKT_DATA_DISPLAYMATRIX,
                                  NULL))
         x->first_turned = media_orientation((const int32_t *)matrix->data) & MEDIA_TRANSPOSED;
+    if (media_space_refused(frame->colorspace))
+        return diagnostic_set(reterr, -EINVAL, "media_colours", "",
+                              "its colours are %s, which cannot be converted here; make it BT.709",
+                              media_space_refused(frame->colorspace));
     struct seen *seen = grow(b, b->seen, (size_t)x->picture_count, sizeof *seen, &b->seen_room);
     if (!seen || !b->packet_count)
         return -ENOMEM;
@@ -271,7 +275,7 @@ int index_build(struct demuxer *demuxer, void (*progress)(void *opaque, int perm
     while (error >= 0) {
         error = reader_next(&reader, frame);
         if (error >= 0)
-            error = note_picture(&b, frame);
+            error = note_picture(&b, frame, reterr);
         if (error >= 0)
             av_frame_unref(frame);
     }

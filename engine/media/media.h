@@ -36,7 +36,9 @@ struct media_info {
     struct rational damage_first; // seconds from the start; of no meaning without damage
 };
 
-// Limits: side 16384, 268,435,456 pixels (a 20,000 x 20,000 picture is refused), 16 streams.
+// Limits: side 16384, 134,217,728 pixels (a photograph of 128 megapixels), 16 streams. While it is
+// decoded, a still of that size takes up to 2 GiB (16 bits with alpha); a process decodes one at a
+// time.
 
 // Reads the facts of a file without importing it. -ENOENT, -EISDIR, -EINVAL (not media, empty,
 // truncated), -E2BIG (limits), with a diagnostic.

@@ -2,6 +2,7 @@
 
 #include "engine/media/demux.h"
 
+#include <libavutil/pixdesc.h>
 #include <stdlib.h>
 
 int media_orientation(const int32_t m[9])
@@ -33,4 +34,19 @@ void media_shown_size(int width, int height, AVRational aspect, int *ret_width, 
     }
     *ret_width = w < 2 ? 2 : (int)(w & ~INT64_C(1));
     *ret_height = h < 2 ? 2 : (int)(h & ~INT64_C(1));
+}
+
+const char *media_space_refused(enum AVColorSpace space)
+{
+    switch ((int)space) {
+    case AVCOL_SPC_YCGCO:
+    case AVCOL_SPC_BT2020_CL:
+    case AVCOL_SPC_SMPTE2085:
+    case AVCOL_SPC_CHROMA_DERIVED_NCL:
+    case AVCOL_SPC_CHROMA_DERIVED_CL:
+    case AVCOL_SPC_ICTCP:
+        return av_color_space_name(space);
+    default:
+        return NULL;
+    }
 }

@@ -1,7 +1,8 @@
-// How a decoded picture is turned and stretched before it is shown.
+// How a decoded picture is turned and stretched before it is shown, and whether its colours can be.
 // Thread: any; pure functions.
 #pragma once
 
+#include <libavutil/pixfmt.h>
 #include <libavutil/rational.h>
 #include <stdint.h>
 
@@ -19,3 +20,7 @@ int media_orientation(const int32_t matrix[9]);
 // MEDIA_SIDE_MAX. Pixels that are wider than high widen the picture, others heighten it.
 void media_shown_size(int width, int height, AVRational pixel_aspect, int *ret_width,
                       int *ret_height);
+
+// The name of a colour space that cannot be converted (YCgCo, ICtCp, ...), or NULL for those that
+// can: RGB, and Y'CbCr with a matrix of constants.
+const char *media_space_refused(enum AVColorSpace space);

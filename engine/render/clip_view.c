@@ -41,6 +41,7 @@ static void source_config_fill(const struct clip_view *view, const struct clip *
         .output_height = c->height,
         .output_rate = c->config->rate,
         .resolver = c->config->resolver,
+        .patient = c->config->patient,
         .fonts = c->fonts,
         .field = c->config->field,
         .field_opaque = c->config->field_opaque,

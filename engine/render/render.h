@@ -18,7 +18,9 @@ struct render_config {
     struct asset_resolver resolver;
     const char *(*field)(void *opaque, const char *name);
     void *field_opaque;
-    bool plain; // no caches and no reuse of unchanged groups; must give the same bits (tests)
+    bool patient; // wait for slow storage as long as it takes (offline); else a clip whose picture
+                  // does not come for 20 s shows its fallback, which is reported as a problem
+    bool plain;   // no caches and no reuse of unchanged groups; must give the same bits (tests)
 };
 
 struct renderer;

@@ -17,10 +17,9 @@ struct colour_matrix colour_matrix_of(const AVFrame *frame)
     case AVCOL_SPC_SMPTE240M:
         return smpte240;
     case AVCOL_SPC_BT2020_NCL:
-    case AVCOL_SPC_BT2020_CL:
         return bt2020;
     case AVCOL_SPC_UNSPECIFIED:
-        return frame->height >= 720 ? bt709 : bt601;
+        return frame->width >= 1280 || frame->height > 576 ? bt709 : bt601;
     default:
         return bt709;
     }
@@ -37,7 +36,8 @@ enum colour_gamut colour_gamut_of(const AVFrame *frame)
         return GAMUT_PQ;
     if (frame->color_trc == AVCOL_TRC_ARIB_STD_B67)
         return GAMUT_HLG;
-    if (frame->colorspace == AVCOL_SPC_BT2020_NCL || frame->colorspace == AVCOL_SPC_BT2020_CL)
+    if (frame->colorspace == AVCOL_SPC_BT2020_NCL ||
+        (frame->colorspace == AVCOL_SPC_RGB && frame->color_primaries == AVCOL_PRI_BT2020))
         return GAMUT_WIDE;
     return GAMUT_STANDARD;
 }

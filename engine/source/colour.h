@@ -15,7 +15,10 @@ struct colour_matrix {
     double red, blue;
 };
 
-// The matrix of a frame; unspecified means BT.709 from 720 rows on, BT.601 below.
+// The matrix of a frame. Unspecified means what video of its size customarily is: BT.709 when it is
+// at least 1280 wide or has more than 576 rows (the most that standard definition has), else
+// BT.601. Other players guess alike (mpv: mp_csp_guess_colorspace), so that a film without tags
+// looks the same. Spaces that are none of Y'CbCr are refused before (engine/media/shape.h).
 struct colour_matrix colour_matrix_of(const AVFrame *frame);
 bool colour_matrix_is_709(struct colour_matrix matrix);
 // Changes a picture's planes in place from `from` to BT.709, both limited range. Luma uses the
@@ -28,7 +31,11 @@ enum colour_gamut {
     GAMUT_PQ,   // BT.2020 with SMPTE ST 2084
     GAMUT_HLG,  // BT.2020 with ARIB STD-B67
 };
+// Of RGB, the primaries tell.
 enum colour_gamut colour_gamut_of(const AVFrame *frame);
+
+// Light, 0..65535, to the 8-bit code value of sRGB (IEC 61966-2-1): 65536 entries, made once.
+const uint8_t *colour_linear_table(void);
 
 // BT.2020 -> BT.709. High dynamic range is mapped by BT.2390-10's curve from 1000 to 203 cd/m2,
 // which is the level of SDR's white (BT.2408), on the largest of R, G, B, so that hues stay; what

@@ -130,7 +130,25 @@ static void make_node(enum colour_gamut gamut, double y, double cb, double cr, u
 }
 
 static struct table *tables[4];
+static uint8_t *linear_table;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+const uint8_t *colour_linear_table(void)
+{
+    pthread_mutex_lock(&lock);
+    if (!linear_table) {
+        linear_table = base_alloc(65536);
+        for (int i = 0; i < 65536; i++) {
+            double light = i / 65535.0;
+            double code =
+                light <= 0.0031308 ? 12.92 * light : 1.055 * power(light, 1 / 2.4) - 0.055;
+            linear_table[i] = (uint8_t)floor(255 * code + 0.5);
+        }
+    }
+    const uint8_t *table = linear_table;
+    pthread_mutex_unlock(&lock);
+    return table;
+}
 
 static struct table *table_make(enum colour_gamut gamut)
 {

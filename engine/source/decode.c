@@ -15,6 +15,7 @@
 // Decoding this many pictures more is cheaper than starting anew.
 #define NEAR_PICTURES 8
 #define KEY_TRIES     3
+#define THREADS_MAX   16
 
 struct picture_decoder {
     // -- constant after open
@@ -250,9 +251,26 @@ static int find_shape(struct picture_decoder *d, struct diagnostic *reterr)
     return 0;
 }
 
+int picture_decoder_threads(struct diagnostic *reterr)
+{
+    const char *text = getenv("VISTTER_DECODER_THREADS");
+    if (!text)
+        return 1;
+    char *end;
+    long threads = strtol(text, &end, 10);
+    if (end == text || *end || threads < 1 || threads > THREADS_MAX)
+        return diagnostic_set(reterr, -EINVAL, "switch", "VISTTER_DECODER_THREADS",
+                              "is '%.40s'; must be 1 to %d", text, THREADS_MAX);
+    return (int)threads;
+}
+
 int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
                          struct diagnostic *reterr)
 {
+    if (!threads)
+        threads = picture_decoder_threads(reterr);
+    if (threads < 0)
+        return threads;
     struct picture_decoder *d = base_alloc(sizeof *d);
     d->path = base_strdup(path);
     d->threads = threads;
@@ -302,4 +320,18 @@ void picture_decoder_size(const struct picture_decoder *d, int *ret_width, int *
 {
     *ret_width = d->width;
     *ret_height = d->height;
+}
+
+int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr)
+{
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    struct picture_decoder *decoder;
+    pthread_mutex_lock(&one);
+    int error = picture_decoder_open(path, 0, &decoder, reterr);
+    if (error >= 0) {
+        error = picture_decoder_get(decoder, 0, ret, reterr);
+        picture_decoder_close(&decoder);
+    }
+    pthread_mutex_unlock(&one);
+    return error;
 }

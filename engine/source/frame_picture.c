@@ -19,6 +19,7 @@ struct frame_converter {
     int src_width, src_height, src_format, dst_format;
     bool full;
     AVFrame *scaled;
+    struct SwsContext *widener; // to RGBA of 16 bits, of linear pictures in integers
 };
 
 struct frame_converter *frame_converter_create(int width, int height, int orientation)
@@ -37,6 +38,7 @@ void frame_converter_destroy(struct frame_converter **converter)
         return;
     *converter = NULL;
     sws_freeContext(c->scaler);
+    sws_freeContext(c->widener);
     av_frame_free(&c->scaled);
     free(c);
 }
@@ -75,8 +77,10 @@ static int set_up(struct frame_converter *c, const AVFrame *frame, int dst_forma
     av_opt_set_int(c->scaler, "dst_format", dst_format, 0);
     av_opt_set_int(c->scaler, "dst_range", dst_format == AV_PIX_FMT_BGRA, 0);
     av_opt_set_int(c->scaler, "sws_flags", flags, 0);
-    // The same matrix on both sides: the scaler would go through 8-bit RGB otherwise.
-    const int *matrix = sws_getCoefficients(SWS_CS_ITU709);
+    // The same matrix on both sides: the scaler would go through 8-bit RGB otherwise. Only RGB of
+    // wide gamut becomes Y'CbCr here, and that is BT.2020's.
+    const int *matrix =
+        sws_getCoefficients(dst_format == AV_PIX_FMT_YUV420P10LE ? SWS_CS_BT2020 : SWS_CS_ITU709);
     if (sws_init_context(c->scaler, NULL, NULL) < 0)
         return -EINVAL;
     (void)sws_setColorspaceDetails(c->scaler, matrix, full, matrix, dst_format == AV_PIX_FMT_BGRA,
@@ -225,6 +229,86 @@ static int from_yuv(struct frame_converter *c, const AVFrame *frame, bool alpha,
     return 0;
 }
 
+// Light as it is stored in floating point to 0..65535; beyond white and below black it is clipped.
+static int quantise_light(float light)
+{
+    return light >= 1 ? 65535 : light > 0 ? (int)(light * 65535 + 0.5f) : 0; // NaN: 0
+}
+
+// OpenEXR's pictures: planes of light, premultiplied where there is alpha.
+static void float_row(const AVFrame *frame, int y, uint16_t *row)
+{
+    bool grey = frame->format == AV_PIX_FMT_GRAYF32;
+    const float *g = (const float *)(frame->data[0] + (ptrdiff_t)y * frame->linesize[0]), *b = g,
+                *r = g, *a = NULL;
+    if (!grey) {
+        b = (const float *)(frame->data[1] + (ptrdiff_t)y * frame->linesize[1]);
+        r = (const float *)(frame->data[2] + (ptrdiff_t)y * frame->linesize[2]);
+    }
+    if (frame->format == AV_PIX_FMT_GBRAPF32)
+        a = (const float *)(frame->data[3] + (ptrdiff_t)y * frame->linesize[3]);
+    for (int x = 0; x < frame->width; x++, row += 4) {
+        float alpha = a ? a[x] : 1, straight = alpha > 0 && alpha < 1 ? alpha : 1;
+        row[0] = (uint16_t)quantise_light(r[x] / straight);
+        row[1] = (uint16_t)quantise_light(g[x] / straight);
+        row[2] = (uint16_t)quantise_light(b[x] / straight);
+        row[3] = (uint16_t)quantise_light(alpha);
+    }
+}
+
+static int widen(struct frame_converter *c, const AVFrame *frame, AVFrame *wide)
+{
+    c->widener = sws_getCachedContext(
+        c->widener, frame->width, frame->height, frame->format, frame->width, frame->height,
+        AV_PIX_FMT_RGBA64LE, SWS_POINT | SWS_ACCURATE_RND | SWS_BITEXACT, NULL, NULL, NULL);
+    if (!c->widener)
+        return -EINVAL;
+    return sws_scale(c->widener, (const uint8_t *const *)frame->data, frame->linesize, 0,
+                     frame->height, wide->data, wide->linesize) > 0
+               ? 0
+               : -EINVAL;
+}
+
+static bool is_float(const AVFrame *frame)
+{
+    return frame->format == AV_PIX_FMT_GBRPF32 || frame->format == AV_PIX_FMT_GBRAPF32 ||
+           frame->format == AV_PIX_FMT_GRAYF32;
+}
+
+// Linear light, as of OpenEXR, gets sRGB's transfer curve and is RGB like any other from there on.
+static int from_linear(struct frame_converter *c, const AVFrame *frame, struct picture **ret)
+{
+    const uint8_t *table = colour_linear_table();
+    AVFrame *wide = av_frame_alloc(), *coded = av_frame_alloc();
+    int error = wide && coded ? 0 : -ENOMEM;
+    if (!error) {
+        wide->width = coded->width = frame->width;
+        wide->height = coded->height = frame->height;
+        wide->format = AV_PIX_FMT_RGBA64LE;
+        coded->format = AV_PIX_FMT_BGRA;
+        if (av_frame_get_buffer(wide, 0) < 0 || av_frame_get_buffer(coded, 0) < 0)
+            error = -ENOMEM;
+    }
+    if (!error && !is_float(frame))
+        error = widen(c, frame, wide);
+    for (int y = 0; !error && y < frame->height; y++) {
+        uint16_t *from = (uint16_t *)(void *)(wide->data[0] + (ptrdiff_t)y * wide->linesize[0]);
+        uint8_t *to = coded->data[0] + (ptrdiff_t)y * coded->linesize[0];
+        if (is_float(frame))
+            float_row(frame, y, from);
+        for (int x = 0; x < frame->width; x++, from += 4, to += 4) {
+            for (int i = 0; i < 3; i++)
+                to[i] = table[from[2 - i]];
+            to[3] = (uint8_t)((from[3] * 255 + 32767) / 65535);
+        }
+    }
+    av_frame_free(&wide);
+    if (!error)
+        error = from_rgb(c, coded, ret);
+    av_frame_free(&coded);
+    return error;
+}
+
 // Plane `i` of src, transposed and mirrored, into dst.
 static void turn_plane(struct picture *dst, const struct picture *src, int i, int orientation)
 {
@@ -290,12 +374,20 @@ int frame_converter_run(struct frame_converter *c, const AVFrame *frame, struct 
     bool rgb =
         format->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL) || format->nb_components < 3;
     bool alpha = format->flags & AV_PIX_FMT_FLAG_ALPHA, full = full_range(frame);
+    if (media_space_refused(frame->colorspace))
+        return fail(reterr, -EINVAL, "colour space cannot be converted");
+    bool linear = rgb && (frame->color_trc == AVCOL_TRC_LINEAR || is_float(frame));
+    bool wide = rgb && colour_gamut_of(frame) != GAMUT_STANDARD;
     struct picture *picture = NULL;
     int error;
     if (frame->format == AV_PIX_FMT_YUV420P && !full && colour_gamut_of(frame) == GAMUT_STANDARD &&
         colour_matrix_is_709(colour_matrix_of(frame)) && c->width == (frame->width & ~1) &&
         c->height == (frame->height & ~1))
         error = wrap(c, frame, &picture);
+    else if (linear)
+        error = from_linear(c, frame, &picture);
+    else if (wide)
+        error = from_yuv(c, frame, false, true, &picture);
     else if (rgb)
         error = from_rgb(c, frame, &picture);
     else

@@ -13,21 +13,16 @@ static int image_open(const struct source_config *config, void **ret, int *ret_w
                       int *ret_height, struct diagnostic *reterr)
 {
     char path[PATH_MAX];
-    struct picture_decoder *decoder;
+    struct picture *picture;
     int error = asset_resolve(config, path, reterr);
-    if (error < 0)
-        return error;
-    error = picture_decoder_open(path, 1, &decoder, reterr);
+    if (error >= 0)
+        error = picture_decode_still(path, &picture, reterr);
     if (error < 0)
         return error;
     struct image *image = base_alloc(sizeof *image);
-    error = picture_decoder_get(decoder, 0, &image->picture, reterr);
-    picture_decoder_size(decoder, ret_width, ret_height);
-    picture_decoder_close(&decoder);
-    if (error < 0) {
-        free(image);
-        return error;
-    }
+    image->picture = picture;
+    *ret_width = picture->width;
+    *ret_height = picture->height;
     *ret = image;
     return 0;
 }

@@ -94,15 +94,8 @@ static int decode(struct sequence_source *s, size_t index, struct picture **ret,
                   struct diagnostic *reterr)
 {
     char path[PATH_MAX];
-    struct picture_decoder *decoder;
     int error = s->resolver.resolve(s->resolver.opaque, s->list.uris[index], path, reterr);
-    if (!error)
-        error = picture_decoder_open(path, 1, &decoder, reterr);
-    if (error)
-        return error;
-    error = picture_decoder_get(decoder, 0, ret, reterr);
-    picture_decoder_close(&decoder);
-    return error;
+    return error ? error : picture_decode_still(path, ret, reterr);
 }
 
 static int get(struct sequence_source *s, size_t index, struct picture **ret,

@@ -26,6 +26,7 @@ struct source_config {
     int output_width, output_height; // patterns fill this
     struct rate output_rate;
     struct asset_resolver resolver;
+    bool patient;           // see render_config
     struct font_set *fonts; // for text; may be NULL when the timeline has no text
     // Value of a text field `{{name}}`, NULL if unknown; may itself be NULL.
     const char *(*field)(void *opaque, const char *name);

@@ -16,7 +16,8 @@
 #include <time.h>
 
 #define READY_MAX 6
-// A picture that takes this long means storage that hangs; the clip then shows its fallback.
+// A picture that takes this long means storage that hangs; the clip then shows its fallback, unless
+// the renderer is patient: what an offline render shows must not depend on a clock.
 #define WAIT_S 20
 
 struct ready {
@@ -27,7 +28,7 @@ struct ready {
 
 struct video {
     // -- constant after open
-    bool loop;
+    bool loop, patient;
     struct rational duration;
     const struct media_index *index; // the decoder's; immutable
     struct picture_decoder *decoder; // the thread's
@@ -110,7 +111,8 @@ static int wait_for(struct video *v, int64_t i, struct ready *ret)
     pthread_mutex_lock(&v->lock);
     go_to(v, i);
     while (!error && !v->count)
-        error = pthread_cond_timedwait(&v->changed, &v->lock, &until);
+        error = v->patient ? pthread_cond_wait(&v->changed, &v->lock)
+                           : pthread_cond_timedwait(&v->changed, &v->lock, &until);
     if (v->count) {
         *ret = v->ready[v->first];
         v->first = (v->first + 1) % READY_MAX;
@@ -174,14 +176,14 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     if (error < 0)
         return error;
     struct video *v = base_alloc(sizeof *v);
-    // The bytes do not depend on the number of threads; one per clip leaves room for other clips.
-    error = picture_decoder_open(path, 1, &v->decoder, reterr);
+    error = picture_decoder_open(path, 0, &v->decoder, reterr);
     if (error < 0) {
         free(v);
         return error;
     }
     v->index = picture_decoder_index(v->decoder);
     v->loop = config->clip->loop;
+    v->patient = config->patient;
     v->duration = index_duration(v->index);
     v->shown.i = -1;
     pthread_condattr_t attributes;

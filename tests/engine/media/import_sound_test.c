@@ -2,6 +2,7 @@
 // whatever the processor.
 #include "tests/engine/media/maker.h"
 
+#include <errno.h>
 #include <math.h>
 
 static float *load(const struct media_info *info)
@@ -112,6 +113,86 @@ static void test_mix_down(void)
     free(pairs);
 }
 
+// Each channel alone at 0.1: its share on both sides. `layout` empty: channels without names, which
+// FFmpeg's aevalsrc cannot make; a WAV file of the plain kind has none.
+static void check_layout(const char *layout, int count, const double (*gains)[2])
+{
+    int failures = check_failures;
+    for (int channel = 0; channel < count; channel++) {
+        struct media_info info;
+        struct diagnostic problem = {0};
+        maker_run("rm -f %s", maker_path("layout.wav"));
+        if (*layout) {
+            char levels[256] = "";
+            for (int i = 0; i < count; i++)
+                snprintf(levels + strlen(levels), sizeof levels - strlen(levels), "%s%s",
+                         i ? "|" : "", i == channel ? "0.1" : "0");
+            maker_run("ffmpeg -v error -f lavfi -i \"aevalsrc=%s:c=%s:s=48000:d=0.1\" -c:a "
+                      "pcm_f32le %s",
+                      levels, layout, maker_path("layout.wav"));
+        } else {
+            uint8_t header[44] = "RIFF....WAVEfmt \x10\0\0\0\3\0";
+            static float samples[4800 * 16];
+            uint32_t size = (uint32_t)(4800 * count) * 4, riff = size + 36;
+            uint32_t rate = 48000, bytes = rate * (uint32_t)count * 4;
+            uint16_t channels = (uint16_t)count, block = (uint16_t)(4 * count), bits = 32;
+            memcpy(header + 4, &riff, 4);
+            memcpy(header + 22, &channels, 2);
+            memcpy(header + 24, &rate, 4);
+            memcpy(header + 28, &bytes, 4);
+            memcpy(header + 32, &block, 2);
+            memcpy(header + 34, &bits, 2);
+            memcpy(header + 36, "data", 4);
+            memcpy(header + 40, &size, 4);
+            for (int i = 0; i < 4800 * count; i++)
+                samples[i] = i % count == channel ? 0.1f : 0;
+            FILE *f = fopen(maker_path("layout.wav"), "wb");
+            CHECK(fwrite(header, 1, 44, f), ==, 44);
+            CHECK(fwrite(samples, 4, (size_t)(4800 * count), f), ==, 4800 * count);
+            fclose(f);
+        }
+        CHECK_OK(maker_import("layout.wav", &info, &problem));
+        CHECK(info.sample_count, ==, 4800);
+        float *pairs = load(&info);
+        for (int side = 0; side < 2; side++)
+            CHECK_TRUE(fabs(pairs[4800 + side] - 0.1 * gains[channel][side]) < 1e-7);
+        if (check_failures != failures) {
+            fprintf(stderr, "%d channels %s, channel %d: %g %g, not %g %g %s\n", count, layout,
+                    channel, pairs[4800] * 10, pairs[4801] * 10, gains[channel][0],
+                    gains[channel][1], problem.text);
+            failures = check_failures;
+        }
+        free(pairs);
+    }
+}
+
+// ITU-R BS.775-3, table 2, and what import.h adds to it.
+static void test_layouts(void)
+{
+    const double s = sqrt(0.5);
+    const double quad[][2] = {{1, 0}, {0, 1}, {s, 0}, {0, s}};
+    const double four[][2] = {{1, 0}, {0, 1}, {s, s}, {0.5, 0.5}};
+    const double five[][2] = {{1, 0}, {0, 1}, {s, s}, {0, 0}, {s, 0}, {0, s}};
+    const double seven[][2] = {{1, 0}, {0, 1}, {s, s}, {0, 0}, {s, 0}, {0, s}, {s, 0}, {0, s}};
+    // FL FR FC LFE BL BR TFL TFR TBL TBR
+    const double ten[][2] = {{1, 0}, {0, 1}, {s, s}, {0, 0}, {s, 0},
+                             {0, s}, {s, 0}, {0, s}, {s, 0}, {0, s}};
+    const double first_two[16][2] = {{1, 0}, {0, 1}};
+    check_layout("quad", 4, quad);
+    check_layout("4.0", 4, four);
+    check_layout("5.1", 6, five);
+    check_layout("5.1(side)", 6, five);
+    check_layout("7.1", 8, seven);
+    check_layout("FL+FR+FC+LFE+BL+BR+TFL+TFR+TBL+TBR", 10, ten);
+    check_layout("", 4, four);
+    check_layout("", 6, five);
+    check_layout("", 8, seven);
+    check_layout("", 9, first_two);
+    check_layout("", 10, first_two);
+    check_layout("", 12, first_two);
+    check_layout("", 16, first_two);
+}
+
 // Every rate gives as many samples as its time says, without drift, and the level stays.
 static void test_rates(void)
 {
@@ -155,13 +236,28 @@ static void test_gap(void)
     free(pairs);
 }
 
+// A small file whose times jump twice by 35 minutes would fill the disk with zeros.
+static void test_huge_gaps(void)
+{
+    struct media_info info;
+    struct diagnostic problem = {0};
+    maker_run("ffmpeg -v error -f lavfi -i sine=r=48000:d=3 -af \"asetpts='PTS+if(gte(T,1),2100,0)/"
+              "TB+if(gte(T,2),2100,0)/TB'\" -c:a flac %s",
+              maker_path("gaps.mkv"));
+    CHECK_ERROR(maker_import("gaps.mkv", &info, &problem), -EOVERFLOW);
+    CHECK_TEXT(problem.code, "media_gaps");
+    CHECK_TRUE(strstr(problem.text, "more than 3600 s"));
+}
+
 int main(void)
 {
     maker_begin();
     test_alignment();
     test_mix_down();
+    test_layouts();
     test_rates();
     test_gap();
+    test_huge_gaps();
     maker_end();
     return check_end();
 }

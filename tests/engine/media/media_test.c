@@ -54,6 +54,14 @@ static void test_refused(void)
                 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
                 60);
     maker_write("large.jpg", "\xff\xd8\xff\xc0\0\x0b\x08\x4e\x20\x4e\x20\1\1\x11\0\xff\xd9", 17);
+    maker_run(
+        "ffmpeg -v error -f lavfi -i testsrc2=s=320x180:d=1 -c:v libx264 -colorspace ycgco %s",
+        maker_path("ycgco.mkv"));
+    maker_write("a.jxl", "\xff\x0a\xfa\x1f\x01\x90\x82\x0a\0\0\0\0", 12);
+    maker_write("box.jxl",
+                "\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14"
+                "ftypjxl ",
+                24);
     maker_write("empty.mp4", "", 0);
     maker_write("text.mp4", "This is no media at all, only some words.\n", 42);
     maker_write("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n/etc/passwd\n", 56);
@@ -69,6 +77,12 @@ static void test_refused(void)
     expect_refused("list.m3u8", -EINVAL, "media_unreadable");
     expect_refused("concat.txt", -EINVAL, "media_unreadable");
     expect_refused("no_moov.mp4", -EINVAL, "media_unreadable");
+    struct media_info info;
+    struct diagnostic problem = {0};
+    CHECK_ERROR(maker_import("ycgco.mkv", &info, &problem), -EINVAL);
+    CHECK_TEXT(problem.code, "media_colours");
+    expect_refused("a.jxl", -EINVAL, "media_jpeg_xl");
+    expect_refused("box.jxl", -EINVAL, "media_jpeg_xl");
     expect_refused("large.png", -E2BIG, "media_size");
     expect_refused("large.bmp", -E2BIG, "media_size");
     expect_refused("large.jpg", -E2BIG, "media_size");

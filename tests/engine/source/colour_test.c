@@ -5,6 +5,7 @@
 #include "engine/source/frame_picture.h"
 #include "tests/check.h"
 
+#include <errno.h>
 #include <libavutil/display.h>
 #include <libavutil/log.h>
 #include <math.h>
@@ -310,6 +311,122 @@ static void test_hdr(void)
         CHECK(abs(out[i] - expected[i]), <=, 3);
 }
 
+// Without tags the size decides: standard definition has at most 576 rows and less than 1280
+// columns.
+static void test_untagged(void)
+{
+    static const struct {
+        int width, height;
+        bool bt709;
+    } sizes[] = {{720, 576, false},  {720, 480, false}, {1024, 576, false}, {640, 360, false},
+                 {1280, 534, true},  {1280, 720, true}, {960, 720, true},   {1920, 800, true},
+                 {1278, 576, false}, {576, 1024, true}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t k = 0; k < COLOURS; k++) {
+            int in[3], expected[3];
+            bool hd = sizes[i].bt709;
+            encode(colours[k], hd ? 0.2126 : 0.299, hd ? 0.0722 : 0.114, false, 8, in);
+            encode(colours[k], 0.2126, 0.0722, false, 8, expected);
+            AVFrame *f = frame_make(AV_PIX_FMT_YUV420P, sizes[i].width, sizes[i].height);
+            for (int plane = 0; plane < 3; plane++)
+                plane_fill(f, plane, sizes[i].height / (plane ? 2 : 1), in[plane], 1);
+            struct picture *p = convert(f, sizes[i].width, sizes[i].height, 0);
+            check_colour(p, expected, hd ? 0 : 2, "without tags");
+            picture_unref(&p);
+        }
+}
+
+static double srgb(double light) // IEC 61966-2-1
+{
+    light = fmin(fmax(light, 0), 1);
+    return light <= 0.0031308 ? 12.92 * light : 1.055 * pow(light, 1 / 2.4) - 0.055;
+}
+
+// OpenEXR's planes hold light: 0.18 is a middle grey of code value 118, not 46.
+static void test_linear(void)
+{
+    static const double lights[][3] = {{0, 0, 0},       {1, 1, 1},    {0.18, 0.18, 0.18},
+                                       {0.5, 0.1, 0.9}, {4, 0.25, 0}, {0.002, 0.002, 0.002}};
+    for (size_t k = 0; k < sizeof lights / sizeof *lights; k++) {
+        for (int alpha = 0; alpha < 2; alpha++) {
+            AVFrame *f = frame_make(alpha ? AV_PIX_FMT_GBRAPF32 : AV_PIX_FMT_GBRPF32, 32, 32);
+            static const int channel[] = {1, 2, 0};
+            for (int plane = 0; plane < 3 + alpha; plane++)
+                for (int y = 0; y < 32; y++)
+                    for (int x = 0; x < 32; x++)
+                        ((float *)(void *)(f->data[plane] + y * f->linesize[plane]))[x] =
+                            plane == 3 ? 0.5f
+                                       : (float)lights[k][channel[plane]] / (float)(1 + alpha);
+            double code[3];
+            int expected[3];
+            for (int i = 0; i < 3; i++)
+                code[i] = srgb(lights[k][i]);
+            encode(code, 0.2126, 0.0722, false, 8, expected);
+            struct picture *p = convert(f, 32, 32, 0);
+            CHECK(p->format, ==, alpha ? PICTURE_ALPHA : PICTURE_OPAQUE);
+            for (int i = 0; alpha && i < 3; i++) // premultiplied by a half
+                expected[i] = (int)lround(expected[i] * 128 / 255.0);
+            check_colour(p, expected, 1, "linear light");
+            picture_unref(&p);
+        }
+    }
+    AVFrame *f = frame_make(AV_PIX_FMT_GBRP16, 32, 32);
+    f->color_trc = AVCOL_TRC_LINEAR;
+    for (int plane = 0; plane < 3; plane++)
+        plane_fill(f, plane, 32, (int)lround(0.18 * 65535), 2);
+    struct picture *p = convert(f, 32, 32, 0);
+    int expected[3] = {(int)lround(16 + 219 * srgb(0.18)), 128, 128};
+    check_colour(p, expected, 1, "linear light in integers");
+    picture_unref(&p);
+}
+
+// RGB of high dynamic range is mapped as Y'CbCr is. Below the knee the whole way is computed here:
+// light, BT.2087's matrix, and BT.1886 with white at 203 cd/m2.
+static void test_hdr_rgb(void)
+{
+    static const double lights[][3] = {{1000, 1000, 1000}, {0, 0, 0}, {20, 20, 20}, {30, 12, 8},
+                                       {14, 25, 11},       {9, 9, 28}}; // within BT.709
+    static const double m[3][3] = {
+        {1.6605, -0.5876, -0.0728}, {-0.1246, 1.1329, -0.0083}, {-0.0182, -0.1006, 1.1187}};
+    for (size_t k = 0; k < sizeof lights / sizeof *lights; k++) {
+        AVFrame *f = frame_make(AV_PIX_FMT_GBRP10LE, 64, 64);
+        f->colorspace = AVCOL_SPC_RGB;
+        f->color_primaries = AVCOL_PRI_BT2020;
+        f->color_trc = AVCOL_TRC_SMPTE2084;
+        static const int channel[] = {1, 2, 0};
+        for (int plane = 0; plane < 3; plane++)
+            plane_fill(f, plane, 64, (int)lround(1023 * pq(lights[k][channel[plane]])), 2);
+        double code[3];
+        int expected[3];
+        for (int i = 0; i < 3; i++) {
+            double light = m[i][0] * lights[k][0] + m[i][1] * lights[k][1] + m[i][2] * lights[k][2];
+            code[i] = pow(fmin(fmax(light, 0) / 203, 1), 1 / 2.4);
+        }
+        encode(code, 0.2126, 0.0722, false, 8, expected);
+        struct picture *p = convert(f, 64, 64, 0);
+        // Between the table's nodes saturated colours are off by up to 4; greys stand on its axis.
+        check_colour(p, expected, k < 3 ? 1 : 4, "HDR in RGB");
+        picture_unref(&p);
+    }
+}
+
+static void test_refused_spaces(void)
+{
+    static const enum AVColorSpace spaces[] = {AVCOL_SPC_YCGCO, AVCOL_SPC_ICTCP,
+                                               AVCOL_SPC_BT2020_CL, AVCOL_SPC_SMPTE2085};
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
+        AVFrame *f = frame_make(AV_PIX_FMT_YUV420P, 64, 64);
+        f->colorspace = spaces[i];
+        struct frame_converter *c = frame_converter_create(64, 64, 0);
+        struct picture *p = NULL;
+        struct diagnostic problem = {0};
+        CHECK_ERROR(frame_converter_run(c, f, &p, &problem), -EINVAL);
+        CHECK_TRUE(strstr(problem.text, "colour space"));
+        frame_converter_destroy(&c);
+        av_frame_free(&f);
+    }
+}
+
 int main(void)
 {
     av_log_set_level(AV_LOG_QUIET);
@@ -320,6 +437,10 @@ int main(void)
     test_orientation();
     test_sizes();
     test_hdr();
+    test_untagged();
+    test_linear();
+    test_hdr_rgb();
+    test_refused_spaces();
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
 }

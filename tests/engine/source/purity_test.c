@@ -1,10 +1,12 @@
 // The same bytes on every processor: decodes and converts one file of each kind with FFmpeg's
 // processor-specific code fully on, partly on and off, each in a process of its own since the
-// switch is process-wide, and with one and three decoding threads.
+// switch is process-wide, and with one and three decoding threads; and the switch for threads does
+// start threads.
 #include "tests/engine/source/media_maker.h"
 
 #include "engine/source/decode.h"
 
+#include <dirent.h>
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
 #include <sys/wait.h>
@@ -23,6 +25,10 @@ static const struct {
     {"g.mkv", "-c:v ffv1 -pix_fmt yuva420p"},
     {"h.mkv", "-c:v ffv1 -pix_fmt yuv420p10le -color_trc smpte2084 -colorspace bt2020nc"},
     {"i.mkv", "-c:v ffv1 -pix_fmt gbrp10le"},
+    {"q.mkv", "-c:v ffv1 -pix_fmt gbrp10le -color_trc smpte2084 -color_primaries bt2020"},
+    {"r.exr", "-frames:v 1 -pix_fmt gbrpf32le"},
+    {"s.jp2", "-frames:v 1 -pix_fmt yuv420p"},
+    {"t.webp", "-frames:v 1"},
     {"j.mpg", "-c:v mpeg2video -b:v 5M -aspect 16:9"},
     {"k.mp4", "-c:v mpeg4 -b:v 3M -bf 2"},
     {"l.gif", ""},
@@ -77,6 +83,51 @@ static void sums_with(int flags, int threads, uint64_t ret[KINDS])
     CHECK(status, ==, 0);
 }
 
+static int thread_count(void)
+{
+    int count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    for (struct dirent *e; folder && (e = readdir(folder));)
+        count += e->d_name[0] != '.';
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+// Threads that decoding a file takes; negative: refused.
+static int threads_of(const char *file, const char *wanted)
+{
+    char path[256];
+    struct picture_decoder *decoder;
+    struct picture *picture = NULL;
+    struct diagnostic problem = {0};
+    setenv("VISTTER_DECODER_THREADS", wanted, 1);
+    snprintf(path, sizeof path, "%s/%s", maker_folder, file);
+    int before = thread_count(), error = picture_decoder_open(path, 0, &decoder, &problem);
+    if (error < 0) {
+        CHECK_TEXT(problem.path, "VISTTER_DECODER_THREADS");
+        return error;
+    }
+    CHECK_OK(picture_decoder_get(decoder, COUNT - 1, &picture, NULL));
+    int count = thread_count() - before;
+    picture_unref(&picture);
+    picture_decoder_close(&decoder);
+    return count;
+}
+
+static void test_switch(void)
+{
+    CHECK(threads_of("a.mp4", "1"), ==, 0);
+    CHECK(threads_of("a.mp4", "2"), ==, 2);
+    CHECK(threads_of("a.mp4", "4"), ==, 4);
+    CHECK(threads_of("n.mp4", "4"), ==, 4); // HEVC
+    CHECK(threads_of("f.mkv", "2"), >=, 1); // FFV1: slices, the caller takes part
+    static const char *const bad[] = {"", "0", "17", "-1", "two", "2 "};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(threads_of("a.mp4", bad[i]), ==, -EINVAL);
+    unsetenv("VISTTER_DECODER_THREADS");
+}
+
 int main(void)
 {
     maker_begin();
@@ -110,6 +161,7 @@ int main(void)
                 fprintf(stderr, "%s: other bytes with %s\n", kinds[i].file, ways[k].name);
         }
     }
+    test_switch();
     // The switch works: were it without effect, the comparison above would prove nothing.
     av_force_cpu_flags(0);
     CHECK(av_get_cpu_flags(), ==, 0);
