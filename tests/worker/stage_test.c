@@ -321,7 +321,7 @@ static void check_picture(struct frame_peer *const *peers, int count, int64_t n)
     CHECK_OK(renderer_create(&config, &renderer, NULL));
     CHECK_OK(renderer_frame(renderer, n - START, n, NULL, &whole, NULL, &report));
     CHECK_OK(group_fold_over(NULL, whole, &expected));
-    CHECK_OK(group_fold_all(groups, count, &got));
+    CHECK_OK(group_fold_all(NULL, groups, count, &got));
     CHECK_TRUE(got && picture_checksum(got) == picture_checksum(expected));
     picture_unref(&got);
     picture_unref(&expected);
