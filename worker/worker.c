@@ -118,17 +118,23 @@ static void on_gone(void *opaque, struct frame_peer *peer)
 
 // ---- Desired state ----------------------------------------------------------------------------
 
+static bool size_valid(uint32_t width, uint32_t height)
+{
+    return width >= 2 && height >= 2 && width % 2 == 0 && height % 2 == 0 &&
+           width <= PICTURE_SIDE_MAX && height <= PICTURE_SIDE_MAX;
+}
+
 // What a plan must be for this node to touch it; everything later may then rely on it.
 static bool plan_valid(const channel_plan *p)
 {
-    bool ok = p->revision.len == 32 && p->width >= 2 && p->height >= 2 && p->width % 2 == 0 &&
-              p->height % 2 == 0 && p->width <= PICTURE_SIDE_MAX && p->height <= PICTURE_SIDE_MAX &&
-              p->rate_num > 0 && p->rate_den > 0 && p->rate_num <= INT32_MAX &&
-              p->rate_den <= INT32_MAX && p->rate_num / p->rate_den <= 240 &&
-              p->rate_num >= p->rate_den;
-    for (size_t i = 0; ok && i < p->n_groups; i++)
-        ok = p->groups[i]->track_from <= p->groups[i]->track_to &&
-             p->groups[i]->track_to <= TIMELINE_TRACKS_MAX;
+    bool ok = p->revision.len == 32 && size_valid(p->width, p->height) && p->rate_num > 0 &&
+              p->rate_den > 0 && p->rate_num <= INT32_MAX && p->rate_den <= INT32_MAX &&
+              p->rate_num / p->rate_den <= 240 && p->rate_num >= p->rate_den;
+    for (size_t i = 0; ok && i < p->n_groups; i++) {
+        const group_plan *g = p->groups[i];
+        ok = g->track_from <= g->track_to && g->track_to <= TIMELINE_TRACKS_MAX &&
+             ((!g->width && !g->height) || size_valid(g->width, g->height));
+    }
     if (!ok)
         log_error("plan_malformed", "channel=%" PRIu64 " plan=%" PRIu32, p->channel, p->plan_epoch);
     return ok;

@@ -89,6 +89,9 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
         .opaque = b,
     };
     memcpy(b->config.revision, p->revision.data, sizeof b->config.revision);
+    const group_plan *own = p->groups[config->group]; // those beneath have its size
+    int width = (int)(own->width ? own->width : p->width);
+    int height = (int)(own->height ? own->height : p->height);
     for (size_t i = first; i < config->group; i++) {
         int error = acquire(b, p->groups[i], config->node, reterr);
         if (error) {
@@ -96,7 +99,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
             return error;
         }
         b->config.groups[b->config.group_count++] =
-            (struct intake_group){p->groups[i]->group, (int)p->width, (int)p->height};
+            (struct intake_group){p->groups[i]->group, width, height};
     }
     *ret = b;
     return 0;

@@ -557,8 +557,8 @@ struct stage *stage_create(const struct stage_config *config)
     s->channel = plan->channel;
     s->plan_epoch = plan->plan_epoch;
     s->group = group->group;
-    s->width = (int)plan->width;
-    s->height = (int)plan->height;
+    s->width = (int)(group->width ? group->width : plan->width);
+    s->height = (int)(group->height ? group->height : plan->height);
     s->track_from = (int)group->track_from;
     s->track_to = (int)group->track_to;
     s->base = group->from_base;
