@@ -47,8 +47,9 @@ struct frame_link_stats {
 // ---- Provider -------------------------------------------------------------------------------
 // One listener for all consumers of a node. Callbacks run on the server's threads, several at once,
 // and must not block. Stream ids must be as above with names of [A-Za-z0-9._-]{1,64}; others get
-// SRT reject reason 1400, unknown links 1403, too many peers (FRAME_PEERS_MAX) 1402. A consumer
-// that proves itself on a new connection ends its older one of the same link. A peer that shows no
+// SRT reject reason 1400, unknown links 1403, and 1402 when there is no place. Consumers beyond
+// FRAME_PEERS_MAX are closed when they prove themselves; one that does so on a new connection ends
+// its older one of the same link. A peer that shows no
 // valid message for 5 s is closed, one that has never shown any after 2 s. Of those at most
 // FRAME_UNPROVEN_MAX are kept, beside the peers; a further one takes the place of the oldest.
 #define FRAME_PEERS_MAX        64

@@ -79,6 +79,7 @@ struct provider {
     int64_t next;
     int wants, gone;
     int others;                 // wants of groups that no consumer here asks for
+    int named;                  // frames that wants named as missing
     bool mute;                  // only remembers the peer
     int64_t missing_at[FRAMES]; // when it was sent last: requests repeat
     atomic_int key_requests;
@@ -106,6 +107,7 @@ static void provider_want(void *opaque, struct frame_peer *peer, const struct fr
     pthread_mutex_lock(&p->lock);
     p->wants++;
     p->others += want->group != wish.group;
+    p->named += want->missing_count;
     if (p->peer != peer)
         p->next = want->from;
     p->peer = peer;
@@ -426,8 +428,39 @@ static void test_queue(void)
     consumer_stop(&consumer);
 }
 
-// ---- Strangers: they know the name of a link, which is no secret, and speak SRT
-// -----------------------
+// What a wish asked for once more that was replaced before it could be sent goes with the next one;
+// what is below the new wish's first frame does not.
+static void test_unsent(void)
+{
+    struct provider provider = {.mute = true};
+    struct consumer consumer = {0};
+    CHECK_OK(provider_start(&provider, 0));
+    consumer_start(&consumer, frame_server_port(provider.server), "link.A", key);
+    struct frame_want want = wish; // the connection does not stand yet
+    want.missing_count = 2;
+    want.missing[0] = 3;
+    want.missing[1] = 8;
+    frame_client_want(consumer.client, &want);
+    want.from = 5;
+    want.missing_count = 1;
+    want.missing[0] = 9;
+    frame_client_want(consumer.client, &want);
+    int64_t until = clock_monotonic_ns() + PATIENCE_S * SECOND_NS;
+    int wants = 0, named = 0;
+    while (!wants && clock_monotonic_ns() < until) {
+        clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 100);
+        pthread_mutex_lock(&provider.lock);
+        wants = provider.wants;
+        named = provider.named;
+        pthread_mutex_unlock(&provider.lock);
+    }
+    CHECK(wants, >, 0);
+    CHECK(named, ==, 2 * wants); // 8 and 9
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+}
+
+// ---- Strangers: they know the name of a link, which is no secret, and speak SRT ---------------
 
 static SRTSOCKET stranger_call(int port)
 {
@@ -642,6 +675,7 @@ int main(int argc, char **argv)
     test_restart();
     test_takeover();
     test_queue();
+    test_unsent();
     test_recording();
     test_crowd();
     test_silence();
