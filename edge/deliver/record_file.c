@@ -432,6 +432,14 @@ static bool ends_with(const char *text, const char *tail)
     return length > size && !strcmp(text + length - size, tail);
 }
 
+// "<channel>-<first frame>-...", and not of a channel whose name goes on after a '-'.
+static bool is_segment(const char *name, const char *channel)
+{
+    size_t length = strlen(channel);
+    return !strncmp(name, channel, length) && name[length] == '-' &&
+           (isdigit((unsigned char)name[length + 1]) || name[length + 1] == '-');
+}
+
 static bool recover_part(const char *path, const struct watcher *w)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -466,7 +474,7 @@ int record_recover(const char *folder, const char *channel, void (*turn)(void *o
         while ((entry = readdir(dir))) {
             const char *name = entry->d_name;
             char path[PATH_MAX];
-            if (strncmp(name, clean, strlen(clean)) || name[strlen(clean)] != '-' ||
+            if (!is_segment(name, clean) ||
                 snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
                 continue;
             if (pass == 0 && ends_with(name, PART))

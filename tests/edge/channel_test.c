@@ -370,7 +370,7 @@ static void check_recording(const char *folder)
     DIR *dir = opendir(folder);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (strstr(entry->d_name, ".mkv") && !strstr(entry->d_name, ".part"))
+        if (strlen(entry->d_name) > 4 && !strcmp(entry->d_name + strlen(entry->d_name) - 4, ".mkv"))
             snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
     if (dir)
         closedir(dir);
