@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The same bits, whatever the way: checksums of picture and sound of the torture timeline, rendered
+# The same bits, whatever the way: checksums of picture and sound of the torture timelines, rendered
 # plainly in one piece, against every cut of the z-order, coded links, kernels of every level, threads,
-# FFmpeg's own CPU levels, and starting in the middle.
+# FFmpeg's own CPU levels, and starting in the middle. That the timelines use every property is what
+# torture_covers.py checks.
 # Usage: same_bits.sh VISTTER_BINARY SOURCE_FOLDER
 set -eu
 vistter=$1 source=$2
@@ -60,9 +61,30 @@ done
 for threads in 1 2 4; do
     VISTTER_DECODER_THREADS=$threads same "$threads decoder threads" "$reference" --frames 0..40
 done
+
+# Every property on every kind of clip, over the whole of the short timeline.
+timeline=$work/media/properties.json
+tracks=$(jq '.tracks | length' "$timeline")
+for rate in 30 59.94; do
+    reference=$work/properties.$rate frames=64
+    [ "$rate" = 30 ] || frames=124
+    render "$reference" --rate "$rate" --plain --frames 0..$frames
+    [ "$(cut -d' ' -f2 "$reference" | sort -u | wc -l)" -gt 50 ]
+    [ "$(cut -d' ' -f3 "$reference" | sort -u | wc -l)" -gt 50 ]
+    same "properties, $rate reuse" "$reference" --rate "$rate" --frames 0..$frames
+done
+reference=$work/properties.30
+for from in 7 19 31 43 55; do
+    same "properties, from $from" "$reference" --frames $from..$((from + 5))
+done
+same "properties, cut everywhere" "$reference" --cuts "$(seq -s, $((tracks - 1)))" --coded --frames 0..64
+VISTTER_CPU=c same "properties, kernels in C" "$reference" --frames 0..64
+VISTTER_CPU=avx2 same "properties, kernels in AVX2" "$reference" --frames 0..64
+VISTTER_AV_CPU=0 same "properties, FFmpeg CPU level 0" "$reference" --frames 0..64
+VISTTER_DECODER_THREADS=4 same "properties, 4 decoder threads" "$reference" --frames 0..64
 # Levels that this processor lacks fall to the next lower one: that they were not tested is said.
 for level in avx2 avx512; do
-    used=$(VISTTER_CPU=$level "$vistter" render "$timeline" --cache "$work/cache" --hash /dev/null --frames 0..1 --json |
+    used=$(VISTTER_CPU=$level "$vistter" render "$timeline" --cache "$work/cache" --hash /dev/null --frames 0..1 --json 2>/dev/null |
         sed 's/.*"kernels": "\([^"]*\)".*/\1/')
     [ "$used" = "$level" ] || echo "not tested: kernels in $level, which this processor lacks ($used)"
 done

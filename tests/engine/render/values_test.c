@@ -1,0 +1,201 @@
+// Rendered pictures against values worked out from ITU-R BT.709 and the words of the headers:
+// layers with opacity and alpha, a dissolve, fades, a nested timeline with in-point and speed, an
+// adjust clip. Code values may be off by the roundings on the way: one, and two where two layers
+// mix.
+#include "engine/render/render.h"
+#include "tests/check.h"
+
+#include <errno.h>
+#include <math.h>
+
+#define WIDTH  64
+#define HEIGHT 48
+
+static const double red[3] = {1, 0, 0}, blue[3] = {0, 0, 1}, green[3] = {0, 1, 0},
+                    black[3] = {0, 0, 0};
+
+#define HEAD                                                                                       \
+    "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":64,\"height\":48,\"rate\":\"25\"},"
+#define COLOUR(colour)                                                                             \
+    "\"kind\":\"pattern\",\"pattern\":{\"kind\":\"colour\",\"colour\":\"" colour "\"}"
+
+static int load(void *opaque, const char *uri, char **ret, size_t *ret_size,
+                struct diagnostic *reterr)
+{
+    // Green for 10 frames, then blue; half as large as what it stands in.
+    static const char nested[] =
+        "{\"schema\":\"vistter.timeline/"
+        "1\",\"format\":{\"width\":32,\"height\":24,\"rate\":\"25\"},"
+        "\"tracks\":[{\"clips\":[{" COLOUR("#00ff00") ",\"start\":0,\"duration\":10},{" COLOUR(
+            "#0000ff") ",\"start\":10,\"duration\":50}]}]}";
+    (void)opaque, (void)uri, (void)reterr;
+    *ret = strdup(nested);
+    *ret_size = sizeof nested - 1;
+    return 0;
+}
+
+static int no_asset(void *opaque, const char *uri, char *path, struct diagnostic *reterr)
+{
+    (void)opaque, (void)path;
+    return diagnostic_set(reterr, -ENOENT, "asset_missing", uri, "is not there");
+}
+
+static struct renderer *renderer;
+
+static void open_tracks(const char *tracks)
+{
+    char json[4096];
+    struct timeline *timeline = NULL;
+    struct diagnostic why = {0};
+    int length =
+        snprintf(json, sizeof json,
+                 HEAD "\"background\":\"#000000\",\"assets\":{\"n\":\"file:n\"},\"tracks\":"
+                      "[%s]}",
+                 tracks);
+    if (timeline_parse(json, (size_t)length, load, NULL, &timeline, &why)) {
+        fprintf(stderr, "%s: %s\n", why.path, why.text);
+        exit(EXIT_FAILURE);
+    }
+    struct render_config config = {.timeline = timeline,
+                                   .width = WIDTH,
+                                   .height = HEIGHT,
+                                   .rate = {25, 1},
+                                   .track_to = (int)timeline->track_count,
+                                   .base = true,
+                                   .resolver = {no_asset, NULL}};
+    CHECK_OK(renderer_create(&config, &renderer, &why));
+    timeline_unref(&timeline);
+}
+
+static void close_tracks(void)
+{
+    renderer_destroy(&renderer);
+}
+
+static double mix(double a, double b, double share)
+{
+    return a + (b - a) * share;
+}
+
+// The pixel at (x, y) of frame n is `over`, with `share`, on `under`.
+static void check_pixel(int64_t n, int x, int y, const double under[3], const double over[3],
+                        double share, int tolerance)
+{
+    struct group_frame *group = NULL;
+    struct picture *p = NULL;
+    struct render_report report;
+    double rgb[3];
+    CHECK_OK(renderer_frame(renderer, n, n, NULL, &group, NULL, &report));
+    CHECK_OK(group_fold_over(NULL, group, &p));
+    for (int i = 0; i < 3; i++)
+        rgb[i] = mix(under[i], over[i], share);
+    double luma = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+    double expected[3] = {16 + 219 * luma, 128 + 224 * (rgb[2] - luma) / 1.8556,
+                          128 + 224 * (rgb[0] - luma) / 1.5748};
+    int failures = check_failures;
+    for (int i = 0; i < 3; i++) {
+        int shift = i > 0, value = p->plane[i][(y >> shift) * p->stride[i] + (x >> shift)];
+        CHECK(labs(value - lround(expected[i])), <=, tolerance);
+        if (check_failures != failures)
+            fprintf(stderr, "frame %lld, pixel %d,%d, plane %d: %d, not %.1f\n", (long long)n, x, y,
+                    i, value, expected[i]);
+    }
+    picture_unref(&p);
+    group_frame_unref(&group);
+}
+
+static void test_layers(void)
+{
+    // Red everywhere; a blue box of 20x12 around (32, 24) at 40 %; a green shape whose own alpha is
+    // 0x80 / 255 in the upper left corner, its corner standing at (4, 4).
+    open_tracks("{\"clips\":[{" COLOUR(
+        "#ff0000") ",\"start\":0,\"duration\":9}]},"
+                   "{\"clips\":[{" COLOUR("#0000ff") ",\"start\":0,\"duration\":9,\"size\":[20,12],"
+                                                     "\"opacity\":0.4}]},{\"clips\":[{\"kind\":"
+                                                     "\"shape\",\"shape\":{\"kind\":"
+                                                     "\"rectangle\",\"size\":[10,8],\"fill\":\"#"
+                                                     "00ff0080\"},\"start\":0,\"duration\":9,"
+                                                     "\"anchor\":[0,0],\"position\":[4,4]}]}");
+    static const struct {
+        int x, y;
+    } outside[] = {{20, 24}, {43, 24}, {32, 16}, {32, 31}, {2, 2}, {15, 6}, {6, 13}};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        check_pixel(0, outside[i].x, outside[i].y, red, red, 0, 1);
+    static const struct {
+        int x, y;
+    } inside[] = {{23, 19}, {40, 28}, {32, 24}, {23, 28}};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
+        check_pixel(0, inside[i].x, inside[i].y, red, blue, 0.4, 2);
+    check_pixel(0, 5, 5, red, green, 128 / 255.0, 2);
+    check_pixel(0, 12, 10, red, green, 128 / 255.0, 2);
+    close_tracks();
+}
+
+// Frame k of a dissolve of 10 mixes k/10; frame k of a fade-in of 8 shows k/8.
+static void test_dissolve_and_fades(void)
+{
+    open_tracks("{\"clips\":[{" COLOUR(
+        "#ff0000") ",\"start\":0,\"duration\":20},"
+                   "{" COLOUR("#0000ff") ",\"start\":10,\"duration\":20,\"transition\":10}]}");
+    for (int n = 0; n < 30; n++)
+        check_pixel(n, 30, 20, red, blue, n < 10 ? 0 : n < 20 ? (n - 10) / 10.0 : 1, 2);
+    close_tracks();
+    open_tracks("{\"clips\":[{" COLOUR("#808080") ",\"start\":5,\"duration\":30,\"fade_in\":8,"
+                                                  "\"fade_out\":10}]}");
+    const double shade[3] = {128 / 255.0, 128 / 255.0, 128 / 255.0};
+    for (int n = 0; n < 40; n++) {
+        double share = n < 5 || n >= 35 ? 0
+                       : n < 13         ? (n - 5) / 8.0
+                       : n >= 25        ? (35 - n) / 10.0
+                                        : 1;
+        check_pixel(n, 30, 20, black, shade, share, 2);
+    }
+    close_tracks();
+}
+
+// At its natural size the nested timeline covers the middle half, x 16 to 47 and y 12 to 35. It is
+// shown from its frame 4 on at twice the speed: frame n is its frame 4 + 2 n, blue from 10 on.
+static void test_nested(void)
+{
+    open_tracks("{\"clips\":[{" COLOUR(
+        "#ff0000") ",\"start\":0,\"duration\":20}]},"
+                   "{\"clips\":[{\"kind\":\"timeline\",\"asset\":\"n\",\"start\":0,\"duration\":20,"
+                   "\"fit\":\"none\",\"in\":4,\"speed\":2,\"opacity\":0.7}]}");
+    for (int n = 0; n < 8; n++) {
+        const double *inner = 4 + 2 * n < 10 ? green : blue;
+        check_pixel(n, 17, 13, red, inner, 0.7, 2);
+        check_pixel(n, 46, 34, red, inner, 0.7, 2);
+        check_pixel(n, 14, 20, red, red, 0, 1);
+        check_pixel(n, 48, 20, red, red, 0, 1);
+        check_pixel(n, 30, 10, red, red, 0, 1);
+        check_pixel(n, 30, 36, red, red, 0, 1);
+    }
+    close_tracks();
+}
+
+// Saturation 0 leaves the luma of what lies beneath.
+static void test_adjust(void)
+{
+    open_tracks("{\"clips\":[{" COLOUR(
+        "#ff0000") ",\"start\":0,\"duration\":20}]},"
+                   "{\"clips\":[{\"kind\":\"adjust\",\"start\":5,\"duration\":10,\"saturation\":0}]"
+                   "},"
+                   "{\"clips\":[{" COLOUR(
+                       "#0000ff") ",\"start\":0,\"duration\":20,\"size\":[20,12]}]}");
+    const double luma[3] = {0.2126, 0.2126, 0.2126};
+    for (int n = 0; n < 20; n++) {
+        check_pixel(n, 4, 4, n >= 5 && n < 15 ? luma : red, red, 0, 2);
+        check_pixel(n, 32, 24, blue, blue, 0, 1); // above the adjust clip
+    }
+    close_tracks();
+}
+
+int main(void)
+{
+    test_layers();
+    test_dissolve_and_fades();
+    test_nested();
+    test_adjust();
+    CHECK(picture_outstanding(), ==, 0);
+    return check_end();
+}
