@@ -53,7 +53,7 @@ awk -v seed="$seed" '
     BEGIN {
         print "coordinator:KILL | coordinator"
         print "postgres:KILL | postgres"
-        print "postgres:TERM coordinator:TERM | postgres coordinator"
+        print "postgres:TERM coordinator:TERM | coordinator postgres"
         split("postgres coordinator worker1 worker2 edge", p)
         srand(seed)
         for (round = 0; round < 8; round++) {
@@ -61,9 +61,7 @@ awk -v seed="$seed" '
             for (i = 1; i <= n; i++) {printf "%s:%s ", p[i], rand() < 0.5 ? "TERM" : "KILL"; chosen[i] = p[i]}
             printf "|"
             shuffle()
-            # A coordinator without a database ends: that one comes first.
-            for (i = 1; i <= n; i++) if (chosen[i] == "postgres") printf " postgres"
-            for (i = 1; i <= 5; i++) for (j = 1; j <= n; j++) if (chosen[j] == p[i] && p[i] != "postgres") printf " %s", p[i]
+            for (i = 1; i <= 5; i++) for (j = 1; j <= n; j++) if (chosen[j] == p[i]) printf " %s", p[i]
             print ""
         }
     }' >"$var/rounds"
