@@ -49,10 +49,9 @@ static void test_refused(void)
     png[25] = 2;
     maker_write("large.png", png, sizeof png);
     // 20000 is 0x4e20.
-    maker_write("large.bmp",
-                "BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x20\x4e\0\0\x20\x4e\0\0\1\0\x18\0"
-                "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-                60);
+    static const uint8_t bmp[64] = {'B', 'M', 0, 0,    0,    0, 0, 0,    0,    0, 54, 0, 0, 0, 40,
+                                    0,   0,   0, 0x20, 0x4e, 0, 0, 0x20, 0x4e, 0, 0,  1, 0, 24};
+    maker_write("large.bmp", bmp, sizeof bmp);
     maker_write("large.jpg", "\xff\xd8\xff\xc0\0\x0b\x08\x4e\x20\x4e\x20\1\1\x11\0\xff\xd9", 17);
     maker_run(
         "ffmpeg -v error -f lavfi -i testsrc2=s=320x180:d=1 -c:v libx264 -colorspace ycgco %s",

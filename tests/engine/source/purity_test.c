@@ -117,6 +117,7 @@ static int threads_of(const char *file, const char *wanted)
 
 static void test_switch(void)
 {
+    (void)threads_of("a.mp4", "2"); // with the first one, ThreadSanitizer starts one of its own
     CHECK(threads_of("a.mp4", "1"), ==, 0);
     CHECK(threads_of("a.mp4", "2"), ==, 2);
     CHECK(threads_of("a.mp4", "4"), ==, 4);
