@@ -2,10 +2,13 @@
 # Any program may stop, or be killed, and start again, in any order: the channel is on air again, what
 # is mixed is what the timeline says wherever the as-run ledger notes nothing, and coordinator and
 # database are not missed at all.
-# Usage: any_order.sh BUILD_FOLDER SOURCE_FOLDER [SEED]
+# Usage: any_order.sh BUILD_FOLDER SOURCE_FOLDER [SEED | short]
+# short: all programs once, asked, and 10 frames a second: what programs built with sanitizers can do.
 . "$2/tests/farm/lib.sh"
 seed=${3:-$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}
 echo "seed $seed"
+rate=25
+[ "$seed" != short ] || rate=10
 
 begin() { # program
     case $1 in
@@ -17,7 +20,7 @@ begin() { # program
     disown -a
 }
 
-# A second of frames in a row that are as planned.
+# 25 frames in a row that are as planned.
 settled() {
     local frames concealed
     read -r frames concealed < <(vistter --json channel status order |
@@ -45,26 +48,33 @@ cat >"$var/order.json" <<'JSON'
 JSON
 farm_of 2 --cuts 1
 disown -a # the shell's own words about who was killed
-on_air order "$var/order.json" --width 320 --height 180 --rate 25
+on_air order "$var/order.json" --width 320 --height 180 --rate "$rate"
 
 # One round a line: programs with the signals that stop them, a bar, the order in which they start.
-awk -v seed="$seed" '
-    function shuffle(i, j, t) {for (i = 5; i > 1; i--) {j = 1 + int(rand() * i); t = p[i]; p[i] = p[j]; p[j] = t}}
-    BEGIN {
-        print "coordinator:KILL | coordinator"
-        print "postgres:KILL | postgres"
-        print "postgres:TERM coordinator:TERM | coordinator postgres"
-        split("postgres coordinator worker1 worker2 edge", p)
-        srand(seed)
-        for (round = 0; round < 8; round++) {
-            shuffle(); n = 1 + int(rand() * 5)
-            for (i = 1; i <= n; i++) {printf "%s:%s ", p[i], rand() < 0.5 ? "TERM" : "KILL"; chosen[i] = p[i]}
-            printf "|"
-            shuffle()
-            for (i = 1; i <= 5; i++) for (j = 1; j <= n; j++) if (chosen[j] == p[i]) printf " %s", p[i]
-            print ""
-        }
-    }' >"$var/rounds"
+plan_rounds() {
+    if [ "$seed" = short ]; then
+        echo "coordinator:TERM worker1:TERM edge:TERM worker2:TERM postgres:TERM | edge worker2 coordinator postgres worker1"
+        return
+    fi
+    awk -v seed="$seed" '
+        function shuffle(i, j, t) {for (i = 5; i > 1; i--) {j = 1 + int(rand() * i); t = p[i]; p[i] = p[j]; p[j] = t}}
+        BEGIN {
+            print "coordinator:KILL | coordinator"
+            print "postgres:KILL | postgres"
+            print "postgres:TERM coordinator:TERM | coordinator postgres"
+            split("postgres coordinator worker1 worker2 edge", p)
+            srand(seed)
+            for (round = 0; round < 8; round++) {
+                shuffle(); n = 1 + int(rand() * 5)
+                for (i = 1; i <= n; i++) {printf "%s:%s ", p[i], rand() < 0.5 ? "TERM" : "KILL"; chosen[i] = p[i]}
+                printf "|"
+                shuffle()
+                for (i = 1; i <= 5; i++) for (j = 1; j <= n; j++) if (chosen[j] == p[i]) printf " %s", p[i]
+                print ""
+            }
+        }'
+}
+plan_rounds >"$var/rounds"
 : >"$var/unsure"
 while IFS='|' read -r stops starts; do
     echo "$stops|$starts"
@@ -99,7 +109,7 @@ wait_until 30 "the channel did not stop" is_stopped order
 check "frames in rising order" sort -nuc -k1,1 "$var/mixed"
 jq -r '"\(.from) \(.to)"' "$var"/edge/as-run*.jsonl >>"$var/unsure"
 end=$(last_mixed)
-"$build/coordinator/vistter" render "$var/order.json" --quiet --cache "$var/render-cache" --start "$start" --frames "0..$((end + 1 - start))" --hash "$var/offline"
+"$build/coordinator/vistter" render "$var/order.json" --quiet --rate "$rate" --cache "$var/render-cache" --start "$start" --frames "0..$((end + 1 - start))" --hash "$var/offline"
 # The sound of the first frame after concealed ones is faded in.
 awk 'FILENAME == ARGV[1] {for (n = $1; n <= $2; n++) unsure[n] = 1; faded[$2 + 1] = 1; next}
     FILENAME == ARGV[2] {picture[$1] = $2; sound[$1] = $3; next}
@@ -114,4 +124,4 @@ awk 'FILENAME == ARGV[1] {for (n = $1; n <= $2; n++) unsure[n] = 1; faded[$2 + 1
 read -r total differ <"$var/compared"
 echo "$total of $((end + 1 - start)) frames went out as planned"
 check "same bits as offline" [ "$differ" = 0 ]
-check "most frames" [ $((total * 2)) -gt $((end - start)) ]
+check "enough frames" [ "$total" -ge 60 ]

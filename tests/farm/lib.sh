@@ -24,6 +24,9 @@ finish() {
     trap '' INT TERM HUP
     set +e
     private_farm_stop || status=1
+    if grep -hE 'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:' "$var"/log/*.log; then
+        status=1
+    fi
     if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
         show_logs
         status=1
