@@ -56,6 +56,7 @@ function showChannel(channel) {
           row("next frame", number.format(c.cursor)),
           row("late", number.format(c.late)),
           row("concealed", number.format(c.concealed)),
+          row("skipped", number.format(c.skipped)),
           row("buffered ahead", `${number.format(c.slack_frames)} frames`),
           row("mix, median / 99 %", `${milliseconds(c.mix_median_ms)} / ${milliseconds(c.mix_p99_ms)}`),
         ]
@@ -63,12 +64,12 @@ function showChannel(channel) {
   );
   $("destinations").replaceChildren(
     ...(channel?.destinations ?? []).map((d) =>
-      row(d.name, d.kind, badge(d.state), d.error || megabytes(d.bytes)),
+      row(d.name, d.output ? `${d.kind} of ${d.output}` : d.kind, badge(d.state), d.error || megabytes(d.bytes)),
     ),
   );
   $("groups").replaceChildren(
     ...(channel?.groups ?? []).map((g) =>
-      row(`group ${g.group}`, `tracks ${g.track_from} to ${g.track_to - 1}`, g.provider),
+      row(`group ${g.group}`, `${g.width} × ${g.height}`, `tracks ${g.track_from} to ${g.track_to - 1}`, g.provider),
     ),
   );
 }

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLAYOUT_DELAY_NS INT64_C(1600000000)
-#define LEAD_SECONDS     3
-#define AUDIO_BITRATE    160000
-#define URL_BYTES        1600
+#define LEAD_SECONDS  3
+#define AUDIO_BITRATE 160000
+#define URL_BYTES     1600
 // Bits per pixel that the platforms recommend for H.264 at 30 frames a second: 3 Mbit/s at 720p.
 #define BITS_PER_PIXEL 0.11
 
@@ -73,62 +72,98 @@ static void fill_cuts(struct channel_plan *p, const char *cuts, size_t track_cou
     }
 }
 
-static void fill_destinations(struct channel_plan *p, const struct store_destination *list,
-                              size_t count)
+static void fill_destination(struct channel_plan *p, const struct store_destination *from, size_t i)
 {
-    p->urls = base_alloc((count + 1) * URL_BYTES);
-    p->destinations = base_alloc((count + 1) * sizeof *p->destinations);
-    p->destination_pointers = base_alloc((count + 1) * sizeof *p->destination_pointers);
     static const Vistter__Control__V1__DestinationKind kinds[] = {
         [STORE_RTMP] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP,
         [STORE_RECORDING] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RECORDING,
         [STORE_PREVIEW] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_PREVIEW,
     };
-    for (size_t i = 0; i < count; i++) {
-        Vistter__Control__V1__DestinationPlan *d = &p->destinations[i];
-        char *url = p->urls + i * URL_BYTES;
-        vistter__control__v1__destination_plan__init(d);
-        snprintf(url, URL_BYTES, "%s%s%s", list[i].url, list[i].key[0] ? "/" : "", list[i].key);
-        d->destination = list[i].id;
-        d->kind = kinds[list[i].kind];
-        d->name = (char *)list[i].name;
-        d->url = url;
-        p->destination_pointers[i] = d;
+    Vistter__Control__V1__DestinationPlan *d = &p->destinations[i];
+    char *url = p->urls + i * URL_BYTES;
+    vistter__control__v1__destination_plan__init(d);
+    snprintf(url, URL_BYTES, "%s%s%s", from->url, from->key[0] ? "/" : "", from->key);
+    d->destination = from->id;
+    d->kind = kinds[from->kind];
+    d->name = (char *)from->name;
+    d->url = url;
+}
+
+// The destinations of one output; `*used` counts those filled so far.
+static void fill_destinations(struct channel_plan *p, const struct channel_parts *parts,
+                              uint64_t output, Vistter__Control__V1__RenditionPlan *rendition,
+                              size_t *used)
+{
+    rendition->destinations = p->destination_pointers + *used;
+    for (size_t i = 0; i < parts->destination_count; i++) {
+        if (parts->destinations[i].output != output)
+            continue;
+        fill_destination(p, &parts->destinations[i], *used);
+        p->destination_pointers[*used] = &p->destinations[*used];
+        ++*used;
+        rendition->n_destinations++;
     }
-    p->rendition.n_destinations = count;
-    p->rendition.destinations = p->destination_pointers;
 }
 
-// One output with one rendition: the programme as it is.
-static void fill_output(struct channel_plan *p, const struct store_channel *c)
+// Each output has one rendition: the picture as it is.
+static void fill_rendition(struct channel_plan *p, int i, const struct store_output *o,
+                           const struct store_channel *c)
 {
-    vistter__control__v1__rendition_plan__init(&p->rendition);
+    Vistter__Control__V1__RenditionPlan *r = &p->renditions[i];
+    Vistter__Control__V1__OutputPlan *output = &p->outputs[i];
     double rate = (double)c->rate.num / c->rate.den;
-    double bits = BITS_PER_PIXEL * c->width * c->height * rate;
-    p->rendition.rendition = 1;
-    p->rendition.width = (uint32_t)c->width;
-    p->rendition.height = (uint32_t)c->height;
-    p->rendition.video_bitrate = bits < 300000     ? 300000
-                                 : bits > 20000000 ? 20000000
-                                                   : (uint32_t)bits;
-    p->rendition.audio_bitrate = AUDIO_BITRATE;
-    p->rendition.gop_frames = (uint32_t)(2 * rate + 0.5);
-    p->rendition.preset = "veryfast";
-    p->rendition_pointer = &p->rendition;
-    vistter__control__v1__output_plan__init(&p->output);
-    p->output.output = 1;
-    p->output.n_renditions = 1;
-    p->output.renditions = &p->rendition_pointer;
-    p->output_pointer = &p->output;
-    p->message.n_outputs = 1;
-    p->message.outputs = &p->output_pointer;
+    double bits = BITS_PER_PIXEL * o->width * o->height * rate;
+    vistter__control__v1__rendition_plan__init(r);
+    r->rendition = 1;
+    r->width = (uint32_t)o->width;
+    r->height = (uint32_t)o->height;
+    r->video_bitrate = bits < 300000 ? 300000 : bits > 20000000 ? 20000000 : (uint32_t)bits;
+    r->audio_bitrate = AUDIO_BITRATE;
+    r->gop_frames = (uint32_t)(2 * rate + 0.5);
+    r->preset = "veryfast";
+    vistter__control__v1__output_plan__init(output);
+    // Numbers stay with an output as long as it lives; the programme is 1.
+    output->output = (uint32_t)(o->id + 1);
+    output->name = (char *)o->name;
+    output->width = (uint32_t)o->width;
+    output->height = (uint32_t)o->height;
+    output->tracks = (uint32_t)o->tracks;
+    p->rendition_pointers[i] = r;
+    output->n_renditions = 1;
+    output->renditions = &p->rendition_pointers[i];
+    p->output_pointers[i] = output;
 }
 
-void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
-                       const struct timeline *timeline,
-                       const struct store_destination *destinations, size_t destination_count,
-                       const char *cuts)
+static void fill_outputs(struct channel_plan *p, const struct channel_parts *parts)
 {
+    const struct store_channel *c = parts->channel;
+    size_t count = parts->destination_count, used = 0;
+    p->destination_count = count;
+    p->urls = base_alloc((count + 1) * URL_BYTES);
+    p->destinations = base_alloc((count + 1) * sizeof *p->destinations);
+    p->destination_pointers = base_alloc((count + 1) * sizeof *p->destination_pointers);
+    p->programme = (struct store_output){.width = c->width, .height = c->height};
+    for (size_t i = 0; i <= parts->output_count && i < PLANNER_OUTPUTS_MAX; i++) {
+        const struct store_output *o = i ? &parts->outputs[i - 1] : &p->programme;
+        fill_rendition(p, (int)i, o, c);
+        fill_destinations(p, parts, o->id, &p->renditions[i], &used);
+        p->message.n_outputs++;
+    }
+    p->message.outputs = p->output_pointers;
+}
+
+static void parse_sha256(const char *hex, uint8_t ret[32])
+{
+    for (int i = 0; i < 32; i++) {
+        char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
+        ret[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+}
+
+void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts,
+                       const struct timeline *timeline, const char *cuts)
+{
+    const struct store_channel *c = parts->channel;
     memset(p, 0, sizeof *p);
     channel_plan_message *m = &p->message;
     vistter__control__v1__channel_plan__init(m);
@@ -140,18 +175,19 @@ void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
     m->rate_den = (uint32_t)c->rate.den;
     m->epoch_ns = c->epoch_ns;
     m->start_frame = c->start_frame < 0 ? FARM_START_AT_SWITCH : c->start_frame;
-    m->playout_delay_ns = PLAYOUT_DELAY_NS;
+    m->playout_delay_ns = CHANNEL_PLAYOUT_DELAY_NS;
     m->lead_frames = LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
-    for (int i = 0; timeline && i < 32; i++) {
-        char pair[3] = {c->revision[2 * i], c->revision[2 * i + 1], 0};
-        p->revision[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
+    if (timeline)
+        parse_sha256(c->revision, p->revision);
     m->revision = (ProtobufCBinaryData){timeline ? 32 : 0, p->revision};
-    fill_output(p, c);
-    fill_destinations(p, destinations, destination_count);
+    if (*c->slate)
+        parse_sha256(c->slate, p->slate);
+    m->slate = (ProtobufCBinaryData){*c->slate ? 32 : 0, p->slate};
+    fill_outputs(p, parts);
     p->channel = (struct farm_channel){
         .plan = m,
         .running = c->on_air && timeline,
+        .run = c->run,
         .cut_count = -1,
         .last_plan_epoch = c->last_plan_epoch,
         .last_at_frame = c->last_at_frame,
@@ -164,9 +200,8 @@ void channel_plan_init(struct channel_plan *p, const struct store_channel *c,
 
 void channel_plan_finish(struct channel_plan *p)
 {
-    size_t count = p->rendition.n_destinations;
     if (p->urls)
-        explicit_bzero(p->urls, (count + 1) * URL_BYTES);
+        explicit_bzero(p->urls, (p->destination_count + 1) * URL_BYTES);
     free(p->urls);
     free(p->destinations);
     free(p->destination_pointers);

@@ -1,7 +1,6 @@
-#include "coordinator/coordinator.h"
+#include "coordinator/coordinator_private.h"
 
 #include "coordinator/api/api.h"
-#include "coordinator/channel_plan.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
@@ -16,27 +15,7 @@
 
 #define LEASE_TTL_MS   3000
 #define LEASE_RENEW_MS 1000
-
-// What the farm has committed of a channel. -- guarded by coordinator.lock
-struct committed {
-    uint64_t channel;
-    int64_t start_frame;
-};
-
-struct coordinator {
-    // -- constant after create
-    struct coordinator_settings settings;
-    struct store *store;
-    struct farm_run *farm;
-    struct api *api;
-    uint64_t epoch;
-    // -- guarded by lock
-    pthread_mutex_t lock;
-    struct committed *committed;
-    size_t committed_count;
-    struct store_channel *known; // channels as last read
-    size_t known_count;
-};
+#define LEASE_WAIT_MS  500
 
 const struct coordinator_settings *coordinator_settings(const struct coordinator *c)
 {
@@ -48,80 +27,100 @@ struct store *coordinator_store(struct coordinator *c)
     return c->store;
 }
 
+const char *coordinator_waits_for(struct coordinator *c)
+{
+    pthread_mutex_lock(&c->lock);
+    const char *what = c->waits_for;
+    pthread_mutex_unlock(&c->lock);
+    return what;
+}
+
+struct farm_run *coordinator_farm(struct coordinator *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct farm_run *farm = c->farm;
+    pthread_mutex_unlock(&c->lock);
+    return farm;
+}
+
 struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
 {
-    return farm_run_snapshot(c->farm);
+    return farm_run_snapshot(coordinator_farm(c));
 }
 
-bool coordinator_channels(struct coordinator *c, struct store_channel **ret, size_t *ret_count)
+void coordinator_announce_timeline(struct coordinator *c, const char *name,
+                                   const struct store_revision *revision)
 {
-    bool up = !store_channel_list(c->store, ret, ret_count, NULL);
-    pthread_mutex_lock(&c->lock);
-    size_t count = up ? *ret_count : c->known_count;
-    struct store_channel *copy = calloc(count + 1, sizeof *copy);
-    if (copy && count)
-        memcpy(copy, up ? *ret : c->known, count * sizeof *copy);
-    if (up && copy) {
-        free(c->known);
-        c->known = copy;
-        c->known_count = count;
-    } else if (!up) {
-        *ret = copy;
-        *ret_count = copy ? count : 0;
-    }
-    pthread_mutex_unlock(&c->lock);
-    return up;
+    api_announce_timeline(c->api, name, revision);
 }
 
-// ---- What is committed ------------------------------------------------------------------------
+// ---- What is known ----------------------------------------------------------------------------
 
-static void note_committed(struct coordinator *c, const void *bytes, size_t size)
+static void *copy_list(const void *list, size_t count, size_t size)
 {
-    channel_plan_message *plan = vistter__control__v1__channel_plan__unpack(NULL, size, bytes);
-    if (!plan)
-        return;
-    pthread_mutex_lock(&c->lock);
-    size_t i = 0;
-    while (i < c->committed_count && c->committed[i].channel != plan->channel)
-        i++;
-    if (i == c->committed_count) {
-        struct committed *grown = realloc(c->committed, (i + 1) * sizeof *grown);
-        if (grown) {
-            c->committed = grown;
-            c->committed_count++;
-        }
-    }
-    if (i < c->committed_count)
-        c->committed[i] = (struct committed){plan->channel, plan->start_frame};
-    pthread_mutex_unlock(&c->lock);
-    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    void *copy = base_alloc((count + 1) * size);
+    if (count)
+        memcpy(copy, list, count * size);
+    return copy;
 }
 
-int64_t coordinator_start_frame(struct coordinator *c, uint64_t channel)
+static void copy_nodes(const struct coordinator_view *from, struct coordinator_view *ret)
 {
-    int64_t frame = -1;
-    pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < c->committed_count; i++)
-        if (c->committed[i].channel == channel)
-            frame = c->committed[i].start_frame;
-    pthread_mutex_unlock(&c->lock);
-    return frame;
+    ret->nodes = copy_list(from->nodes, from->node_count, sizeof *from->nodes);
+    ret->node_count = from->node_count;
 }
 
-static int on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
+static void copy_channels(const struct coordinator_view *from, struct coordinator_view *ret)
 {
-    struct coordinator *c = opaque;
-    return store_plan_reserve(c->store, channel, plan_epoch, NULL);
+    ret->channels = copy_list(from->channels, from->channel_count, sizeof *from->channels);
+    ret->channel_count = from->channel_count;
+    ret->outputs = copy_list(from->outputs, from->output_count, sizeof *from->outputs);
+    ret->output_count = from->output_count;
+    ret->destinations =
+        copy_list(from->destinations, from->destination_count, sizeof *from->destinations);
+    ret->destination_count = from->destination_count;
 }
 
-static int on_commit(void *opaque, const struct farm_commit *commit)
+int coordinator_view(struct coordinator *c, struct coordinator_view *ret, struct diagnostic *reterr)
 {
-    struct coordinator *c = opaque;
-    int error = store_plan_put(c->store, c->epoch, commit->channel, commit->plan_epoch,
-                               commit->at_frame, commit->plan, commit->plan_bytes, NULL);
+    *ret = (struct coordinator_view){0};
+    int error = store_channel_list(c->store, &ret->channels, &ret->channel_count, reterr);
     if (!error)
-        note_committed(c, commit->plan, commit->plan_bytes);
+        error = store_output_list_all(c->store, &ret->outputs, &ret->output_count, reterr);
+    if (!error)
+        error = store_destination_list_all(c->store, &ret->destinations, &ret->destination_count,
+                                           reterr);
+    pthread_mutex_lock(&c->lock);
+    if (error) {
+        free(ret->channels);
+        free(ret->outputs);
+        copy_channels(&c->known, ret);
+    } else {
+        free(c->known.channels);
+        free(c->known.outputs);
+        free(c->known.destinations);
+        copy_channels(ret, &c->known);
+    }
+    copy_nodes(&c->known, ret);
+    pthread_mutex_unlock(&c->lock);
     return error;
+}
+
+void coordinator_view_nodes(struct coordinator *c, struct coordinator_view *ret)
+{
+    *ret = (struct coordinator_view){0};
+    pthread_mutex_lock(&c->lock);
+    copy_nodes(&c->known, ret);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void coordinator_view_finish(struct coordinator_view *view)
+{
+    free(view->channels);
+    free(view->outputs);
+    free(view->destinations);
+    free(view->nodes);
+    *view = (struct coordinator_view){0};
 }
 
 // ---- Timelines --------------------------------------------------------------------------------
@@ -150,7 +149,10 @@ static int check_content(struct coordinator *c, const char *uri, const char *pat
                               "'%s' must be sha256:<64 hexadecimal digits> of an imported file; "
                               "`vistter timeline put` imports files and fills this in",
                               uri);
-    if (!store_media_known(c->store, uri + 7))
+    int known = store_media_known(c->store, uri + 7, reterr);
+    if (known < 0)
+        return known;
+    if (!known)
         return diagnostic_set(reterr, -EINVAL, "asset_unknown", path,
                               "%s has not been imported; `vistter import FILE` does that", uri);
     return 0;
@@ -178,102 +180,45 @@ int coordinator_check_timeline(struct coordinator *c, const char *bytes, size_t 
     return error;
 }
 
-// ---- Channels ---------------------------------------------------------------------------------
-
-int coordinator_apply_channel(struct coordinator *c, const char *name, struct diagnostic *reterr)
+int timeline_load(struct coordinator *c, const char *sha256, struct timeline **ret,
+                  struct diagnostic *reterr)
 {
-    struct store_channel channel;
-    struct store_destination *destinations = NULL;
-    struct timeline *timeline = NULL;
-    size_t destination_count = 0, size;
-    char *bytes = NULL;
-    int error = store_channel_get(c->store, name, &channel, reterr);
-    if (!error)
-        error =
-            store_destination_list(c->store, channel.id, &destinations, &destination_count, reterr);
-    if (!error && channel.on_air) {
-        error = store_revision_get(c->store, channel.revision, &bytes, &size, reterr);
-        if (!error)
-            error = parse_timeline(c, bytes, size, &timeline, reterr);
-    }
-    if (!error) {
-        struct channel_plan plan;
-        channel_plan_init(&plan, &channel, timeline, destinations, destination_count,
-                          c->settings.cuts);
-        error = farm_run_set_channel(c->farm, &plan.channel, reterr);
-        channel_plan_finish(&plan);
-    }
-    timeline_unref(&timeline);
+    char *bytes;
+    size_t size;
+    int error = store_revision_get(c->store, sha256, &bytes, &size, reterr);
+    if (error)
+        return error;
+    error = parse_timeline(c, bytes, size, ret, reterr);
     free(bytes);
-    if (destinations)
-        explicit_bzero(destinations, destination_count * sizeof *destinations);
-    free(destinations);
     return error;
 }
 
-void coordinator_forget_channel(struct coordinator *c, uint64_t channel)
+// ---- Leading ----------------------------------------------------------------------------------
+
+static int on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
 {
-    farm_run_remove_channel(c->farm, channel);
+    struct coordinator *c = opaque;
+    return store_plan_reserve(c->store, channel, plan_epoch, NULL);
 }
 
-void coordinator_announce_timeline(struct coordinator *c, const char *name,
-                                   const struct store_revision *revision)
+static int on_commit(void *opaque, const struct farm_commit *commit)
 {
-    api_announce_timeline(c->api, name, revision);
+    struct coordinator *c = opaque;
+    char revision[65];
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, commit->plan_bytes, commit->plan);
+    if (!plan)
+        return -ENOMEM;
+    for (size_t i = 0; i < sizeof commit->revision; i++)
+        snprintf(revision + 2 * i, 3, "%02x", commit->revision[i]);
+    struct store_commit row = {commit->channel,   commit->plan_epoch, commit->at_frame,
+                               plan->start_frame, revision,           commit->plan,
+                               commit->plan_bytes};
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    return store_plan_put(c->store, &row, NULL);
 }
 
-static int load_channels(struct coordinator *c, struct diagnostic *reterr)
-{
-    struct store_plan *plans = NULL;
-    struct store_channel *channels = NULL;
-    size_t plan_count = 0, channel_count = 0;
-    int error = store_plan_list(c->store, &plans, &plan_count, reterr);
-    if (!error)
-        error = store_channel_list(c->store, &channels, &channel_count, reterr);
-    for (size_t i = 0; i < plan_count && !error; i++) {
-        bool on_air = false;
-        for (size_t k = 0; k < channel_count; k++)
-            on_air = on_air || (channels[k].id == plans[i].channel && channels[k].on_air);
-        if (!on_air)
-            continue;
-        error = farm_run_load(c->farm, plans[i].bytes, plans[i].size, reterr);
-        note_committed(c, plans[i].bytes, plans[i].size);
-    }
-    for (size_t i = 0; i < channel_count && !error; i++) {
-        // One channel that cannot be loaded must not keep the others off air.
-        struct diagnostic why;
-        char text[1024];
-        if (coordinator_apply_channel(c, channels[i].name, &why))
-            log_error("channel_refused", "channel=%s reason=\"%s\"", channels[i].name,
-                      diagnostic_format(&why, text, sizeof text));
-    }
-    for (size_t i = 0; i < plan_count; i++)
-        free(plans[i].bytes);
-    free(plans);
-    free(channels);
-    return error;
-}
-
-// ---- Life -------------------------------------------------------------------------------------
-
-// Waits for the database and for the lease: another coordinator may lead, or a former life of this
-// one may not have expired yet.
-static int acquire_lease(struct coordinator *c, int stop_fd, struct diagnostic *reterr)
-{
-    for (int attempt = 0;; attempt++) {
-        int error = store_lease(c->store, LEASE_TTL_MS, &c->epoch, reterr);
-        if (error != -EAGAIN)
-            return error;
-        if (attempt == 0)
-            log_info("lease_waiting", "name=%s", c->settings.name);
-        struct pollfd fd = {stop_fd, POLLIN, 0};
-        if (poll(&fd, 1, LEASE_RENEW_MS / 2) > 0)
-            return diagnostic_set(reterr, -EINTR, "interrupted", "",
-                                  "stopped while waiting to lead");
-    }
-}
-
-static int start_farm(struct coordinator *c, struct diagnostic *reterr)
+static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagnostic *reterr)
 {
     struct farm_run_config config = {
         .listen = c->settings.control_listen,
@@ -285,34 +230,121 @@ static int start_farm(struct coordinator *c, struct diagnostic *reterr)
     };
     int error = cluster_key_read(c->settings.cluster_key, config.cluster_key, reterr);
     if (!error)
-        error = farm_run_create(&config, &c->farm, reterr);
+        error = farm_run_create(&config, ret, reterr);
     if (!error)
-        error = load_channels(c, reterr);
+        error = channels_load(c, *ret, reterr);
     if (!error)
-        error = farm_run_start(c->farm, reterr);
+        error = farm_run_start(*ret, reterr);
+    if (error)
+        farm_run_destroy(ret);
     return error;
 }
 
-int coordinator_create(const struct coordinator_settings *settings, int stop_fd,
-                       struct coordinator **ret, struct diagnostic *reterr)
+// Mends itself, or is mended by others, while we wait.
+static bool may_pass(int error)
 {
-    struct coordinator *c = base_alloc(sizeof *c);
-    c->settings = *settings;
-    pthread_mutex_init(&c->lock, NULL);
+    return error == -EIO || error == -ETIMEDOUT || error == -EAGAIN;
+}
+
+static void wait_for(struct coordinator *c, const char *what)
+{
+    pthread_mutex_lock(&c->lock);
+    bool news = c->waits_for != what;
+    c->waits_for = what;
+    pthread_mutex_unlock(&c->lock);
+    if (news && what)
+        log_info("coordinator_waits", "name=%s for=\"%s\"", c->settings.name, what);
+}
+
+// One step towards leading: 0, or why not, which may pass.
+static int lead(struct coordinator *c, struct diagnostic *reterr)
+{
+    static const char database[] = "the database", other[] = "the coordinator that leads to end";
+    struct farm_run *farm = NULL;
+    int error = c->migrated ? 0 : store_migrate(c->store, c->settings.migrations, reterr);
+    c->migrated = !error;
+    if (!error)
+        error = store_lease(c->store, LEASE_TTL_MS, &c->epoch, reterr);
+    if (error) {
+        c->epoch = 0;
+        wait_for(c, error == -EAGAIN && c->migrated ? other : database);
+        return error;
+    }
+    error = start_farm(c, &farm, reterr);
+    if (error) {
+        c->epoch = 0; // the lease stays ours for the next attempt
+        return error;
+    }
+    api_remove_uploads(c->settings.media);
+    pthread_mutex_lock(&c->lock);
+    c->farm = farm;
+    pthread_mutex_unlock(&c->lock);
+    error = upkeep_create(c, &c->upkeep);
+    if (error)
+        return diagnostic_set(reterr, error, "thread", "", "no thread for the upkeep");
+    wait_for(c, NULL);
+    log_info("coordinator_leads", "name=%s epoch=%" PRIu64, c->settings.name, c->epoch);
+    return 0;
+}
+
+// An unreachable database is no loss: nobody else can take the lease there either.
+static int renew(struct coordinator *c, struct diagnostic *reterr)
+{
+    uint64_t epoch;
+    int error = store_lease(c->store, LEASE_TTL_MS, &epoch, NULL);
+    if (error != -EAGAIN && (error || epoch == c->epoch))
+        return 0;
+    log_error("lease_lost", "name=%s epoch=%" PRIu64, c->settings.name, c->epoch);
+    return diagnostic_set(reterr, -ESTALE, "lease_lost", "", "another coordinator leads now");
+}
+
+int coordinator_run(struct coordinator *c, int stop_fd, struct diagnostic *reterr)
+{
+    for (;;) {
+        int error = c->epoch ? renew(c, reterr) : lead(c, reterr);
+        if (error && (c->epoch || !may_pass(error)))
+            return error;
+        struct pollfd fd = {stop_fd, POLLIN, 0};
+        if (poll(&fd, 1, c->epoch ? LEASE_RENEW_MS : LEASE_WAIT_MS) > 0)
+            return 0;
+    }
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+static int open_store(const struct coordinator_settings *settings, struct store **ret,
+                      struct diagnostic *reterr)
+{
     // A restarted coordinator is another holder: what it says must not be taken for its former
     // life's.
     char holder[STORE_NAME_MAX + 1];
     snprintf(holder, sizeof holder, "%.40s/%" PRIx64, settings->name,
              (uint64_t)clock_realtime_ns());
     struct store_config config = {settings->database, settings->secret_key, holder};
-    int error = store_open(&config, &c->store, reterr);
+    return store_open(&config, ret, reterr);
+}
+
+int coordinator_migrate(const struct coordinator_settings *settings, struct diagnostic *reterr)
+{
+    struct store *store;
+    int error = open_store(settings, &store, reterr);
+    if (error)
+        return error;
+    error = store_migrate(store, settings->migrations, reterr);
+    store_close(&store);
+    return error;
+}
+
+int coordinator_create(const struct coordinator_settings *settings, struct coordinator **ret,
+                       struct diagnostic *reterr)
+{
+    struct coordinator *c = base_alloc(sizeof *c);
+    c->settings = *settings;
+    c->waits_for = "its start";
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->changing, NULL);
+    int error = open_store(settings, &c->store, reterr);
     if (!error)
-        error = store_migrate(c->store, settings->migrations, reterr);
-    if (!error && !settings->migrate_only)
-        error = acquire_lease(c, stop_fd, reterr);
-    if (!error && !settings->migrate_only)
-        error = start_farm(c, reterr);
-    if (!error && !settings->migrate_only)
         error = api_create(c, &c->api, reterr);
     if (error) {
         coordinator_destroy(&c);
@@ -329,26 +361,13 @@ void coordinator_destroy(struct coordinator **coordinator)
         return;
     *coordinator = NULL;
     api_destroy(&c->api);
+    upkeep_destroy(&c->upkeep);
     farm_run_destroy(&c->farm);
-    if (c->epoch)
-        store_lease_release(c->store, c->epoch);
+    if (c->store)
+        store_lease_release(c->store);
     store_close(&c->store);
     pthread_mutex_destroy(&c->lock);
-    free(c->committed);
-    free(c->known);
+    pthread_mutex_destroy(&c->changing);
+    coordinator_view_finish(&c->known);
     free(c);
-}
-
-void coordinator_run(struct coordinator *c, int stop_fd)
-{
-    struct pollfd fd = {stop_fd, POLLIN, 0};
-    bool lost = false;
-    while (poll(&fd, 1, LEASE_RENEW_MS) == 0 && !lost) {
-        uint64_t epoch;
-        int error = store_lease(c->store, LEASE_TTL_MS, &epoch, NULL);
-        // An unreachable database is no loss: nobody else can take the lease there either.
-        lost = error == -EAGAIN || (!error && epoch != c->epoch);
-    }
-    if (lost)
-        log_error("lease_lost", "name=%s epoch=%" PRIu64, c->settings.name, c->epoch);
 }

@@ -1,14 +1,21 @@
 // The coordinator: joins the store (what should be), the farm (what is), and the API (people).
 //
+// Life: the API answers at once, with 503 until this coordinator leads; the database is waited for,
+// then brought up to date, then the leader's lease is waited for. Who loses the lease ends, with an
+// error, and is started again by whoever started it; nothing on air is touched by that.
+//
 // Thread map
 //   main          starts and stops; holds the leader's lease
 //   farm          (control/farm_run) plans, desired states; writes commits through the store
 //   control       (engine/link) receives reports
-//   civetweb-N    API requests, one per connection; block in the store, never in the farm
+//   upkeep        notes nodes in the store; brings to the farm what could not be when it was
+//   changed civetweb-N    API requests and WebSockets, one per connection; block in the store,
+//   never in the
+//                 farm
 //   live          snapshots once a second, for all WebSockets
-//   live-N        one per WebSocket: sends from its bounded queue
-// Locks: coordinator.lock guards the small table of what is on air; the store, the farm and the
-// live hub have leaf locks of their own.
+// Locks: coordinator.changing is held around every change of a channel, from the store to the farm,
+// so that what the farm was told last is what the store says; coordinator.lock guards the small
+// tables of what was known last. The store, the farm and the live hub have leaf locks of their own.
 #pragma once
 
 #include "coordinator/control/farm_run.h"
@@ -19,37 +26,75 @@ struct timeline;
 struct coordinator_settings {
     const char *name, *database, *secret_key, *cluster_key, *migrations, *media, *media_url;
     const char *http_listen, *control_listen;
+    const char *http_names; // under which people and nodes reach the API, with commas
     const char *cuts; // tracks at which every channel's z-order is cut; "": the planner chooses
     int64_t upload_bytes_max;
     bool migrate_only;
 };
 
 struct coordinator;
-// Waits for the leader's lease, if another coordinator holds it, until `stop_fd` becomes readable.
-int coordinator_create(const struct coordinator_settings *settings, int stop_fd,
-                       struct coordinator **ret, struct diagnostic *reterr);
+int coordinator_create(const struct coordinator_settings *settings, struct coordinator **ret,
+                       struct diagnostic *reterr);
 void coordinator_destroy(struct coordinator **coordinator);
-// Renews the lease until `stop_fd` becomes readable or the lease is lost.
-void coordinator_run(struct coordinator *coordinator, int stop_fd);
+// Waits for the database and the lease, leads, and renews the lease, until `stop_fd` becomes
+// readable: 0. -ESTALE: the lease is lost; others: what cannot mend itself.
+int coordinator_run(struct coordinator *coordinator, int stop_fd, struct diagnostic *reterr);
+// Only brings the database up to date.
+int coordinator_migrate(const struct coordinator_settings *settings, struct diagnostic *reterr);
 
 // ---- For the API ------------------------------------------------------------------------------
 const struct coordinator_settings *coordinator_settings(const struct coordinator *coordinator);
 struct store *coordinator_store(struct coordinator *coordinator);
-// All channels as the store has them now; while it cannot be reached, as it had them last. False:
-// the latter. Gives a malloc'ed array.
-bool coordinator_channels(struct coordinator *coordinator, struct store_channel **ret,
-                          size_t *ret_count);
+// What this coordinator waits for before it leads, in words; NULL once it leads. Everything below
+// is for then.
+const char *coordinator_waits_for(struct coordinator *coordinator);
+
+// All channels with all destinations (without keys), and nodes that have ever been there.
+struct coordinator_view {
+    struct store_channel *channels;
+    struct store_output *outputs;           // by channel
+    struct store_destination *destinations; // by channel
+    struct store_node *nodes;
+    size_t channel_count, output_count, destination_count, node_count;
+};
+// As the store has it now: 0; while it does not answer, as it was known last: negative errno.
+// Filled in any case.
+int coordinator_view(struct coordinator *coordinator, struct coordinator_view *ret,
+                     struct diagnostic *reterr);
+void coordinator_view_finish(struct coordinator_view *view);
+// The nodes of a view only, without asking the store.
+void coordinator_view_nodes(struct coordinator *coordinator, struct coordinator_view *ret);
 struct farm_snapshot *coordinator_snapshot(struct coordinator *coordinator);
+
 // Validates a timeline as nodes will see it: nested ones by content, all media and fonts known to
 // the store. Tells its length in frames and its number of tracks (may be NULL).
 int coordinator_check_timeline(struct coordinator *coordinator, const char *bytes, size_t size,
                                int64_t *ret_duration, int *ret_tracks, struct diagnostic *reterr);
-// Tells the farm how a channel should be now. Call after every change of it in the store.
-int coordinator_apply_channel(struct coordinator *coordinator, const char *name,
-                              struct diagnostic *reterr);
-void coordinator_forget_channel(struct coordinator *coordinator, uint64_t channel);
-// Channel frame where the timeline on air began; -1 while nothing of the channel is committed.
-int64_t coordinator_start_frame(struct coordinator *coordinator, uint64_t channel);
 // Tells all WebSockets of a new revision.
 void coordinator_announce_timeline(struct coordinator *coordinator, const char *name,
                                    const struct store_revision *revision);
+
+// ---- Changes (channels.c) ---------------------------------------------------------------------
+// Each writes to the store and then tells the farm how the channel is, whether the write succeeded
+// or not: what is there counts. One change at a time.
+int coordinator_create_channel(struct coordinator *coordinator, const struct store_channel *channel,
+                               struct diagnostic *reterr);
+int coordinator_delete_channel(struct coordinator *coordinator, const char *name,
+                               struct diagnostic *reterr);
+// `change`: its at_frame is filled in here.
+int coordinator_change_channel(struct coordinator *coordinator, const struct store_channel *channel,
+                               const struct store_change *change, struct diagnostic *reterr);
+int coordinator_add_output(struct coordinator *coordinator, const struct store_channel *channel,
+                           const struct store_output *output, struct diagnostic *reterr);
+int coordinator_remove_output(struct coordinator *coordinator, const struct store_channel *channel,
+                              const char *name, struct diagnostic *reterr);
+// "" and "": none.
+int coordinator_set_slate(struct coordinator *coordinator, const struct store_channel *channel,
+                          const char *timeline, const char *revision, struct diagnostic *reterr);
+int coordinator_add_destination(struct coordinator *coordinator,
+                                const struct store_channel *channel,
+                                const struct store_destination *destination,
+                                struct diagnostic *reterr);
+int coordinator_remove_destination(struct coordinator *coordinator,
+                                   const struct store_channel *channel, const char *name,
+                                   struct diagnostic *reterr);

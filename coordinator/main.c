@@ -23,6 +23,8 @@ int main(int argc, char **argv)
          "SQL files that bring the database up to date", &s.migrations},
         {"http-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:8080", 0, 0,
          "where the page and the API are served", &s.http_listen},
+        {"http-names", SETTING_TEXT, "NAME,NAME", "", 0, 0,
+         "further names under which people reach this host by HTTP", &s.http_names},
         {"control-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:7700", 0, 0, "where nodes dial in",
          &s.control_listen},
         {"media", SETTING_TEXT, "FOLDER", "/var/lib/vistter/media", 0, 0,
@@ -66,19 +68,21 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
     int stop_fd = signalfd(-1, &stop, SFD_CLOEXEC);
-    struct coordinator *coordinator;
-    error = coordinator_create(&s, stop_fd, &coordinator, &problem);
-    if (error) {
+    struct coordinator *coordinator = NULL;
+    if (s.migrate_only) {
+        error = coordinator_migrate(&s, &problem);
+    } else {
+        error = coordinator_create(&s, &coordinator, &problem);
+        if (!error) {
+            log_info("coordinator_ready", "http=%s control=%s", s.http_listen, s.control_listen);
+            error = coordinator_run(coordinator, stop_fd, &problem);
+        }
+        coordinator_destroy(&coordinator);
+    }
+    close(stop_fd);
+    if (error)
         fprintf(stderr, "vistter-coordinator: %s\n",
                 diagnostic_format(&problem, text, sizeof text));
-        return 1;
-    }
-    if (!s.migrate_only) {
-        log_info("coordinator_ready", "http=%s control=%s", s.http_listen, s.control_listen);
-        coordinator_run(coordinator, stop_fd);
-    }
-    coordinator_destroy(&coordinator);
-    close(stop_fd);
     log_info("stopped", "name=%s", s.name);
-    return 0;
+    return error ? 1 : 0;
 }

@@ -1,7 +1,10 @@
 #include "edge/channel.h"
 
+#include "edge/ledger.h"
+#include "edge/mix/desk.h"
 #include "edge/mix/hash_file.h"
 #include "edge/mix/playout.h"
+#include "edge/slate.h"
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
 #include "engine/base/log.h"
@@ -16,15 +19,20 @@
 
 // Time that workers get for the first frames when a channel starts in the middle.
 #define START_MARGIN_NS INT64_C(1000000000)
-#define LEDGER_NS       INT64_C(1000000000)
 
 // One plan with what it needs. Created and destroyed by the control thread.
 struct slot {
     struct plan *plan; // newest version of this epoch; changed under lock
     struct link *links[MIXER_GROUPS_MAX];
-    struct intake *intake; // once committed; set under lock, and `armed` with it
-    struct plan *armed;    // the version that became committed: what the mix thread follows
+    struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
+    struct intake *intake;                  // once committed; set under lock, and `armed` with it
+    struct plan *armed; // the version that became committed: what the mix thread follows
     bool listed;
+};
+
+struct hash_target {
+    uint32_t output; // number
+    struct hash_file *file;
 };
 
 struct channel {
@@ -34,6 +42,7 @@ struct channel {
     pthread_t thread;
     bool running;
     struct cost cost;
+    struct ledger *ledger;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -41,17 +50,15 @@ struct channel {
     int slot_count;
     struct slot *mixing; // the mix thread uses it without the lock
     bool started, closing;
-    struct hash_file *hash;
+    const struct slot *dropping; // the mix thread is to let go of it at once
+    struct hash_target hashes[PLAN_OUTPUTS_MAX];
     char alarm[192];
     // -- the control thread
     struct plan *applied; // outputs follow this one; a reference, so that its address stays its own
-    char hash_path[PATH_MAX];
     // -- the mix thread, after `started`
     struct playout playout;
-    struct mixer *mixer;
-    int mixer_width, mixer_height;
-    uint32_t mixer_epoch;
-    struct log_limit ledger, clock_alarm;
+    struct desk *desk;
+    struct log_limit clock_alarm;
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
     _Atomic uint64_t frames, late, concealed, skipped;
@@ -93,64 +100,35 @@ static struct slot *take_slot(struct channel *c)
     return slot;
 }
 
-// Makes the mixer fit the plan. Differences to the plan before take effect with this frame.
-static int follow_plan(struct channel *c, const struct plan *p)
+// Waits until a frame is due. False: the channel ends or the plan goes, and the frame is not to be
+// sent.
+static bool wait_due(struct channel *c, const struct slot *slot, int64_t due_ns)
 {
-    if (c->mixer && (p->width != c->mixer_width || p->height != c->mixer_height))
-        mixer_destroy(&c->mixer);
-    if (c->mixer && c->mixer_epoch == p->epoch)
-        return 0;
-    if (!c->mixer)
-        c->mixer = mixer_create(p->width, p->height, p->rate);
-    if (!c->mixer)
-        return -ENOMEM;
-    struct mixer_group groups[MIXER_GROUPS_MAX];
-    for (int i = 0; i < p->group_count; i++)
-        groups[i] = (struct mixer_group){p->groups[i].group, p->groups[i].from_base};
-    mixer_set_groups(c->mixer, groups, p->group_count);
-    c->mixer_width = p->width;
-    c->mixer_height = p->height;
-    c->mixer_epoch = p->epoch;
-    return 0;
-}
-
-// Writes the as-run ledger's line about a frame that is not what the plan says.
-static void note_concealment(struct channel *c, int64_t n, const struct mixer_result *r)
-{
-    static const char *const steps[] = {"fresh", "hold", "fallback"};
-    atomic_fetch_add(&c->late, (uint64_t)r->late);
-    if (!r->concealed)
-        return;
-    atomic_fetch_add(&c->concealed, 1);
-    uint64_t count = log_limit(&c->ledger, clock_monotonic_ns(), LEDGER_NS);
-    if (count)
-        log_warning("as_run",
-                    "channel=%llu frame=%lld plan_epoch=%u group=%u step=%s late=%d "
-                    "programme_held=%d frames=%llu",
-                    (unsigned long long)c->config.channel, (long long)n, c->mixer_epoch,
-                    r->worst_group, steps[r->worst], r->late, r->programme_held,
-                    (unsigned long long)count);
-}
-
-static void send_frame(struct channel *c, struct programme_frame *frame, int64_t due_ns)
-{
-    clock_sleep_until_ns(due_ns);
-    if (atomic_exchange(&c->epoch, c->mixer_epoch) != c->mixer_epoch)
-        log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
-                 (unsigned long long)c->config.channel, c->mixer_epoch, (long long)frame->frame);
-    outputs_push(c->outputs, frame);
-    int64_t next = frame->frame + 1;
-    playout_sent(&c->playout);
-    atomic_store(&c->cursor, next);
-    atomic_fetch_add(&c->frames, 1);
-    atomic_store(&c->skipped, c->playout.skipped);
+    struct timespec until = {due_ns / 1000000000, due_ns % 1000000000};
     pthread_mutex_lock(&c->lock);
-    if (c->hash)
-        hash_file_push(c->hash, frame);
-    for (int i = 0; i < c->slot_count; i++)
-        if (c->slots[i]->intake)
-            intake_advance(c->slots[i]->intake, next);
+    int late = 0;
+    while (!late && !c->closing && c->dropping != slot)
+        late = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    bool send = !c->closing && c->dropping != slot;
     pthread_mutex_unlock(&c->lock);
+    return send;
+}
+
+// Hands the frames of all outputs on.
+static void give_frames(struct channel *c, const struct plan *p, struct programme_frame **frames)
+{
+    for (int i = 0; i < p->output_count; i++)
+        outputs_push(c->outputs, p->outputs[i].output, frames[i]);
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < p->output_count; i++)
+        for (int k = 0; k < PLAN_OUTPUTS_MAX; k++)
+            if (c->hashes[k].file && c->hashes[k].output == p->outputs[i].output)
+                hash_file_push(c->hashes[k].file, frames[i]);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void check_clock(struct channel *c)
+{
     int64_t difference = playout_slew(&c->playout, clock_monotonic_ns(), clock_realtime_ns());
     atomic_store(&c->difference_ns, difference);
     bool far = difference > PLAYOUT_STEP_NS || difference < -PLAYOUT_STEP_NS;
@@ -159,27 +137,64 @@ static void send_frame(struct channel *c, struct programme_frame *frame, int64_t
                     (unsigned long long)c->config.channel, (long long)(difference / 1000000));
 }
 
+// Frame `next` of the playout is behind us, sent or not.
+static void step_on(struct channel *c)
+{
+    playout_sent(&c->playout);
+    int64_t next = c->playout.next;
+    atomic_store(&c->cursor, next);
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < c->slot_count; i++)
+        if (c->slots[i]->intake)
+            intake_advance(c->slots[i]->intake, next);
+    pthread_mutex_unlock(&c->lock);
+    check_clock(c);
+}
+
+static int mix(struct channel *c, const struct slot *slot, int64_t n,
+               struct programme_frame **frames, struct desk_result *ret_result)
+{
+    const struct plan *p = slot->armed;
+    struct intake_frame inputs[MIXER_GROUPS_MAX];
+    struct mixer_slate slates[PLAN_OUTPUTS_MAX] = {0};
+    int64_t start = clock_monotonic_ns();
+    for (int i = 0; i < p->output_count; i++)
+        if (slot->slates[i])
+            (void)slate_get(slot->slates[i], &slates[i]); // not there yet: black
+    intake_take(slot->intake, n, inputs);
+    int error = desk_follow(c->desk, p);
+    if (!error)
+        error = desk_mix(c->desk, n, inputs, slates, frames, ret_result);
+    intake_release(inputs, p->group_count);
+    cost_add(&c->cost, clock_monotonic_ns() - start);
+    return error;
+}
+
 static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
 {
     const struct plan *p = slot->armed;
-    int64_t n = c->playout.next, start = clock_monotonic_ns();
-    struct intake_frame inputs[MIXER_GROUPS_MAX];
-    struct programme_frame *frame = NULL;
-    struct mixer_result result = {0};
-    intake_take(slot->intake, n, inputs);
-    int error = follow_plan(c, p);
-    if (!error)
-        error = mixer_frame(c->mixer, n, inputs, &frame, &result);
-    intake_release(inputs, p->group_count);
-    cost_add(&c->cost, clock_monotonic_ns() - start);
-    if (error) { // no memory: this frame is lost, the next one may not be
-        playout_sent(&c->playout);
-        clock_sleep_until_ns(due_ns);
-        return;
+    int64_t n = c->playout.next;
+    struct programme_frame *frames[PLAN_OUTPUTS_MAX] = {0};
+    struct desk_result result;
+    int error = mix(c, slot, n, frames, &result);
+    bool send = wait_due(c, slot, due_ns);
+    if (send && error) { // no memory: this frame is lost, the next one may not be
+        atomic_fetch_add(&c->skipped, 1);
+        ledger_skipped(c->ledger, p, n, n);
+        step_on(c);
+    } else if (send) {
+        if (atomic_exchange(&c->epoch, p->epoch) != p->epoch)
+            log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
+                     (unsigned long long)c->config.channel, p->epoch, (long long)n);
+        give_frames(c, p, frames);
+        atomic_fetch_add(&c->frames, 1);
+        atomic_fetch_add(&c->late, (uint64_t)result.late);
+        atomic_fetch_add(&c->concealed, result.concealed);
+        ledger_note(c->ledger, p, n, &result);
+        step_on(c);
     }
-    send_frame(c, frame, due_ns);
-    note_concealment(c, n, &result);
-    programme_frame_unref(&frame);
+    for (int i = 0; i < p->output_count; i++)
+        programme_frame_unref(&frames[i]);
 }
 
 static void *run(void *opaque)
@@ -190,8 +205,11 @@ static void *run(void *opaque)
         int64_t until, n = c->playout.next;
         bool ready = intake_ready(slot->intake, n);
         enum playout_action action = playout_step(&c->playout, clock_monotonic_ns(), ready, &until);
-        if (c->playout.next != n)
-            continue; // frames were left out: another plan may be in force now
+        if (c->playout.next != n) { // frames were left out: another plan may be in force now
+            atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
+            ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
+            continue;
+        }
         if (action == PLAYOUT_WAIT)
             intake_wait(slot->intake, n, until);
         else
@@ -215,9 +233,30 @@ static void slot_destroy(struct channel *c, struct slot *slot)
     intake_destroy(&slot->intake);
     for (int i = 0; i < slot->plan->group_count; i++)
         links_release(c->config.links, &slot->links[i]);
+    for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
+        slate_unref(&slot->slates[i]);
     plan_unref(&slot->plan);
     plan_unref(&slot->armed);
     free(slot);
+}
+
+// One that another plan has already, or a new one.
+static struct slate *find_slate(struct channel *c, const struct plan *p,
+                                const struct plan_output *o)
+{
+    static const uint8_t none[32];
+    struct slate *slate = NULL;
+    if (!c->config.cache || !memcmp(p->slate, none, sizeof none))
+        return NULL;
+    for (int i = 0; i < c->slot_count; i++)
+        for (int k = 0; k < PLAN_OUTPUTS_MAX; k++)
+            if (c->slots[i]->slates[k] &&
+                slate_is(c->slots[i]->slates[k], p->slate, o->width, o->height, p->rate))
+                return slate_ref(c->slots[i]->slates[k]);
+    if (slate_create(c->config.cache, p->slate, o->width, o->height, p->rate, &slate))
+        log_error("slate_failed", "channel=%llu reason=\"no thread\"",
+                  (unsigned long long)p->channel);
+    return slate;
 }
 
 static int slot_create(struct channel *c, const struct plan *plan, struct slot **ret,
@@ -232,6 +271,8 @@ static int slot_create(struct channel *c, const struct plan *plan, struct slot *
             return result;
         }
     }
+    for (int i = 0; i < plan->output_count; i++)
+        slot->slates[i] = find_slate(c, plan, &plan->outputs[i]);
     *ret = slot;
     return 0;
 }
@@ -261,12 +302,14 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         .group_count = p->group_count,
         .cursor = p->at_frame > cursor ? p->at_frame : cursor,
         .bytes_max = c->config.window_bytes,
+        .latency_ms = links_latency_ms(c->config.links),
         .want = on_want,
         .opaque = slot,
     };
     memcpy(config.revision, p->revision, sizeof config.revision);
     for (int i = 0; i < p->group_count; i++)
-        config.groups[i] = (struct intake_group){p->groups[i].group, p->width, p->height};
+        config.groups[i] =
+            (struct intake_group){p->groups[i].group, p->groups[i].width, p->groups[i].height};
     struct intake *intake = NULL;
     int result = intake_create(&config, &intake);
     if (!result && (result = links_add_intake(c->config.links, intake)))
@@ -289,6 +332,8 @@ static void drop_slot(struct channel *c, int index)
     pthread_mutex_lock(&c->lock);
     struct slot *slot = c->slots[index];
     c->slots[index] = c->slots[--c->slot_count];
+    c->dropping = slot;
+    pthread_cond_broadcast(&c->changed);
     while (c->mixing == slot) {
         if (slot->intake)
             intake_wake(slot->intake);
@@ -296,6 +341,7 @@ static void drop_slot(struct channel *c, int index)
         struct timespec until = {at / 1000000000, at % 1000000000};
         pthread_cond_timedwait(&c->changed, &c->lock, &until);
     }
+    c->dropping = NULL;
     pthread_mutex_unlock(&c->lock);
     slot_destroy(c, slot);
 }
@@ -379,25 +425,37 @@ int channel_set_plans(struct channel *c, const struct plan *const *plans, int co
     return result;
 }
 
-static void set_hash_file(struct channel *c, const struct plan *p)
+static struct hash_file *open_hash_file(struct channel *c, const struct plan_output *output)
 {
-    char path[PATH_MAX] = "";
-    if (*c->config.hash_file)
-        snprintf(path, sizeof path, "%s", c->config.hash_file);
-    else if (*c->config.hash_folder && *p->hash_file)
-        snprintf(path, sizeof path, "%s/%s", c->config.hash_folder, p->hash_file);
-    if (!strcmp(path, c->hash_path))
-        return;
-    snprintf(c->hash_path, sizeof c->hash_path, "%s", path);
-    struct hash_file *next = NULL;
+    char path[PATH_MAX];
     struct diagnostic d;
-    if (*path && hash_file_create(path, &next, &d))
+    for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
+        if (c->hashes[i].file && c->hashes[i].output == output->output)
+            return c->hashes[i].file;
+    struct hash_file *file = NULL;
+    snprintf(path, sizeof path, "%s%s%s", c->config.hash_file, *output->name ? "." : "",
+             output->name);
+    if (hash_file_create(path, &file, &d))
         log_error("hash_file", "path=\"%s\" error=\"%s\"", path, d.text);
+    return file;
+}
+
+static void set_hash_files(struct channel *c, const struct plan *p)
+{
+    struct hash_target next[PLAN_OUTPUTS_MAX] = {0}, old[PLAN_OUTPUTS_MAX];
+    for (int i = 0; i < p->output_count && *c->config.hash_file; i++)
+        next[i] = (struct hash_target){p->outputs[i].output, open_hash_file(c, &p->outputs[i])};
     pthread_mutex_lock(&c->lock);
-    struct hash_file *old = c->hash;
-    c->hash = next;
+    memcpy(old, c->hashes, sizeof old);
+    memcpy(c->hashes, next, sizeof next);
     pthread_mutex_unlock(&c->lock);
-    hash_file_destroy(&old);
+    for (int i = 0; i < PLAN_OUTPUTS_MAX; i++) {
+        bool kept = false;
+        for (int k = 0; k < PLAN_OUTPUTS_MAX; k++)
+            kept = kept || next[k].file == old[i].file;
+        if (!kept)
+            hash_file_destroy(&old[i].file);
+    }
 }
 
 static void follow_outputs(struct channel *c, const struct plan *p)
@@ -412,7 +470,7 @@ static void follow_outputs(struct channel *c, const struct plan *p)
     pthread_mutex_lock(&c->lock);
     memcpy(c->alarm, alarm, sizeof c->alarm);
     pthread_mutex_unlock(&c->lock);
-    set_hash_file(c, p);
+    set_hash_files(c, p);
     plan_unref(&c->applied);
     c->applied = plan_ref(p);
 }
@@ -420,6 +478,7 @@ static void follow_outputs(struct channel *c, const struct plan *p)
 void channel_tend(struct channel *c)
 {
     retire(c);
+    (void)ledger_write(c->ledger); // said in the log
     pthread_mutex_lock(&c->lock);
     struct slot *slot = slot_in_force(c, atomic_load(&c->cursor));
     // Before the first frame the encoders and connections of what is armed are made ready.
@@ -443,6 +502,12 @@ int channel_create(const struct channel_config *config, struct channel **ret)
     pthread_cond_init(&c->changed, &attr);
     pthread_condattr_destroy(&attr);
     c->outputs = outputs_create(&config->outputs);
+    c->desk = desk_create();
+    char path[PATH_MAX] = "";
+    if (config->ledger_folder && *config->ledger_folder)
+        snprintf(path, sizeof path, "%s/as-run-%llu.jsonl", config->ledger_folder,
+                 (unsigned long long)config->channel);
+    c->ledger = ledger_create(config->channel, path);
     int result = thread_start(&c->thread, "mix", run, c);
     c->running = !result;
     if (result)
@@ -471,9 +536,11 @@ void channel_destroy(struct channel **channel)
     while (c->slot_count)
         drop_slot(c, c->slot_count - 1);
     outputs_destroy(&c->outputs);
-    hash_file_destroy(&c->hash);
+    for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
+        hash_file_destroy(&c->hashes[i].file);
     plan_unref(&c->applied);
-    mixer_destroy(&c->mixer);
+    desk_destroy(&c->desk);
+    ledger_destroy(&c->ledger);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -496,8 +563,12 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
     struct slot *slot = slot_in_force(c, ret->cursor);
     memcpy(ret->alarm, c->alarm, sizeof ret->alarm);
     pthread_mutex_unlock(&c->lock);
-    if (slot) // slots go on this thread only
+    if (slot) { // slots go on this thread only
         intake_stats(slot->intake, &ret->intake);
+        for (int i = 0; i < PLAN_OUTPUTS_MAX && !*ret->slate_alarm; i++)
+            if (slot->slates[i])
+                slate_error(slot->slates[i], ret->slate_alarm, sizeof ret->slate_alarm);
+    }
     ret->slack_frames = slot ? ret->intake.slack_frames : 0;
 }
 

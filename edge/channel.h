@@ -1,9 +1,9 @@
 // A channel on this edge: its plans, its mix thread, its outputs.
 //
 // The mix thread sends frame after frame on the frame clock. For frame n it takes the plan in force
-// at n, waits for that plan's groups until n is due and no longer, mixes, and gives the frame to
-// the encoders at the due time. It waits for nobody else: everything behind it has a queue that
-// refuses. Threads: channel_* are called by the control thread.
+// at n, waits for that plan's groups until n is due and no longer, mixes each output, and gives the
+// frames to the encoders at the due time. It waits for nobody else: everything behind it has a
+// queue that refuses. Threads: channel_* are called by the control thread.
 #pragma once
 
 #include "edge/outputs.h"
@@ -14,22 +14,26 @@
 struct channel_config {
     uint64_t channel;
     struct links *links;
+    struct media_cache *cache; // for slates
     struct outputs_config outputs;
-    size_t window_bytes;     // coded frames held ahead, per plan
-    const char *hash_folder; // "": where plans name a hash file, it is ignored
-    const char *hash_file;   // not empty: written for every plan
+    size_t window_bytes; // coded frames held ahead, per plan
+    // Not empty: checksums of every mixed frame; outputs other than the programme go to a file of
+    // this name with a dot and the output's name after it.
+    const char *hash_file;
+    const char *ledger_folder; // for the as-run ledgers, "": none
 };
 
 struct channel_stats {
     int64_t cursor;
     uint32_t plan_epoch; // on air, 0: none
-    uint64_t frames, late, concealed, skipped, mix_frames;
+    uint64_t frames, late, concealed, skipped;
     int64_t slack_frames;
     double mix_median_ms, mix_p99_ms;
     struct intake_stats intake; // of the plan on air
     struct rendition_stats encode;
     int64_t clock_difference_ns; // system's clock - channel's
     char alarm[192];             // an output that could not be made; "": none
+    char slate_alarm[192];       // why the slate is not there; "": none
 };
 
 enum channel_plan_state { CHANNEL_PLAN_PREPARED, CHANNEL_PLAN_ARMED, CHANNEL_PLAN_ACTIVE };

@@ -1,29 +1,37 @@
 // vistter-edge: puts channels on air. Takes group frames from workers, mixes them on the frame
 // clock, encodes each rendition once, and feeds one process per destination.
 //
-// The path of a frame and its threads (every arrow is a bounded queue or window):
+// The path of a frame and its threads; every arrow is a bounded queue or window.
 //
-//   thread        one per     owns                         waits for            feeds
-//   link's own    provider    its socket                   SRT                  windows
-//   (intake_put) decode        plan        decoding, wishes             messages, 20 ms decoded
-//   frames mix           channel     frame clock, mixer, ladder   frame n's due time   queues of
-//   encoders encode-N      rendition   x264, AAC                    its queue            outlet
-//   queues hash          hash file   the file                     its queue            the disk
-//   deliver       program     children and their sockets   poll                 vistter-deliver
-//   link's own    program     control connections          NNG                  `main`, by eventfd
-//   main          program     plans, settings, reports     signals, 100 ms      everything's set-up
+// clang-format off
+//   thread      one per      owns                        waits for              feeds
+//   link's own  provider     its socket                  SRT                    windows (intake_put)
+//   decode      plan         decoding, wishes            messages, 20 ms        decoded frames
+//   mix         channel      frame clock, mixer, ladder  frame n's due time     queues of encoders
+//   encode-N    rendition    x264, AAC                   its queue              queues of outlets
+//   hash        hash file    the file                    its queue              the disk
+//   deliver     program      children and their sockets  poll                   vistter-deliver
+//   link's own  program      control connections         NNG                    `main`, by eventfd
+//   main        program      plans, settings, reports    signals, 100 ms        everything's set-up
+//   reaper      program      outputs that are gone       their encoders         nobody
+//   state       program      the remembered state        a newer state          the disk
+// clang-format on
 //
-// The mix thread waits for nobody behind it: full queues refuse and are counted. Nothing here waits
-// for a coordinator: the desired state is remembered on disk and goes on without one.
+// The mix thread waits for nobody behind it: full queues refuse and are counted. Nor does `main`
+// wait for an encoder or a disk: an edge that does not report for a second counts as lost. Nothing
+// here waits for a coordinator: the desired state is remembered on disk and goes on without one.
+#include "edge/reaper.h"
 #include "edge/report.h"
 #include "edge/state.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
+#include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libavutil/log.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -38,34 +47,38 @@
 
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
-    const char *record_folder, *hash_folder, *hash_file, *deliver, *log_level;
-    int64_t segment_seconds, viewers_max, window_mib;
+    const char *record_folder, *cache, *hash_file, *deliver, *log_level;
+    int64_t segment_seconds, viewers_max, window_mib, cache_mib, frame_latency_ms;
 } settings;
 
 static const struct setting table[] = {
     {"name", SETTING_TEXT, "NAME", NULL, 0, 0, "this node's name; the host's name by default",
      &settings.name},
-    {"coordinators", SETTING_TEXT, "HOST:PORT,...", "127.0.0.1:7400", 0, 0,
-     "addresses of the coordinators", &settings.coordinators},
-    {"cluster-key", SETTING_TEXT, "FILE", "var/cluster.key", 0, 0,
-     "file with the cluster's key, 64 hex digits, readable by its owner only",
+    {"coordinators", SETTING_TEXT, "HOST:PORT,...", "127.0.0.1:7700", 0, 0,
+     "control addresses of the coordinators", &settings.coordinators},
+    {"cluster-key", SETTING_TEXT, "FILE", "/etc/vistter/cluster.key", 0, 0,
+     "key file that all nodes of the cluster share; readable by its owner only",
      &settings.cluster_key},
-    {"state-folder", SETTING_TEXT, "FOLDER", "var/edge", 0, 0,
-     "where the newest desired state is kept", &settings.state_folder},
+    {"state-folder", SETTING_TEXT, "FOLDER", "/var/lib/vistter/edge", 0, 0,
+     "where the newest desired state is kept, sealed", &settings.state_folder},
     {"preview-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:8090", 0, 0,
      "where browsers fetch previews; empty for none", &settings.preview_listen},
     {"preview-url", SETTING_TEXT, "URL", "", 0, 0,
      "how browsers reach preview-listen; http://HOST:PORT by default", &settings.preview_url},
     {"viewers-max", SETTING_INTEGER, "N", "32", 1, 1000, "viewers of previews at a time",
      &settings.viewers_max},
-    {"record-folder", SETTING_TEXT, "FOLDER", "var/recordings", 0, 0,
+    {"record-folder", SETTING_TEXT, "FOLDER", "/var/lib/vistter/recordings", 0, 0,
      "folder of recordings that name none of their own", &settings.record_folder},
     {"segment-seconds", SETTING_INTEGER, "S", "900", 2, 86400, "length of a recording's files",
      &settings.segment_seconds},
     {"window-mib", SETTING_INTEGER, "MiB", "256", 16, 65536,
      "memory for coded frames held ahead, per plan", &settings.window_mib},
-    {"hash-folder", SETTING_TEXT, "FOLDER", "", 0, 0,
-     "where plans may have checksums of the final mix written", &settings.hash_folder},
+    {"cache", SETTING_TEXT, "FOLDER", "/var/cache/vistter-edge", 0, 0,
+     "folder for fetched media (slates)", &settings.cache},
+    {"cache-size", SETTING_INTEGER, "MiB", "2048", 64, 1 << 30, "largest size of that folder",
+     &settings.cache_mib},
+    {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
+     "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
      "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
     {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
@@ -87,8 +100,12 @@ struct edge {
     struct outlet_hub *hub;
     struct outlet *preview;
     struct links *links;
+    struct media_cache *cache;
+    struct reaper *reaper;
+    struct state_file *state_file;
     struct state *state;
     struct control_client *client;
+    uint8_t key[CLUSTER_KEY_BYTES];
     int signal_fd;
     char preview_url[256];
 };
@@ -141,37 +158,51 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                  *settings.preview_url ? "" : "http://",
                  *settings.preview_url ? settings.preview_url : settings.preview_listen);
     }
-    e->links = links_create(settings.name);
+    e->links = links_create(settings.name, (int)settings.frame_latency_ms);
+    struct media_cache_config cache = {settings.cache, settings.cache_mib << 20};
+    result = media_cache_create(&cache, &e->cache, reterr);
+    if (!result)
+        result = cluster_key_read(settings.cluster_key, e->key, reterr);
+    if (!result)
+        result =
+            state_file_create(settings.state_folder, settings.name, e->key, &e->state_file, reterr);
+    if (!result && (result = reaper_create(&e->reaper)))
+        diagnostic_set(reterr, result, "thread", "", "no thread: %s", strerror(-result));
+    if (result)
+        return result;
     struct channel_config config = {
         .links = e->links,
+        .cache = e->cache,
         .outputs = {.hub = e->hub,
                     .preview = e->preview,
+                    .reaper = e->reaper,
                     .preview_listen = settings.preview_listen,
                     .record_folder = settings.record_folder,
                     .segment_seconds = (int)settings.segment_seconds,
                     .viewers_max = (int)settings.viewers_max},
         .window_bytes = (size_t)settings.window_mib << 20,
-        .hash_folder = settings.hash_folder,
         .hash_file = settings.hash_file,
+        .ledger_folder = settings.state_folder,
     };
-    return state_create(settings.name, settings.state_folder, &config, &e->state, reterr);
+    e->state = state_create(settings.name, e->state_file, &config);
+    return 0;
 }
 
 static int connect_control(struct edge *e, struct diagnostic *reterr)
 {
     struct control_client_config config = {
         .addresses = settings.coordinators, .node = settings.name, .on_state = on_state};
-    int result = cluster_key_read(settings.cluster_key, config.key, reterr);
-    if (!result)
-        result = control_client_create(&config, &e->client, reterr);
+    memcpy(config.key, e->key, sizeof config.key);
+    int result = control_client_create(&config, &e->client, reterr);
     explicit_bzero(config.key, sizeof config.key);
+    explicit_bzero(e->key, sizeof e->key);
     return result;
 }
 
 static void run(struct edge *e)
 {
     struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
-    int64_t next = clock_monotonic_ns();
+    int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
                                {.fd = mailbox.wake_fd, .events = POLLIN}};
@@ -187,17 +218,27 @@ static void run(struct edge *e)
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
+        if (next >= log_at) {
+            links_log(e->links);
+            log_at = next + LINKS_LOG_NS;
+        }
     }
 }
 
-// In reverse: no more states, then the channels, which give their last packets to the outlets.
+// In reverse: no more states, then the channels, whose last packets the reaper sees through to the
+// outlets.
 static void destroy_parts(struct edge *e)
 {
     control_client_destroy(&e->client);
     state_destroy(&e->state);
+    reaper_destroy(&e->reaper);
+    state_file_destroy(&e->state_file);
     links_destroy(&e->links);
+    media_cache_destroy(&e->cache);
     outlet_destroy(&e->preview);
     outlet_hub_destroy(&e->hub);
+    if (mailbox.bytes)
+        explicit_bzero(mailbox.bytes, mailbox.size);
     free(mailbox.bytes);
 }
 
@@ -230,6 +271,7 @@ int main(int argc, char **argv)
         diagnostic_set(&d, -EINVAL, "setting_value", "log-level", "no such level");
         goto fail;
     }
+    (void)prctl(PR_SET_DUMPABLE, 0); // stream keys and link keys are in memory
     av_log_set_level(AV_LOG_ERROR);
     e.signal_fd = block_signals();
     mailbox.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -240,8 +282,9 @@ int main(int argc, char **argv)
         log_warning("state_resume", "error=\"%s\"", strerror(-resumed));
     log_info("edge_start", "name=%s version=%s", settings.name, VISTTER_VERSION);
     run(&e);
-    log_info("edge_stop", "name=%s", settings.name);
     destroy_parts(&e);
+    log_info("stopped", "pictures_outstanding=%" PRId64 " packets_outstanding=%" PRId64,
+             picture_outstanding(), packet_outstanding());
     return EXIT_SUCCESS;
 fail:
     fprintf(stderr, "vistter-edge: %s\n", diagnostic_format(&d, text, sizeof text));

@@ -19,7 +19,7 @@ struct output {
     struct plan_rendition plan;
     struct rate rate;
     uint64_t channel;
-    char channel_name[64];
+    char channel_name[128]; // with the output's name: recordings are called so
     struct rendition *rendition;
     // -- guarded by lock
     pthread_mutex_t lock;
@@ -146,8 +146,9 @@ static void apply_destinations(struct output *o, const struct plan_rendition *r,
 
 // ---- Renditions --------------------------------------------------------------------------------
 
-static void output_destroy(struct output *o)
+static void output_end(void *opaque)
 {
+    struct output *o = opaque;
     // First the encoder, which gives its last packets, then those who take them.
     rendition_destroy(&o->rendition);
     while (o->target_count)
@@ -155,6 +156,15 @@ static void output_destroy(struct output *o)
     pthread_mutex_destroy(&o->lock);
     explicit_bzero(&o->plan, sizeof o->plan);
     free(o);
+}
+
+// The preview goes at once, since the channel's next rendition takes its place there.
+static void output_destroy(struct output *o)
+{
+    for (int i = o->target_count - 1; i >= 0; i--)
+        if (o->targets[i].plan.kind == DELIVER_KIND_PREVIEW)
+            remove_target(o, i);
+    reaper_give(o->owner->config.reaper, output_end, o);
 }
 
 static int output_create(struct outputs *owner, const struct plan *plan,
@@ -166,10 +176,15 @@ static int output_create(struct outputs *owner, const struct plan *plan,
     o->plan = *r;
     o->rate = plan->rate;
     o->channel = plan->channel;
-    snprintf(o->channel_name, sizeof o->channel_name, "%s", plan->name);
+    const char *output = "";
+    for (int i = 0; i < plan->output_count; i++)
+        if (plan->outputs[i].output == r->output)
+            output = plan->outputs[i].name;
+    snprintf(o->channel_name, sizeof o->channel_name, "%s%s%s", plan->name, *output ? "-" : "",
+             output);
     pthread_mutex_init(&o->lock, NULL);
     char name[32];
-    snprintf(name, sizeof name, "encode-%u", r->rendition);
+    snprintf(name, sizeof name, "encode-%u-%u", r->output, r->rendition);
     struct rendition_config config = {
         .name = name,
         .width = r->width,
@@ -196,10 +211,11 @@ static bool same_rendition(const struct output *o, const struct plan *plan,
                            const struct plan_rendition *r)
 {
     const struct plan_rendition *p = &o->plan;
-    return p->rendition == r->rendition && p->width == r->width && p->height == r->height &&
-           p->video_bitrate == r->video_bitrate && p->audio_bitrate == r->audio_bitrate &&
-           p->gop_frames == r->gop_frames && !strcmp(p->preset, r->preset) &&
-           o->rate.num == plan->rate.num && o->rate.den == plan->rate.den;
+    return p->output == r->output && p->rendition == r->rendition && p->width == r->width &&
+           p->height == r->height && p->video_bitrate == r->video_bitrate &&
+           p->audio_bitrate == r->audio_bitrate && p->gop_frames == r->gop_frames &&
+           !strcmp(p->preset, r->preset) && o->rate.num == plan->rate.num &&
+           o->rate.den == plan->rate.den;
 }
 
 static int preview_rendition(const struct plan *plan)
@@ -275,11 +291,12 @@ void outputs_destroy(struct outputs **outputs)
     free(o);
 }
 
-void outputs_push(struct outputs *outputs, const struct programme_frame *frame)
+void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame)
 {
     pthread_mutex_lock(&outputs->lock);
     for (int i = 0; i < outputs->count; i++)
-        rendition_push(outputs->items[i]->rendition, frame);
+        if (outputs->items[i]->plan.output == output)
+            rendition_push(outputs->items[i]->rendition, frame);
     pthread_mutex_unlock(&outputs->lock);
 }
 

@@ -2,17 +2,20 @@
 //
 // outputs_apply brings them in line with a plan: what is the same in the plan before goes on
 // without a gap, what is new starts at the next key frame, what is gone stops. The preview takes
-// the rendition that names it, or the first. Threads: outputs_apply, _stats: the control thread.
+// the rendition that names it, or the first. What is gone is drained and ended by the reaper; its
+// last packets still reach its destinations. Threads: outputs_apply, _stats: the control thread.
 // outputs_push: the mix thread; never blocks. Packets pass on the renditions' threads.
 #pragma once
 
 #include "edge/deliver/outlet.h"
 #include "edge/encode/rendition.h"
 #include "edge/plan.h"
+#include "edge/reaper.h"
 
 struct outputs_config {
     struct outlet_hub *hub;
     struct outlet *preview;     // shared by all channels; NULL: no preview
+    struct reaper *reaper;      // outlives the outputs, and ends before the hub; may be NULL
     const char *preview_listen; // "host:port"
     const char *record_folder;  // for recordings without an absolute folder
     int segment_seconds, viewers_max;
@@ -28,7 +31,8 @@ struct outputs *outputs_create(const struct outputs_config *config);
 void outputs_destroy(struct outputs **outputs);
 // A rendition that cannot be made is left out: the first such gives the error and the diagnostic.
 int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagnostic *reterr);
-void outputs_push(struct outputs *outputs, const struct programme_frame *frame);
+// A frame of output number `output`, to the renditions that encode it.
+void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame);
 // Sum of the renditions; the times are those of the slowest.
 void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
 int outputs_destinations(struct outputs *outputs, struct outputs_destination *ret, int max);

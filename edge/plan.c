@@ -13,6 +13,7 @@
 
 typedef Vistter__Control__V1__ChannelPlan channel_message;
 typedef Vistter__Control__V1__GroupPlan group_message;
+typedef Vistter__Control__V1__OutputPlan output_message;
 typedef Vistter__Control__V1__RenditionPlan rendition_message;
 
 #define DEFAULT_DELAY_NS INT64_C(1600000000)
@@ -35,10 +36,22 @@ static bool copy_text(char *dst, size_t size, const char *src)
     return true;
 }
 
-static int parse_group(const group_message *message, const char *node, struct plan_group *g,
-                       struct diagnostic *reterr)
+static bool size_valid(uint32_t width, uint32_t height)
 {
+    return width >= 16 && height >= 16 && width <= PICTURE_SIDE_MAX && height <= PICTURE_SIDE_MAX &&
+           width % 2 == 0 && height % 2 == 0;
+}
+
+static int parse_group(const group_message *message, const char *node, const struct plan *p,
+                       struct plan_group *g, struct diagnostic *reterr)
+{
+    uint32_t width = message->width ? message->width : (uint32_t)p->width;
+    uint32_t height = message->height ? message->height : (uint32_t)p->height;
+    if (!size_valid(width, height))
+        return refuse(reterr, "groups.width", "a group needs an even size between 16 and 16384");
     g->group = message->group;
+    g->width = (int)width;
+    g->height = (int)height;
     g->from_base = message->from_base;
     if (!copy_text(g->from.address, sizeof g->from.address, message->provider_address) ||
         !*g->from.address)
@@ -57,19 +70,39 @@ static int parse_group(const group_message *message, const char *node, struct pl
     return refuse(reterr, "groups.links", "a group has no link to this edge");
 }
 
+static bool output_shows(const output_message *output, uint32_t group)
+{
+    for (size_t i = 0; i < output->n_groups; i++)
+        if (output->groups[i] == group)
+            return true;
+    return output->n_groups == 0;
+}
+
+// Groups that no output of this edge shows are no business of it.
+static bool group_needed(const channel_message *message, const char *node, uint32_t group)
+{
+    for (size_t i = 0; i < message->n_outputs; i++)
+        if (!strcmp(message->outputs[i]->edge, node) && output_shows(message->outputs[i], group))
+            return true;
+    return false;
+}
+
 static int parse_groups(const channel_message *message, const char *node, struct plan *p,
                         struct diagnostic *reterr)
 {
     if (message->n_groups < 1 || message->n_groups > MIXER_GROUPS_MAX)
         return refuse(reterr, "groups", "a plan has 1 to 64 groups");
     for (size_t i = 0; i < message->n_groups; i++) {
-        int result = parse_group(message->groups[i], node, &p->groups[i], reterr);
+        if (i && message->groups[i]->group <= message->groups[i - 1]->group)
+            return refuse(reterr, "groups", "groups are listed bottom to top, by rising number");
+        if (!group_needed(message, node, message->groups[i]->group))
+            continue;
+        int result = parse_group(message->groups[i], node, p, &p->groups[p->group_count++], reterr);
         if (result)
             return result;
-        if (i && p->groups[i].group <= p->groups[i - 1].group)
-            return refuse(reterr, "groups", "groups are listed bottom to top, by rising number");
     }
-    p->group_count = (int)message->n_groups;
+    if (!p->group_count)
+        return refuse(reterr, "outputs.groups", "no group is shown by an output of this edge");
     return 0;
 }
 
@@ -94,16 +127,18 @@ static int parse_destinations(const rendition_message *message, struct plan_rend
 }
 
 static int parse_rendition(const rendition_message *message, const struct plan *p,
-                           struct plan_rendition *r, struct diagnostic *reterr)
+                           const struct plan_output *output, struct plan_rendition *r,
+                           struct diagnostic *reterr)
 {
     struct rate rate = p->rate;
+    r->output = output->output;
     r->rendition = message->rendition;
     if (message->width > PICTURE_SIDE_MAX || message->height > PICTURE_SIDE_MAX ||
         message->video_bitrate > 200000000 || message->audio_bitrate > 512000 ||
         message->gop_frames > VIDEO_GOP_MAX)
         return refuse(reterr, "renditions", "a rendition's size, rate or GOP is out of range");
-    r->width = message->width ? (int)message->width : p->width;
-    r->height = message->height ? (int)message->height : p->height;
+    r->width = message->width ? (int)message->width : output->width;
+    r->height = message->height ? (int)message->height : output->height;
     r->video_bitrate = message->video_bitrate ? (int)message->video_bitrate : DEFAULT_VIDEO;
     r->audio_bitrate = message->audio_bitrate ? (int)message->audio_bitrate : DEFAULT_AUDIO;
     r->gop_frames = message->gop_frames ? (int)message->gop_frames
@@ -113,32 +148,54 @@ static int parse_rendition(const rendition_message *message, const struct plan *
     return parse_destinations(message, r, reterr);
 }
 
+static int parse_output(const output_message *message, struct plan *p, struct plan_output *o,
+                        struct diagnostic *reterr)
+{
+    uint32_t width = message->width ? message->width : (uint32_t)p->width;
+    uint32_t height = message->height ? message->height : (uint32_t)p->height;
+    if (!size_valid(width, height))
+        return refuse(reterr, "outputs.width", "an output needs an even size between 16 and 16384");
+    o->output = message->output;
+    o->width = (int)width;
+    o->height = (int)height;
+    if (!copy_text(o->name, sizeof o->name, message->name))
+        return refuse(reterr, "outputs.name", "an output's name is too long");
+    for (int i = 0; i < p->group_count; i++) {
+        if (!output_shows(message, p->groups[i].group))
+            continue;
+        if (p->groups[i].width != o->width || p->groups[i].height != o->height)
+            return refuse(reterr, "outputs.groups", "a group of another size cannot be shown");
+        o->groups[o->group_count++] = i;
+    }
+    return 0;
+}
+
 static int parse_outputs(const channel_message *message, const char *node, struct plan *p,
                          struct diagnostic *reterr)
 {
     for (size_t i = 0; i < message->n_outputs; i++) {
-        const Vistter__Control__V1__OutputPlan *output = message->outputs[i];
+        const output_message *output = message->outputs[i];
         if (strcmp(output->edge, node))
             continue;
-        if (!copy_text(p->hash_file, sizeof p->hash_file, output->hash_file) ||
-            strchr(p->hash_file, '/'))
-            return refuse(reterr, "outputs.hash_file", "a plain file name is wanted");
-        for (size_t k = 0; k < output->n_renditions; k++) {
+        if (p->output_count == PLAN_OUTPUTS_MAX)
+            return refuse(reterr, "outputs", "an edge makes at most 8 outputs of a channel");
+        struct plan_output *o = &p->outputs[p->output_count++];
+        int result = parse_output(output, p, o, reterr);
+        for (size_t k = 0; k < output->n_renditions && !result; k++) {
             if (p->rendition_count == PLAN_RENDITIONS_MAX)
                 return refuse(reterr, "outputs.renditions", "an edge makes at most 8 renditions");
-            int result = parse_rendition(output->renditions[k], p,
-                                         &p->renditions[p->rendition_count++], reterr);
-            if (result)
-                return result;
+            result = parse_rendition(output->renditions[k], p, o,
+                                     &p->renditions[p->rendition_count++], reterr);
         }
+        if (result)
+            return result;
     }
     return 0;
 }
 
 static int parse_format(const channel_message *m, struct plan *p, struct diagnostic *reterr)
 {
-    if (m->width < 16 || m->height < 16 || m->width > PICTURE_SIDE_MAX ||
-        m->height > PICTURE_SIDE_MAX || m->width % 2 || m->height % 2)
+    if (!size_valid(m->width, m->height))
         return refuse(reterr, "width", "the picture needs an even size between 16 and 16384");
     if (!m->rate_num || !m->rate_den || m->rate_num > 240000 || m->rate_den > 1001 ||
         m->rate_num / m->rate_den > 240 || m->rate_num < m->rate_den)
@@ -162,6 +219,10 @@ static int parse_format(const channel_message *m, struct plan *p, struct diagnos
                      : m->lead_frames > 1000 ? 1000
                                              : (int)m->lead_frames;
     memcpy(p->revision, m->revision.data, sizeof p->revision);
+    if (m->slate.len && m->slate.len != sizeof p->slate)
+        return refuse(reterr, "slate", "the slate's SHA-256 has 32 bytes");
+    if (m->slate.len)
+        memcpy(p->slate, m->slate.data, sizeof p->slate);
     return 0;
 }
 

@@ -6,11 +6,13 @@
 #include "engine/base/diagnostic.h"
 #include "engine/receive/links.h"
 
-#define PLAN_RENDITIONS_MAX   8
+#define PLAN_OUTPUTS_MAX      8
+#define PLAN_RENDITIONS_MAX   8 // of all outputs together
 #define PLAN_DESTINATIONS_MAX 32
 
 struct plan_group {
     uint32_t group;
+    int width, height;
     bool from_base;
     struct link_target from;
 };
@@ -22,7 +24,17 @@ struct plan_destination {
     char url[2048]; // secret
 };
 
+// One picture and its sound, mixed from some of the groups.
+struct plan_output {
+    uint32_t output;
+    char name[64]; // "": the programme
+    int width, height;
+    int group_count;
+    int groups[MIXER_GROUPS_MAX]; // indices in the plan's groups, bottom to top
+};
+
 struct plan_rendition {
+    uint32_t output; // number of the output that it encodes
     uint32_t rendition;
     int width, height, video_bitrate, audio_bitrate, gop_frames;
     char preset[32];
@@ -41,9 +53,11 @@ struct plan {
     int64_t epoch_ns, playout_delay_ns;
     int lead_frames;
     uint8_t revision[8];
-    char hash_file[128];
-    int group_count;
+    uint8_t slate[32]; // timeline revision; all zero: none
+    int group_count;   // those that this edge's outputs are mixed from
     struct plan_group groups[MIXER_GROUPS_MAX];
+    int output_count; // of this edge
+    struct plan_output outputs[PLAN_OUTPUTS_MAX];
     int rendition_count;
     struct plan_rendition renditions[PLAN_RENDITIONS_MAX];
     _Atomic int references; // private

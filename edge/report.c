@@ -10,7 +10,8 @@
 
 #define DESTINATIONS_MAX 64
 #define PLANS_MAX        CHANNEL_PLANS_MAX
-#define ALARMS_MAX       (STATE_CHANNELS_MAX * 3 + 1)
+#define STAGES_MAX       4   // of a channel
+#define ALARMS_MAX       512 // more say nothing that these do not
 
 typedef Vistter__Control__V1__StageReport stage_report;
 typedef Vistter__Control__V1__PlanReport plan_report;
@@ -20,7 +21,8 @@ typedef Vistter__Control__V1__AlarmReport alarm_report;
 
 // Everything a message points to; static, since reports come ten times a second from one thread.
 static struct storage {
-    stage_report stages[STATE_CHANNELS_MAX * 3], *stage_list[STATE_CHANNELS_MAX * 3];
+    stage_report stages[STATE_CHANNELS_MAX * STAGES_MAX],
+        *stage_list[STATE_CHANNELS_MAX * STAGES_MAX];
     plan_report plans[STATE_CHANNELS_MAX * (PLANS_MAX + 1)],
         *plan_list[STATE_CHANNELS_MAX * (PLANS_MAX + 1)];
     channel_report channels[STATE_CHANNELS_MAX], *channel_list[STATE_CHANNELS_MAX];
@@ -86,7 +88,7 @@ static void add_plans(uint64_t id, struct channel *channel)
         add_plan(id, plans[i].epoch, states[plans[i].state], "");
 }
 
-static size_t add_destinations(int index, struct channel *channel)
+static size_t add_destinations(int index, uint64_t id, struct channel *channel)
 {
     int count = channel_destinations(channel, store.sources[index], DESTINATIONS_MAX);
     for (int i = 0; i < count; i++) {
@@ -99,13 +101,35 @@ static size_t add_destinations(int index, struct channel *channel)
         d->bytes = source->report.bytes;
         d->dropped = source->report.dropped;
         d->reconnects = source->report.reconnects;
+        if (*source->report.alarm) {
+            char text[256];
+            snprintf(text, sizeof text, "destination %llu: %s",
+                     (unsigned long long)source->destination, source->report.error);
+            add_alarm(id, source->report.alarm, text, 1);
+        }
         store.destination_list[index][i] = d;
     }
     return (size_t)count;
 }
 
-static void add_channel(int index, uint64_t id, struct channel *channel)
+// The cost is that of the slowest destination.
+static void add_delivery(int index, uint64_t id, const struct channel_stats *s, size_t count)
 {
+    const struct deliver_report *slowest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct deliver_report *r = &store.sources[index][i].report;
+        if (!slowest || r->median_ms > slowest->median_ms)
+            slowest = r;
+    }
+    if (slowest)
+        add_stage(id, s->plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_DELIVER,
+                  slowest->median_ms, slowest->p99_ms, s->encode.frame, s->encode.frames);
+}
+
+static void add_channel(int index, struct state_channel *item)
+{
+    uint64_t id = item->id;
+    struct channel *channel = item->channel;
     struct channel_stats s;
     channel_stats(channel, &s);
     channel_report *c = &store.channels[index];
@@ -116,10 +140,11 @@ static void add_channel(int index, uint64_t id, struct channel *channel)
     c->frames = s.frames;
     c->late = s.late;
     c->concealed = s.concealed;
+    c->skipped = s.skipped;
     c->slack_frames = s.slack_frames;
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
-    c->n_destinations = add_destinations(index, channel);
+    c->n_destinations = add_destinations(index, id, channel);
     c->destinations = store.destination_list[index];
     store.channel_list[index] = c;
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE,
@@ -128,12 +153,21 @@ static void add_channel(int index, uint64_t id, struct channel *channel)
               s.mix_p99_ms, s.cursor - 1, s.frames);
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_ENCODE,
               s.encode.median_ms, s.encode.p99_ms, s.encode.frame, s.encode.frames);
+    add_delivery(index, id, &s, c->n_destinations);
     add_plans(id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);
-    if (s.encode.dropped + s.encode.failed)
-        add_alarm(id, "encode_dropped", "pictures were not encoded: this edge is too slow",
-                  s.encode.dropped + s.encode.failed);
+    if (*s.slate_alarm)
+        add_alarm(id, "slate_failed", s.slate_alarm, 1);
+    uint64_t skipped = recent_rise(&item->skipped, s.skipped, clock_monotonic_ns());
+    if (skipped)
+        add_alarm(id, "frames_skipped",
+                  "frames were not sent during the last minute: this edge stood still", skipped);
+    uint64_t lost =
+        recent_rise(&item->encode_lost, s.encode.dropped + s.encode.failed, clock_monotonic_ns());
+    if (lost)
+        add_alarm(id, "encode_dropped",
+                  "pictures were not encoded during the last minute: this edge is too slow", lost);
     int64_t difference_ms = s.clock_difference_ns / 1000000;
     if (difference_ms > 100 || difference_ms < -100) {
         char text[128];
@@ -174,10 +208,15 @@ int report_send(struct control_client *client, struct state *state,
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
     store.stage_count = store.plan_count = store.alarm_count = 0;
     for (int i = 0; i < state->channel_count; i++)
-        add_channel(i, state->channels[i].id, state->channels[i].channel);
+        add_channel(i, &state->channels[i]);
     for (int i = 0; i < state->refusal_count; i++)
         add_plan(state->refusals[i].channel, state->refusals[i].epoch,
                  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason);
+    if (state_file_error(state->file))
+        add_alarm(0, "state_unwritten",
+                  "the desired state cannot be written: after a restart without a coordinator this "
+                  "edge would go on with an older one",
+                  1);
     struct deliver_report preview = {0};
     if (context->preview)
         outlet_report(context->preview, &preview);

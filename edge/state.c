@@ -2,38 +2,24 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
-#include "engine/link/control_link.h"
+#include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 
-int state_create(const char *node, const char *folder, const struct channel_config *config,
-                 struct state **ret, struct diagnostic *reterr)
+struct state *state_create(const char *node, struct state_file *file,
+                           const struct channel_config *config)
 {
     struct state *s = base_alloc(sizeof *s);
     s->node = node;
+    s->file = file;
     s->config = *config;
-    int length = snprintf(s->path, sizeof s->path, "%s/%s.state", folder, node);
-    if (length >= (int)sizeof s->path - 8 || strchr(node, '/')) {
-        free(s);
-        return diagnostic_set(reterr, -EINVAL, "state_folder", folder, "the path is too long");
-    }
-    if (mkdir(folder, 0700) && errno != EEXIST) {
-        int error = -errno;
-        free(s);
-        return diagnostic_set(reterr, error, "state_folder", folder, "cannot be made: %s",
-                              strerror(-error));
-    }
-    *ret = s;
-    return 0;
+    return s;
 }
 
 static void remove_channel(struct state *s, int index)
@@ -125,29 +111,6 @@ static void apply_channel(struct state *s, const desired_state *message, uint64_
         plan_unref(&plans[i]);
 }
 
-static int write_file(const char *path, const uint8_t *bytes, size_t size)
-{
-    char fresh[4112];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    int result = 0;
-    for (size_t done = 0; done < size && !result;) {
-        ssize_t n = write(fd, bytes + done, size - done);
-        if (n < 0)
-            result = -errno;
-        else
-            done += (size_t)n;
-    }
-    if (!result && fsync(fd))
-        result = -errno;
-    close(fd);
-    if (!result && rename(fresh, path))
-        result = -errno;
-    return result;
-}
-
 int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remember)
 {
     desired_state *message = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
@@ -163,6 +126,8 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     s->epoch = message->epoch;
     s->version = message->version;
     s->refusal_count = 0;
+    if (s->config.cache)
+        media_cache_set_origin(s->config.cache, message->media_url);
     for (int i = s->channel_count - 1; i >= 0; i--)
         if (!is_listed(message, s->channels[i].id))
             remove_channel(s, i);
@@ -175,28 +140,33 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
             apply_channel(s, message, id);
     }
     vistter__control__v1__desired_state__free_unpacked(message, NULL);
-    int result = remember ? write_file(s->path, bytes, size) : 0;
-    if (result)
-        log_error("state_write", "path=\"%s\" error=\"%s\"", s->path, strerror(-result));
+    if (remember)
+        state_file_write(s->file, bytes, size);
     return 0;
 }
 
 int state_resume(struct state *s)
 {
-    int fd = open(s->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    uint8_t *bytes = malloc(CONTROL_MESSAGE_BYTES_MAX);
-    size_t size = 0;
-    ssize_t n = 0;
-    while (bytes && size < CONTROL_MESSAGE_BYTES_MAX &&
-           (n = read(fd, bytes + size, CONTROL_MESSAGE_BYTES_MAX - size)) > 0)
-        size += (size_t)n;
-    close(fd);
-    int result = !bytes ? -ENOMEM : n < 0 ? -EIO : state_apply(s, bytes, size, false);
-    free(bytes);
-    if (!result)
-        log_info("state_resume", "epoch=%llu version=%llu channels=%d",
-                 (unsigned long long)s->epoch, (unsigned long long)s->version, s->channel_count);
+    int result = -ENOENT;
+    for (int generation = 0; generation < STATE_FILE_GENERATIONS; generation++) {
+        uint8_t *bytes;
+        size_t size;
+        int error = state_file_read(s->file, generation, &bytes, &size);
+        if (!error) {
+            error = state_apply(s, bytes, size, false);
+            explicit_bzero(bytes, size);
+            free(bytes);
+        }
+        if (!error) {
+            log_info("state_resume", "epoch=%llu version=%llu generation=%d channels=%d",
+                     (unsigned long long)s->epoch, (unsigned long long)s->version, generation,
+                     s->channel_count);
+            return 0;
+        }
+        if (error != -ENOENT)
+            log_warning("state_unreadable", "generation=%d error=\"%s\"", generation,
+                        strerror(-error));
+        result = error != -ENOENT ? error : result;
+    }
     return result;
 }

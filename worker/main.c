@@ -14,7 +14,7 @@
 int main(int argc, char **argv)
 {
     struct worker_settings s = {0};
-    int64_t cache_mib;
+    int64_t cache_mib, latency_ms;
     const char *log_level;
     char host[65] = "worker";
     gethostname(host, sizeof host - 1);
@@ -28,6 +28,8 @@ int main(int argc, char **argv)
          "where frames are served (SRT, UDP); port 0: any", &s.frame_listen},
         {"frame-address", SETTING_TEXT, "HOST:PORT", "", 0, 0,
          "the same as others reach it, when it differs", &s.frame_address},
+        {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
+         "SRT latency of links to other workers; at least four round trips", &latency_ms},
         {"cache", SETTING_TEXT, "FOLDER", "/var/cache/vistter", 0, 0, "folder for fetched media",
          &s.cache},
         {"cache-size", SETTING_INTEGER, "MiB", "20480", 64, 1 << 30, "largest size of that folder",
@@ -49,6 +51,7 @@ int main(int argc, char **argv)
         return 2;
     }
     s.cache_bytes = cache_mib << 20;
+    s.frame_latency_ms = (int)latency_ms;
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);

@@ -44,14 +44,17 @@ struct worker {
     struct frame_server *server;
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
-    int state_fd; // eventfd: a new desired state is there
+    int state_fd;        // eventfd: a new desired state is there
+    struct queue *ended; // stages on their way out; full: main waits
+    pthread_t reaper;
+    bool reaping;
     // -- guarded by state_lock
     pthread_mutex_t state_lock;
     desired_state *newest; // unpacked copy, NULL when main has taken it
     // -- main thread
     uint64_t state_epoch, state_version;
     double cpu_load;
-    int64_t cpu_read_ns, cpu_read_at_ns;
+    int64_t cpu_read_ns, cpu_read_at_ns, links_log_at_ns;
     // -- guarded by lock; only main changes the list of stages
     pthread_mutex_t lock;
     int stage_count, key_count;
@@ -115,17 +118,23 @@ static void on_gone(void *opaque, struct frame_peer *peer)
 
 // ---- Desired state ----------------------------------------------------------------------------
 
+static bool size_valid(uint32_t width, uint32_t height)
+{
+    return width >= 2 && height >= 2 && width % 2 == 0 && height % 2 == 0 &&
+           width <= PICTURE_SIDE_MAX && height <= PICTURE_SIDE_MAX;
+}
+
 // What a plan must be for this node to touch it; everything later may then rely on it.
 static bool plan_valid(const channel_plan *p)
 {
-    bool ok = p->revision.len == 32 && p->width >= 2 && p->height >= 2 && p->width % 2 == 0 &&
-              p->height % 2 == 0 && p->width <= PICTURE_SIDE_MAX && p->height <= PICTURE_SIDE_MAX &&
-              p->rate_num > 0 && p->rate_den > 0 && p->rate_num <= INT32_MAX &&
-              p->rate_den <= INT32_MAX && p->rate_num / p->rate_den <= 240 &&
-              p->rate_num >= p->rate_den;
-    for (size_t i = 0; ok && i < p->n_groups; i++)
-        ok = p->groups[i]->track_from <= p->groups[i]->track_to &&
-             p->groups[i]->track_to <= TIMELINE_TRACKS_MAX;
+    bool ok = p->revision.len == 32 && size_valid(p->width, p->height) && p->rate_num > 0 &&
+              p->rate_den > 0 && p->rate_num <= INT32_MAX && p->rate_den <= INT32_MAX &&
+              p->rate_num / p->rate_den <= 240 && p->rate_num >= p->rate_den;
+    for (size_t i = 0; ok && i < p->n_groups; i++) {
+        const group_plan *g = p->groups[i];
+        ok = g->track_from <= g->track_to && g->track_to <= TIMELINE_TRACKS_MAX &&
+             ((!g->width && !g->height) || size_valid(g->width, g->height));
+    }
     if (!ok)
         log_error("plan_malformed", "channel=%" PRIu64 " plan=%" PRIu32, p->channel, p->plan_epoch);
     return ok;
@@ -154,10 +163,13 @@ static void end_unwanted(struct worker *w, const desired_state *state, struct st
 {
     int kept = 0;
     for (int i = 0; i < w->stage_count; i++) {
-        if (wanted(w, state, w->stages[i]))
-            w->stages[kept++] = w->stages[i];
-        else
-            ended[(*ended_count)++] = w->stages[i];
+        struct stage *stage = w->stages[i];
+        if (wanted(w, state, stage)) {
+            w->stages[kept++] = stage;
+        } else {
+            stage_close(stage); // no callback reaches it any more
+            ended[(*ended_count)++] = stage;
+        }
     }
     w->stage_count = kept;
 }
@@ -189,7 +201,14 @@ static struct stage *start_stage(struct worker *w, const channel_plan *p, size_t
         return NULL;
     const group_plan *g = p->groups[group];
     struct stage_config config = {
-        .plan = p, .group = group, .cache = w->cache, .node = w->settings.name, .links = w->links};
+        .plan = p,
+        .group = group,
+        .cache = w->cache,
+        .node = w->settings.name,
+        .links = w->links,
+        // Wants and frames wait out the latency each; consumers repeat a little later.
+        .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
+    };
     log_info("stage_started",
              "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
              p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
@@ -217,6 +236,17 @@ static void start_missing(struct worker *w, const desired_state *state)
     }
 }
 
+// Joins stages that have ended: one may be in the middle of something heavy, and reports must go
+// on meanwhile.
+static void *reap(void *opaque)
+{
+    struct worker *w = opaque;
+    void *stage;
+    while (!queue_pop(w->ended, &stage, -1))
+        stage_destroy((struct stage **)&stage);
+    return NULL;
+}
+
 static void reconcile(struct worker *w)
 {
     pthread_mutex_lock(&w->state_lock);
@@ -235,9 +265,8 @@ static void reconcile(struct worker *w)
         end_unwanted(w, state, ended, &ended_count);
         start_missing(w, state);
         pthread_mutex_unlock(&w->lock);
-        // Out of the lists: no callback can reach them any more, and their threads may be joined.
         for (int i = 0; i < ended_count; i++)
-            stage_destroy(&ended[i]);
+            (void)queue_push(w->ended, ended[i], -1); // open until the worker ends
         w->state_epoch = state->epoch;
         w->state_version = state->version;
     }
@@ -386,7 +415,46 @@ static void send_report(struct worker *w, struct report_memory *m)
     (void)control_client_report(w->control, &report);
 }
 
+static void log_links(struct worker *w, int64_t now)
+{
+    struct frame_peer_stats peers[FRAME_PEERS_MAX];
+    if (now < w->links_log_at_ns)
+        return;
+    w->links_log_at_ns = now + LINKS_LOG_NS;
+    links_log(w->links);
+    int count = frame_server_stats(w->server, peers);
+    for (int i = 0; i < count; i++) {
+        const struct frame_link_stats *s = &peers[i].link;
+        log_info("frame_link_stats",
+                 "link=%s consumer=%s messages=%" PRIu64 " bytes=%" PRIu64 " bad=%" PRIu64
+                 " replayed=%" PRIu64 " resent=%" PRIu64 " dropped=%" PRIu64
+                 " loss_percent=%.2f rtt_ms=%.1f",
+                 peers[i].link_id, peers[i].consumer, s->messages, s->bytes, s->bad, s->replayed,
+                 s->resent, s->dropped, s->loss_percent, s->rtt_ms);
+    }
+}
+
 // ---- Life -------------------------------------------------------------------------------------
+
+// The address that others call: as told, or the listen address with the port really taken.
+static int name_address(struct worker *w, struct diagnostic *reterr)
+{
+    const char *told = w->settings.frame_address, *listen = w->settings.frame_listen;
+    const char *colon = strrchr(listen, ':');
+    if (told && *told) {
+        snprintf(w->frame_address, sizeof w->frame_address, "%s", told);
+        return 0;
+    }
+    if (frame_server_is_wildcard(w->server))
+        return diagnostic_set(reterr, -EINVAL, "frame_address", "frame-address",
+                              "nobody can call \"%s\"; listen on one address, or say with "
+                              "frame-address how others reach this worker",
+                              listen);
+    snprintf(w->frame_address, sizeof w->frame_address, "%.*s:%d",
+             colon ? (int)(colon - listen) : (int)strlen(listen), listen,
+             frame_server_port(w->server));
+    return 0;
+}
 
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
@@ -400,24 +468,17 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     };
     int error = cluster_key_read(w->settings.cluster_key, control.key, reterr);
     if (!error)
-        error = golden_hash(w->golden, reterr);
-    if (!error)
         error = media_cache_create(&cache, &w->cache, reterr);
+    if (!error)
+        error = golden_hash(w->settings.cache, w->golden, reterr);
     if (!error)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
         return error;
-    w->links = links_create(w->settings.name);
-    // The address that others call: as told, or the listen address with the port really taken.
-    const char *told = w->settings.frame_address;
-    const char *listen = w->settings.frame_listen;
-    const char *colon = strrchr(listen, ':');
-    if (told && *told)
-        snprintf(w->frame_address, sizeof w->frame_address, "%s", told);
-    else
-        snprintf(w->frame_address, sizeof w->frame_address, "%.*s:%d",
-                 colon ? (int)(colon - listen) : (int)strlen(listen), listen,
-                 frame_server_port(w->server));
+    w->links = links_create(w->settings.name, w->settings.frame_latency_ms);
+    error = name_address(w, reterr);
+    if (error)
+        return error;
     return control_client_create(&control, &w->control, reterr);
 }
 
@@ -429,7 +490,12 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->state_lock, NULL);
     w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = open_links(w, reterr);
+    w->links_log_at_ns = clock_monotonic_ns() + LINKS_LOG_NS;
+    w->ended = queue_create(STAGES_MAX, NULL);
+    int error = thread_start(&w->reaper, "reaper", reap, w);
+    w->reaping = !error;
+    error = error ? diagnostic_set(reterr, error, "thread", "", "no thread: %s", strerror(-error))
+                  : open_links(w, reterr);
     if (error) {
         worker_destroy(&w);
         return error;
@@ -458,6 +524,7 @@ void worker_run(struct worker *w, int stop_fd)
         }
         if (clock_monotonic_ns() >= next_ns) {
             send_report(w, memory);
+            log_links(w, clock_monotonic_ns());
             next_ns = clock_monotonic_ns() + REPORT_MS * INT64_C(1000000);
         }
     }
@@ -473,7 +540,13 @@ void worker_destroy(struct worker **worker)
     control_client_destroy(&w->control);
     frame_server_destroy(&w->server);
     for (int i = 0; i < w->stage_count; i++)
-        stage_destroy(&w->stages[i]);
+        stage_close(w->stages[i]);
+    for (int i = 0; i < w->stage_count; i++)
+        (void)queue_push(w->ended, w->stages[i], -1);
+    queue_close(w->ended);
+    if (w->reaping)
+        thread_join(w->reaper);
+    queue_destroy(&w->ended);
     links_destroy(&w->links);
     media_cache_destroy(&w->cache);
     if (w->newest)

@@ -2,10 +2,12 @@
 //
 // Thread map
 //   main          owns the set of stages; starts and ends them as desired state says; reports
+//   reaper        owns stages that have ended, which main hands over, until they are joined
 //   control       (engine/link) receives desired state, hands the newest to main
 //   frame server  (engine/link) listener and one thread per consumer; passes WANTs to stages
 //   render-C-G    one per stage: prepares, renders, codes, queues to its consumers' peers
 //   link's own    (engine/link) one per provider of what lies beneath a group of ours
+//   links-end     (engine/receive) owns released links until their clients are joined
 //   decode        one per such group: decodes what comes from beneath for its renderer
 //   video decode  one per open video clip, below its stage's renderer
 //   media fetch   (engine/link) downloads
@@ -20,6 +22,7 @@
 struct worker_settings {
     const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache;
     int64_t cache_bytes;
+    int frame_latency_ms;
 };
 
 struct worker;

@@ -1,6 +1,7 @@
 #include "coordinator/api/api.h"
 
 #include "console/console.h"
+#include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/live.h"
 #include "engine/base/log.h"
@@ -11,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROOT "/api/v1/"
+
 struct api {
     struct coordinator *coordinator;
     struct mg_context *context;
     struct live *live;
+    struct connection_guard *guard;
     char listen_error[256]; // civetweb's last words while starting
 };
 
@@ -31,6 +35,9 @@ static const struct route {
     {"channels/*/stop", "POST", handle_channel_stop},
     {"channels/*/timeline", "PUT", handle_channel_timeline},
     {"channels/*/events", "GET HEAD", handle_channel_events},
+    {"channels/*/slate", "PUT DELETE", handle_channel_slate},
+    {"channels/*/outputs", "GET HEAD POST", handle_outputs},
+    {"channels/*/outputs/*", "DELETE", handle_output},
     {"channels/*/destinations", "GET HEAD POST", handle_destinations},
     {"channels/*/destinations/*", "DELETE", handle_destination},
     {"timelines", "GET HEAD", handle_timelines},
@@ -85,13 +92,10 @@ static int answer_method(struct request *r, const struct route *route)
         allow[used++] = *c;
     }
     allow[used] = 0;
-    mg_printf(r->connection,
-              "HTTP/1.1 405 Method Not Allowed\r\nAllow: %s\r\nConnection: close\r\n"
-              "Content-Type: application/problem+json\r\n\r\n"
-              "{\"type\":\"about:blank\",\"title\":\"Method Not Allowed\",\"status\":405,"
-              "\"code\":\"method\",\"path\":\"\",\"detail\":\"%s is allowed here\"}",
-              allow, allow);
-    return 405;
+    r->allow = allow;
+    int status = answer_refusal(r, 405, "method", "", "%s is allowed here", allow);
+    r->allow = NULL;
+    return status;
 }
 
 // Two framings of one body are how requests are smuggled past a proxy.
@@ -120,68 +124,92 @@ static bool is_utf8(const char *text)
     return value;
 }
 
-static int on_api(struct mg_connection *connection, void *opaque)
+static int serve_api(struct api *api, struct request *r)
 {
-    struct api *api = opaque;
+    char path[1024];
+    if (!framing_ok(r->info))
+        return answer_refusal(r, 400, "framing", "",
+                              "send one Content-Length and no Transfer-Encoding");
+    // No name holds such bytes, and the database would refuse to look.
+    if (!is_utf8(r->info->local_uri))
+        return answer_refusal(r, 404, "not_found", "", "there is nothing here");
+    if (!may_change(r))
+        return answer_refusal(r, 403, "foreign_origin", "",
+                              "a page of another origin may not change anything here");
+    const char *waits_for = coordinator_waits_for(api->coordinator);
+    if (waits_for)
+        return answer_refusal(r, 503, "not_leading", "", "this coordinator waits for %s",
+                              waits_for);
+    snprintf(path, sizeof path, "%s", r->info->local_uri + strlen(ROOT));
+    if (!strcmp(path, "live"))
+        return live_serve(api->live, r);
+    r->part_count = split(path, r->part);
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!matches(&routes[i], r))
+            continue;
+        if (!allows(routes[i].methods, r->info->request_method))
+            return answer_method(r, &routes[i]);
+        return routes[i].handle(r);
+    }
+    return answer_refusal(r, 404, "not_found", r->info->local_uri, "there is nothing here");
+}
+
+static int serve_page(struct request *r)
+{
+    static const struct route page = {"", "GET HEAD", NULL};
+    const char *path = strcmp(r->info->local_uri, "/") ? r->info->local_uri + 1 : "index.html";
+    for (size_t i = 0; i < console_file_count; i++) {
+        const struct console_file *f = &console_files[i];
+        if (strcmp(f->path, path))
+            continue;
+        if (!allows(page.methods, r->info->request_method))
+            return answer_method(r, &page);
+        mg_printf(r->connection,
+                  "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n" ANSWER_MARK
+                  "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
+                  "Content-Security-Policy: default-src 'self'; media-src blob:; "
+                  "connect-src 'self' ws: http: https:; frame-ancestors 'none'\r\n\r\n",
+                  f->type, f->size);
+        if (!request_is_head(r))
+            mg_write(r->connection, f->bytes, f->size);
+        return 200;
+    }
+    return answer_refusal(r, 404, "not_found", r->info->local_uri, "there is nothing here");
+}
+
+// All requests, WebSockets included: what civetweb would do with them is not ours.
+static int on_request(struct mg_connection *connection)
+{
+    struct api *api = mg_get_user_data(mg_get_context(connection));
     struct request r = {
         .connection = connection,
         .info = mg_get_request_info(connection),
         .coordinator = api->coordinator,
         .store = coordinator_store(api->coordinator),
     };
-    char path[1024];
-    if (!framing_ok(r.info))
-        return answer_refusal(&r, 400, "framing", "",
-                              "send one Content-Length and no Transfer-Encoding");
-    // No name holds such bytes, and the database would refuse to look.
-    if (!is_utf8(r.info->local_uri))
-        return answer_refusal(&r, 404, "not_found", "", "there is nothing here");
-    if (!may_change(&r))
-        return answer_refusal(&r, 403, "foreign_origin", "",
-                              "a page of another origin may not change anything here");
-    snprintf(path, sizeof path, "%s", r.info->local_uri + strlen("/api/v1/"));
-    r.part_count = split(path, r.part);
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!matches(&routes[i], &r))
-            continue;
-        if (!allows(routes[i].methods, r.info->request_method))
-            return answer_method(&r, &routes[i]);
-        return routes[i].handle(&r);
-    }
-    return answer_refusal(&r, 404, "not_found", r.info->local_uri, "there is nothing here");
-}
-
-static int on_page(struct mg_connection *connection, void *opaque)
-{
-    struct api *api = opaque;
-    struct request r = {.connection = connection,
-                        .info = mg_get_request_info(connection),
-                        .coordinator = api->coordinator};
-    static const struct route page = {"", "GET HEAD", NULL};
-    const char *path = strcmp(r.info->local_uri, "/") ? r.info->local_uri + 1 : "index.html";
-    for (size_t i = 0; i < console_file_count; i++) {
-        const struct console_file *f = &console_files[i];
-        if (strcmp(f->path, path))
-            continue;
-        if (!allows(page.methods, r.info->request_method))
-            return answer_method(&r, &page);
-        mg_printf(connection,
-                  "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                  "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
-                  "Content-Security-Policy: default-src 'self'; media-src blob:; "
-                  "connect-src 'self' ws: http: https:; frame-ancestors 'none'\r\n\r\n",
-                  f->type, f->size);
-        if (!request_is_head(&r))
-            mg_write(connection, f->bytes, f->size);
-        return 200;
-    }
-    return answer_refusal(&r, 404, "not_found", r.info->local_uri, "there is nothing here");
+    int status;
+    if (!request_host_ok(&r))
+        status = answer_refusal(&r, 403, "foreign_host", "",
+                                "this server does not go by the name in Host; http-names lists "
+                                "the names that it has");
+    else if (!strncmp(r.info->local_uri, ROOT, strlen(ROOT)))
+        status = serve_api(api, &r);
+    else
+        status = serve_page(&r);
+    bool unread = request_is_unread(&r);
+    if (r.close || unread)
+        mg_disable_connection_keep_alive(connection);
+    if (unread)
+        connection_linger(connection_socket(connection));
+    return status;
 }
 
 static int on_http_error(struct mg_connection *connection, int status, const char *message)
 {
     (void)message;
-    struct request r = {.connection = connection, .info = mg_get_request_info(connection)};
+    struct request r = {
+        .connection = connection, .info = mg_get_request_info(connection), .close = true};
+    mg_disable_connection_keep_alive(connection);
     answer_refusal(&r, status, "http", "", "%s", mg_get_response_code_text(connection, status));
     return 0;
 }
@@ -197,18 +225,15 @@ static int on_log(const struct mg_connection *connection, const char *message)
 
 static int start_server(struct api *api, struct diagnostic *reterr)
 {
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", CONNECTIONS_MAX);
     const char *options[] = {
         "listening_ports",
         coordinator_settings(api->coordinator)->http_listen,
-        // One thread per connection: WebSockets have their cap, the rest is for requests.
         "num_threads",
-        "128",
+        threads,
         "request_timeout_ms",
         "10000",
-        "websocket_timeout_ms",
-        "30000",
-        "enable_websocket_ping_pong",
-        "yes",
         "enable_keep_alive",
         "yes",
         "keep_alive_timeout_ms",
@@ -221,20 +246,21 @@ static int start_server(struct api *api, struct diagnostic *reterr)
         "1",
         NULL,
     };
-    struct mg_callbacks callbacks = {.http_error = on_http_error, .log_message = on_log};
+    struct mg_callbacks callbacks = {
+        .begin_request = on_request, .http_error = on_http_error, .log_message = on_log};
     mg_init_library(0);
     struct mg_context *context = mg_start(&callbacks, api, options);
     if (!context) {
         mg_exit_library();
-        return diagnostic_set(reterr, -EADDRINUSE, "http_listen",
+        return diagnostic_set(reterr, -EADDRINUSE, "http_listen", "http-listen",
+                              "'%s' cannot be listened on: %s",
                               coordinator_settings(api->coordinator)->http_listen,
-                              "cannot be listened on: %s",
                               api->listen_error[0] ? api->listen_error : "civetweb gave no reason");
     }
-    mg_set_request_handler(context, "/api/v1/", on_api, api);
-    mg_set_request_handler(context, "/", on_page, api);
-    live_register(api->live, context);
     api->context = context;
+    struct mg_server_port port = {0};
+    if (mg_get_server_ports(context, 1, &port) > 0)
+        connection_guard_watch(api->guard, port.port);
     return 0;
 }
 
@@ -242,7 +268,11 @@ int api_create(struct coordinator *coordinator, struct api **ret, struct diagnos
 {
     struct api *api = base_alloc(sizeof *api);
     api->coordinator = coordinator;
-    int error = live_create(coordinator, &api->live);
+    int error = connection_guard_create(&api->guard);
+    if (!error)
+        error = live_create(coordinator, &api->live);
+    if (error)
+        diagnostic_set(reterr, error, "thread", "", "no thread for the API");
     if (!error)
         error = start_server(api, reterr);
     if (error) {
@@ -266,6 +296,7 @@ void api_destroy(struct api **api)
         mg_exit_library();
     }
     live_destroy(&a->live);
+    connection_guard_destroy(&a->guard);
     free(a);
 }
 

@@ -1,5 +1,6 @@
 // The API: REST and WebSocket under /api/v1, and the first page, by civetweb.
 //
+// Answers from its creation on; until the coordinator leads, with 503.
 // No document root, no listing, no CGI, no CORS. Every error is application/problem+json.
 #pragma once
 
@@ -8,5 +9,8 @@
 struct api;
 int api_create(struct coordinator *coordinator, struct api **ret, struct diagnostic *reterr);
 void api_destroy(struct api **api);
+// Removes what uploads of a coordinator that was killed have left in the media store. Call when no
+// other coordinator can be at it.
+void api_remove_uploads(const char *media);
 void api_announce_timeline(struct api *api, const char *name,
                            const struct store_revision *revision);

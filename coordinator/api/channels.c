@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Reads an optional integer member within bounds; false after an answer has been sent.
-static bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min,
-                         int64_t max, int64_t *value, int *ret_status)
+bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min, int64_t max,
+                  int64_t *value, int *ret_status)
 {
     const json_t *member = json_object_get(body, name);
     if (!member)
@@ -24,9 +23,8 @@ static bool take_integer(struct request *r, const json_t *body, const char *name
     return true;
 }
 
-// Reads a text member that must fit `size`; an absent one leaves `value` as it is.
-static bool take_text(struct request *r, const json_t *body, const char *name, bool required,
-                      char *value, size_t size, int *ret_status)
+bool take_text(struct request *r, const json_t *body, const char *name, bool required, char *value,
+               size_t size, int *ret_status)
 {
     const json_t *member = json_object_get(body, name);
     if (!member && !required)
@@ -41,7 +39,7 @@ static bool take_text(struct request *r, const json_t *body, const char *name, b
     return true;
 }
 
-static int answer_channel(struct request *r, int status, const char *name)
+int answer_channel(struct request *r, int status, const char *name)
 {
     struct diagnostic why;
     json_t *body = channel_json(r->coordinator, name, &why);
@@ -50,19 +48,9 @@ static int answer_channel(struct request *r, int status, const char *name)
 
 static int list_channels(struct request *r)
 {
-    struct store_channel *channels;
-    size_t count;
     struct diagnostic why;
-    if (store_channel_list(r->store, &channels, &count, &why))
-        return answer_problem(r, &why);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_t *one = channel_json(r->coordinator, channels[i].name, &why);
-        if (one)
-            json_array_append_new(list, one);
-    }
-    free(channels);
-    return answer_json(r, 200, list);
+    json_t *list = channels_json(r->coordinator, &why);
+    return list ? answer_json(r, 200, list) : answer_problem(r, &why);
 }
 
 static int create_channel(struct request *r)
@@ -90,10 +78,8 @@ static int create_channel(struct request *r)
     c.width = (int)width;
     c.height = (int)height;
     struct diagnostic why;
-    uint64_t id;
-    if (store_channel_create(r->store, &c, &id, &why))
+    if (coordinator_create_channel(r->coordinator, &c, &why))
         return answer_problem(r, &why);
-    (void)coordinator_apply_channel(r->coordinator, c.name, NULL);
     return answer_channel(r, 201, c.name);
 }
 
@@ -108,19 +94,11 @@ int handle_channel(struct request *r)
     if (strcmp(r->info->request_method, "DELETE"))
         return answer_channel(r, 200, name);
     struct diagnostic why;
-    struct store_channel c;
-    if (store_channel_get(r->store, name, &c, &why))
-        return answer_problem(r, &why);
-    if (c.on_air)
-        return answer_refusal(r, 409, "on_air", name, "is on air; stop it first");
-    if (store_channel_delete(r->store, name, &why))
-        return answer_problem(r, &why);
-    coordinator_forget_channel(r->coordinator, c.id);
-    return answer_empty(r, 204);
+    return coordinator_delete_channel(r->coordinator, name, &why) ? answer_problem(r, &why)
+                                                                  : answer_empty(r, 204);
 }
 
-// Body {"timeline", "revision"?} -> the revision it means, checked as nodes will check it.
-static int take_revision(struct request *r, struct store_channel *c)
+int take_revision(struct request *r, struct store_change *ret)
 {
     static const char *const allowed[] = {"timeline", "revision", NULL};
     json_t *body;
@@ -128,8 +106,7 @@ static int take_revision(struct request *r, struct store_channel *c)
     if (status)
         return status;
     int64_t number = 0;
-    char timeline[STORE_NAME_MAX + 1];
-    bool ok = take_text(r, body, "timeline", true, timeline, sizeof timeline, &status) &&
+    bool ok = take_text(r, body, "timeline", true, ret->timeline, sizeof ret->timeline, &status) &&
               take_integer(r, body, "revision", 1, INT64_MAX, &number, &status);
     json_decref(body);
     if (!ok)
@@ -138,78 +115,47 @@ static int take_revision(struct request *r, struct store_channel *c)
     struct store_revision revision;
     char *bytes;
     size_t size;
-    if (store_timeline_get(r->store, timeline, number, &revision, &bytes, &size, &why))
+    if (store_timeline_get(r->store, ret->timeline, number, &revision, &bytes, &size, &why))
         return answer_problem(r, &why);
     int error = coordinator_check_timeline(r->coordinator, bytes, size, NULL, NULL, &why);
     free(bytes);
     if (error)
         return answer_problem(r, &why);
-    snprintf(c->timeline, sizeof c->timeline, "%s", timeline);
-    snprintf(c->revision, sizeof c->revision, "%s", revision.sha256);
-    c->number = revision.number;
+    snprintf(ret->revision, sizeof ret->revision, "%s", revision.sha256);
+    ret->number = revision.number;
     return 0;
 }
 
-static int64_t frame_now(const struct store_channel *c)
+// Whether it is possible as things are, the store decides. If the farm refuses, the log already
+// says what should be; the refusal shows in the channel's text too.
+static int change_channel(struct request *r, enum store_event kind)
 {
-    int64_t frame = rate_frame_at_ns(c->rate, clock_realtime_ns() - c->epoch_ns);
-    return frame < 0 ? 0 : frame;
-}
-
-// Writes the event, then tells the farm. If the farm refuses, the log already says what should be;
-// the refusal shows in the channel's text too.
-static int change_channel(struct request *r, const struct store_channel *c, enum store_event kind)
-{
+    struct store_channel c;
+    struct store_change change = {.kind = kind};
     struct diagnostic why;
-    if (store_event_append(r->store, c->id, kind, frame_now(c), c, &why) ||
-        coordinator_apply_channel(r->coordinator, c->name, &why))
+    if (store_channel_get(r->store, r->part[1], &c, &why))
         return answer_problem(r, &why);
-    return answer_channel(r, 200, c->name);
+    int status = kind == STORE_STOPPED ? 0 : take_revision(r, &change);
+    if (status)
+        return status;
+    return coordinator_change_channel(r->coordinator, &c, &change, &why)
+               ? answer_problem(r, &why)
+               : answer_channel(r, 200, c.name);
 }
 
 int handle_channel_start(struct request *r)
 {
-    struct store_channel c;
-    struct diagnostic why;
-    if (store_channel_get(r->store, r->part[1], &c, &why))
-        return answer_problem(r, &why);
-    if (c.on_air)
-        return answer_refusal(r, 409, "on_air", c.name,
-                              "is on air already; PUT its timeline to change what it shows");
-    int status = take_revision(r, &c);
-    if (status)
-        return status;
-    c.start_frame = -1; // where the plan takes effect
-    return change_channel(r, &c, STORE_STARTED);
+    return change_channel(r, STORE_STARTED);
 }
 
 int handle_channel_stop(struct request *r)
 {
-    struct store_channel c;
-    struct diagnostic why;
-    if (store_channel_get(r->store, r->part[1], &c, &why))
-        return answer_problem(r, &why);
-    if (!c.on_air)
-        return answer_channel(r, 200, c.name); // as wished
-    return change_channel(r, &c, STORE_STOPPED);
+    return change_channel(r, STORE_STOPPED);
 }
 
 int handle_channel_timeline(struct request *r)
 {
-    struct store_channel c;
-    struct diagnostic why;
-    if (store_channel_get(r->store, r->part[1], &c, &why))
-        return answer_problem(r, &why);
-    if (!c.on_air)
-        return answer_refusal(r, 409, "not_on_air", c.name, "is not on air; start it instead");
-    char before[STORE_NAME_MAX + 1];
-    snprintf(before, sizeof before, "%s", c.timeline);
-    int status = take_revision(r, &c);
-    if (status)
-        return status;
-    // Another revision of the same timeline goes on where it is; another timeline starts.
-    c.start_frame = strcmp(before, c.timeline) ? -1 : coordinator_start_frame(r->coordinator, c.id);
-    return change_channel(r, &c, STORE_REVISION);
+    return change_channel(r, STORE_REVISION);
 }
 
 int handle_channel_events(struct request *r)
@@ -245,7 +191,8 @@ static int answer_destinations(struct request *r, int status, const char *channe
             found = json_incref(one);
     }
     json_decref(list);
-    return answer_json(r, status, found);
+    return found ? answer_json(r, status, found)
+                 : answer_refusal(r, 404, "not_found", name, "has been removed meanwhile");
 }
 
 // A destination's address holds no key: it would be shown.
@@ -266,19 +213,38 @@ static int check_destination(struct request *r, const struct store_destination *
     return 0;
 }
 
+static int find_output(struct request *r, const struct store_channel *c, const char *name,
+                       uint64_t *ret_id)
+{
+    struct store_output *outputs;
+    struct diagnostic why;
+    size_t count;
+    if (store_output_list(r->store, c->id, &outputs, &count, &why))
+        return answer_problem(r, &why);
+    *ret_id = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(outputs[i].name, name))
+            *ret_id = outputs[i].id;
+    free(outputs);
+    return *ret_id ? 0
+                   : answer_refusal(r, 422, "unknown_output", "output",
+                                    "the channel has no output %s", name);
+}
+
 static int add_destination(struct request *r, const struct store_channel *c)
 {
-    static const char *const allowed[] = {"name", "kind", "url", "key", NULL};
+    static const char *const allowed[] = {"name", "kind", "url", "key", "output", NULL};
     json_t *body;
     int status = request_json(r, allowed, &body);
     if (status)
         return status;
     struct store_destination d = {.channel = c->id};
-    char kind[32] = "";
+    char kind[32] = "", output[STORE_NAME_MAX + 1] = "";
     bool ok = take_text(r, body, "name", true, d.name, sizeof d.name, &status) &&
               take_text(r, body, "kind", true, kind, sizeof kind, &status) &&
               take_text(r, body, "url", false, d.url, sizeof d.url, &status) &&
-              take_text(r, body, "key", false, d.key, sizeof d.key, &status);
+              take_text(r, body, "key", false, d.key, sizeof d.key, &status) &&
+              take_text(r, body, "output", false, output, sizeof output, &status);
     json_decref(body);
     if (!ok)
         return status;
@@ -289,14 +255,13 @@ static int add_destination(struct request *r, const struct store_channel *c)
     else
         return answer_refusal(r, 422, "bad_value", "kind", "must be rtmp or recording");
     status = check_destination(r, &d);
+    if (!status && *output)
+        status = find_output(r, c, output, &d.output);
     if (status)
         return status;
     struct diagnostic why;
-    uint64_t id;
-    int error = store_destination_add(r->store, &d, &id, &why);
+    int error = coordinator_add_destination(r->coordinator, c, &d, &why);
     explicit_bzero(d.key, sizeof d.key);
-    if (!error)
-        error = coordinator_apply_channel(r->coordinator, c->name, &why);
     return error ? answer_problem(r, &why) : answer_destinations(r, 201, c->name, d.name);
 }
 
@@ -316,8 +281,7 @@ int handle_destination(struct request *r)
     struct store_channel c;
     struct diagnostic why;
     if (store_channel_get(r->store, r->part[1], &c, &why) ||
-        store_destination_remove(r->store, c.id, r->part[3], &why) ||
-        coordinator_apply_channel(r->coordinator, c.name, &why))
+        coordinator_remove_destination(r->coordinator, &c, r->part[3], &why))
         return answer_problem(r, &why);
     return answer_empty(r, 204);
 }

@@ -11,15 +11,31 @@ int handle_channel_start(struct request *r);
 int handle_channel_stop(struct request *r);
 int handle_channel_timeline(struct request *r);
 int handle_channel_events(struct request *r);
-int handle_destinations(struct request *r); // list, add
-int handle_destination(struct request *r);  // remove
+int handle_channel_slate(struct request *r); // put, delete
+int handle_outputs(struct request *r);       // list, add
+int handle_output(struct request *r);        // remove
+int handle_destinations(struct request *r);  // list, add
+int handle_destination(struct request *r);   // remove
 int handle_timelines(struct request *r);
 int handle_timeline(struct request *r); // get, put
 int handle_timeline_check(struct request *r);
 int handle_media_list(struct request *r);
 int handle_media(struct request *r); // get, head, put
 
+// Members of a body. False after a refusal has been sent, with its status.
+// An optional whole number within bounds; an absent one leaves `value` as it is.
+bool take_integer(struct request *r, const json_t *body, const char *name, int64_t min, int64_t max,
+                  int64_t *value, int *ret_status);
+// A text that must fit `size`; an absent one, where allowed, leaves `value` as it is.
+bool take_text(struct request *r, const json_t *body, const char *name, bool required, char *value,
+               size_t size, int *ret_status);
+// Body {"timeline", "revision"?}: fills timeline, revision and number, checked as nodes will check
+// them. 0, or the status of the refusal sent.
+int take_revision(struct request *r, struct store_change *ret);
+int answer_channel(struct request *r, int status, const char *name);
+
 // JSON of the whole state, as GET /status and the WebSocket send it. NULL when out of memory.
 json_t *status_json(struct coordinator *coordinator);
-// One channel as JSON, found by name in the store; NULL with a diagnostic.
+// All channels, and one, as JSON from the store and the farm; NULL with a diagnostic.
+json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr);
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr);

@@ -1,18 +1,31 @@
 #include "coordinator/api/live.h"
 
+#include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
 #include "engine/base/clock.h"
-#include "engine/base/log.h"
 #include "engine/base/thread.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#define CLIENT_QUEUE   16
+#define QUEUE_MAX      16
+#define OVERFLOW_MAX   16 // texts that did not fit, until the connection is cut
 #define STATUS_NS      INT64_C(1000000000)
+#define PING_MS        20000
+#define FRAME_MAX      (1 << 20) // of a client's, which is read past
+#define CONTROL_MAX    125
+#define CLOSE_PROTOCOL 1002
+#define CLOSE_TOO_BIG  1009
 #define CLOSE_OVERLOAD 1013
+
+enum opcode { OP_CONTINUED, OP_TEXT, OP_BINARY, OP_CLOSE = 8, OP_PING, OP_PONG };
 
 // A text on its way to several clients.
 struct text {
@@ -22,9 +35,18 @@ struct text {
 };
 
 struct client {
+    // -- constant while it is in the table
     struct mg_connection *connection;
-    struct queue *queue;
-    pthread_t thread;
+    int socket;
+    int wake; // eventfd: something is queued, or the end has come
+    // -- guarded by live.lock
+    struct text *queue[QUEUE_MAX];
+    int queued, overflow;
+    bool closing;
+    // -- owned by its thread: the frame that is being read
+    uint8_t head[14], control[CONTROL_MAX];
+    size_t head_size, control_size;
+    uint64_t left; // of the payload
 };
 
 struct live {
@@ -48,21 +70,29 @@ static struct text *text_create(const char *bytes)
     return t;
 }
 
-static void text_release(void *opaque)
+static void text_release(struct text *t)
 {
-    struct text *t = opaque;
     if (atomic_fetch_sub(&t->references, 1) == 1)
         free(t);
+}
+
+static void wake(const struct client *client)
+{
+    (void)eventfd_write(client->wake, 1); // fails only when it is set beyond counting
 }
 
 // Called with the lock held. A client that does not keep up loses its connection.
 static void offer(struct client *client, struct text *text)
 {
-    atomic_fetch_add(&text->references, 1);
-    if (queue_push(client->queue, text, 0)) {
-        text_release(text);
-        queue_close(client->queue);
+    if (client->queued == QUEUE_MAX) {
+        client->closing = true;
+        if (++client->overflow == OVERFLOW_MAX)
+            shutdown(client->socket, SHUT_RDWR); // it hangs in the midst of a text
+    } else if (!client->closing) {
+        atomic_fetch_add(&text->references, 1);
+        client->queue[client->queued++] = text;
     }
+    wake(client);
 }
 
 void live_send(struct live *live, const char *bytes)
@@ -110,103 +140,232 @@ static void *hub_main(void *opaque)
     return NULL;
 }
 
-// ---- Clients ----------------------------------------------------------------------------------
+// ---- Sending ----------------------------------------------------------------------------------
 
-static void *client_main(void *opaque)
+static bool send_frame(struct client *client, enum opcode opcode, const void *bytes, size_t size)
 {
-    struct client *client = opaque;
-    void *item;
-    bool ok = true;
-    while (queue_pop(client->queue, &item, -1) == 0) {
-        struct text *text = item;
-        ok = ok && mg_websocket_write(client->connection, MG_WEBSOCKET_OPCODE_TEXT, text->bytes,
-                                      text->size) > 0;
-        text_release(text);
+    uint8_t head[10] = {(uint8_t)(0x80 | opcode)};
+    size_t head_size = 2;
+    if (size < 126) {
+        head[1] = (uint8_t)size;
+    } else {
+        head_size = size < 65536 ? 4 : 10;
+        head[1] = size < 65536 ? 126 : 127;
+        for (size_t i = 2; i < head_size; i++)
+            head[i] = (uint8_t)(size >> (8 * (head_size - 1 - i)));
     }
-    static const char reason[2] = {CLOSE_OVERLOAD >> 8, (char)(CLOSE_OVERLOAD & 255)};
-    if (ok)
-        mg_websocket_write(client->connection, MG_WEBSOCKET_OPCODE_CONNECTION_CLOSE, reason,
-                           sizeof reason);
-    return NULL;
+    return mg_write(client->connection, head, head_size) > 0 &&
+           (!size || mg_write(client->connection, bytes, size) > 0);
 }
 
-static int on_connect(const struct mg_connection *connection, void *opaque)
+static void send_close(struct client *client, int code)
 {
-    struct live *live = opaque;
-    int count = 0;
+    uint8_t reason[2] = {(uint8_t)(code >> 8), (uint8_t)code};
+    (void)send_frame(client, OP_CLOSE, reason, sizeof reason); // it goes in any case
+}
+
+// Sends what is queued; false: the connection ends.
+static bool send_queued(struct live *live, struct client *client)
+{
+    struct text *texts[QUEUE_MAX];
+    eventfd_t count;
+    (void)eventfd_read(client->wake, &count); // not blocking
     pthread_mutex_lock(&live->lock);
-    for (int i = 0; i < LIVE_CLIENTS_MAX; i++)
-        count += live->clients[i] != NULL;
-    bool refused = live->closed || count == LIVE_CLIENTS_MAX;
+    int queued = client->queued;
+    bool closing = client->closing;
+    memcpy(texts, client->queue, sizeof texts);
+    client->queued = 0;
     pthread_mutex_unlock(&live->lock);
-    return refused || !request_origin_ok(connection);
+    bool ok = true;
+    for (int i = 0; i < queued; i++) {
+        ok = ok && send_frame(client, OP_TEXT, texts[i]->bytes, texts[i]->size);
+        text_release(texts[i]);
+    }
+    if (ok && closing)
+        send_close(client, CLOSE_OVERLOAD);
+    return ok && !closing;
 }
 
-static void on_ready(struct mg_connection *connection, void *opaque)
+// ---- Reading ----------------------------------------------------------------------------------
+
+// How long the header is, as far as it can be known from its first bytes.
+static size_t head_length(const struct client *c)
 {
-    struct live *live = opaque;
-    struct client *client = base_alloc(sizeof *client);
-    client->connection = connection;
-    client->queue = queue_create(CLIENT_QUEUE, text_release);
-    if (thread_start(&client->thread, "live-client", client_main, client)) {
-        queue_destroy(&client->queue);
-        free(client);
-        return;
+    size_t more = c->head_size < 2            ? 0
+                  : (c->head[1] & 127) == 126 ? 2
+                  : (c->head[1] & 127) == 127 ? 8
+                                              : 0;
+    return 2 + more + (c->head_size < 2 ? 0 : 4);
+}
+
+// The header is there: 0, or the code to close with.
+static int begin_frame(struct client *c)
+{
+    enum opcode opcode = c->head[0] & 15;
+    bool control = opcode >= OP_CLOSE;
+    size_t at = 2, end = head_length(c) - 4;
+    uint64_t size = end == 2 ? c->head[1] & 127 : 0;
+    for (; at < end; at++)
+        size = size << 8 | c->head[at];
+    bool known = opcode <= OP_BINARY || (opcode >= OP_CLOSE && opcode <= OP_PONG);
+    if ((c->head[0] & 0x70) || !known || !(c->head[1] & 0x80) ||
+        (control && (size > CONTROL_MAX || !(c->head[0] & 0x80))))
+        return CLOSE_PROTOCOL;
+    c->left = size;
+    c->control_size = 0;
+    return size > FRAME_MAX ? CLOSE_TOO_BIG : 0;
+}
+
+// The frame is there; false: the connection ends.
+static bool end_frame(struct client *c)
+{
+    const uint8_t *mask = c->head + head_length(c) - 4;
+    for (size_t i = 0; i < c->control_size; i++)
+        c->control[i] ^= mask[i % 4];
+    c->head_size = 0;
+    if ((c->head[0] & 15) == OP_PING)
+        return send_frame(c, OP_PONG, c->control, c->control_size);
+    if ((c->head[0] & 15) == OP_CLOSE)
+        (void)send_frame(c, OP_CLOSE, c->control, c->control_size < 2 ? 0 : 2);
+    return (c->head[0] & 15) != OP_CLOSE;
+}
+
+static bool take_bytes(struct client *c, const uint8_t *bytes, size_t size)
+{
+    while (size) {
+        if (c->head_size < 2 || c->head_size < head_length(c)) {
+            c->head[c->head_size++] = *bytes++;
+            size--;
+            if (c->head_size < 2 || c->head_size < head_length(c))
+                continue;
+            int code = begin_frame(c);
+            if (code) {
+                send_close(c, code);
+                return false;
+            }
+        } else {
+            size_t n = c->left < size ? (size_t)c->left : size;
+            if ((c->head[0] & 15) >= OP_CLOSE) {
+                memcpy(c->control + c->control_size, bytes, n);
+                c->control_size += n;
+            }
+            c->left -= n;
+            bytes += n;
+            size -= n;
+        }
+        if (!c->left && !end_frame(c))
+            return false;
     }
-    mg_set_user_connection_data(connection, client);
-    char *text = status_text(live);
-    struct text *first = text ? text_create(text) : NULL;
-    free(text);
+    return true;
+}
+
+// ---- A client ---------------------------------------------------------------------------------
+
+static void serve(struct live *live, struct client *client)
+{
+    uint8_t bytes[4096];
+    bool pinged = false, ok = true;
+    while (ok) {
+        struct pollfd fds[2] = {{client->socket, POLLIN, 0}, {client->wake, POLLIN, 0}};
+        int r = poll(fds, 2, PING_MS);
+        if (r < 0 && errno != EINTR)
+            return;
+        if (r > 0 && fds[1].revents)
+            ok = send_queued(live, client);
+        if (ok && r > 0 && fds[0].revents) {
+            ssize_t n = recv(client->socket, bytes, sizeof bytes, MSG_DONTWAIT);
+            pinged = false;
+            ok = n > 0 ? take_bytes(client, bytes, (size_t)n)
+                       : n < 0 && (errno == EAGAIN || errno == EINTR);
+        }
+        if (r == 0) {
+            ok = !pinged && send_frame(client, OP_PING, "", 0);
+            pinged = true;
+        }
+    }
+}
+
+static bool join(struct live *live, struct client *client)
+{
     pthread_mutex_lock(&live->lock);
     int i = 0;
     while (i < LIVE_CLIENTS_MAX && live->clients[i])
         i++;
-    if (i < LIVE_CLIENTS_MAX && !live->closed) {
+    bool room = !live->closed && i < LIVE_CLIENTS_MAX;
+    if (room)
         live->clients[i] = client;
-        if (first)
-            offer(client, first);
-    } else {
-        queue_close(client->queue);
-    }
     pthread_mutex_unlock(&live->lock);
-    if (first)
-        text_release(first);
+    return room;
 }
 
-// Nothing is expected from clients; a close is answered by closing.
-static int on_data(struct mg_connection *connection, int bits, char *data, size_t size,
-                   void *opaque)
+static void leave(struct live *live, struct client *client)
 {
-    (void)connection;
-    (void)data;
-    (void)size;
-    (void)opaque;
-    return (bits & 15) != MG_WEBSOCKET_OPCODE_CONNECTION_CLOSE;
-}
-
-// The connection is valid until this returns, so the client's thread ends here.
-static void on_close(const struct mg_connection *connection, void *opaque)
-{
-    struct live *live = opaque;
-    struct client *client = mg_get_user_connection_data(connection);
-    if (!client)
-        return;
     pthread_mutex_lock(&live->lock);
     for (int i = 0; i < LIVE_CLIENTS_MAX; i++)
         if (live->clients[i] == client)
             live->clients[i] = NULL;
     pthread_mutex_unlock(&live->lock);
-    queue_close(client->queue);
-    thread_join(client->thread);
-    queue_destroy(&client->queue);
-    free(client);
+    for (int i = 0; i < client->queued; i++)
+        text_release(client->queue[i]);
 }
 
-void live_register(struct live *live, struct mg_context *context)
+static int refuse(struct request *r)
 {
-    mg_set_websocket_handler(context, "/api/v1/live", on_connect, on_ready, on_data, on_close,
-                             live);
+    const char *upgrade = mg_get_header(r->connection, "Upgrade");
+    const char *version = mg_get_header(r->connection, "Sec-WebSocket-Version");
+    if (!upgrade || strcasecmp(upgrade, "websocket") ||
+        !mg_get_header(r->connection, "Sec-WebSocket-Key") || !version || strcmp(version, "13"))
+        return answer_refusal(r, 400, "websocket", "", "this is a WebSocket, version 13");
+    if (!request_origin_ok(r->connection))
+        return answer_refusal(r, 403, "foreign_origin", "",
+                              "a page of another origin may not listen here");
+    return 0;
 }
+
+static void answer_handshake(struct request *r)
+{
+    char text[256];
+    unsigned char hash[EVP_MAX_MD_SIZE], accept[64];
+    unsigned size = 0;
+    snprintf(text, sizeof text, "%.64s258EAFA5-E914-47DA-95CA-C5AB0DC85B11",
+             mg_get_header(r->connection, "Sec-WebSocket-Key"));
+    EVP_Digest(text, strlen(text), hash, &size, EVP_sha1(), NULL);
+    EVP_EncodeBlock(accept, hash, (int)size);
+    mg_printf(r->connection,
+              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+              "Sec-WebSocket-Accept: %s\r\n\r\n",
+              (const char *)accept);
+}
+
+int live_serve(struct live *live, struct request *r)
+{
+    r->close = true;
+    int status = refuse(r);
+    if (status)
+        return status;
+    struct client *client = base_alloc(sizeof *client);
+    client->connection = r->connection;
+    client->socket = connection_socket(r->connection);
+    client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (client->wake < 0 || client->socket < 0 || !join(live, client)) {
+        status = answer_refusal(r, 503, "too_many_listeners", "", "at most %d can listen at a time",
+                                LIVE_CLIENTS_MAX);
+    } else {
+        answer_handshake(r);
+        char *first = status_text(live);
+        if (first && send_frame(client, OP_TEXT, first, strlen(first)))
+            serve(live, client);
+        free(first);
+        leave(live, client);
+        status = 101;
+    }
+    if (client->wake >= 0)
+        close(client->wake);
+    free(client);
+    return status;
+}
+
+// ---- Life -------------------------------------------------------------------------------------
 
 int live_create(struct coordinator *coordinator, struct live **ret)
 {
@@ -229,9 +388,12 @@ void live_close(struct live *live)
     queue_close(live->closing);
     pthread_mutex_lock(&live->lock);
     live->closed = true;
-    for (int i = 0; i < LIVE_CLIENTS_MAX; i++)
-        if (live->clients[i])
-            queue_close(live->clients[i]->queue);
+    for (int i = 0; i < LIVE_CLIENTS_MAX; i++) {
+        if (live->clients[i]) {
+            live->clients[i]->closing = true;
+            wake(live->clients[i]);
+        }
+    }
     pthread_mutex_unlock(&live->lock);
 }
 

@@ -1,12 +1,14 @@
 // The WebSocket at /api/v1/live: the whole status once a second and on connecting, and new
-// revisions as they come. A hub thread makes each text once; every client has a bounded queue and a
-// thread that sends from it, so that a slow one loses its own messages (and then its connection),
+// revisions as they come. A hub thread makes each text once; every client has a bounded queue that
+// its own thread sends from, so that a slow one loses its own messages (and then its connection),
 // nobody else's.
+//
+// The protocol (RFC 6455) is spoken here, not by civetweb 1.15, which allocates whatever length a
+// frame's header claims, up to 2 GiB, before anybody sees it, and waits for ever for the rest of a
+// frame. Clients have nothing to say: what they send is read past, without being kept.
 #pragma once
 
-#include "coordinator/coordinator.h"
-
-#include <civetweb.h>
+#include "coordinator/api/request.h"
 
 #define LIVE_CLIENTS_MAX 64
 
@@ -14,5 +16,6 @@ struct live;
 int live_create(struct coordinator *coordinator, struct live **ret);
 void live_destroy(struct live **live); // after mg_stop
 void live_close(struct live *live);    // before mg_stop: lets go of all clients
-void live_register(struct live *live, struct mg_context *context);
+// Serves one client until it goes; returns the status. Thread: civetweb's, for all that time.
+int live_serve(struct live *live, struct request *r);
 void live_send(struct live *live, const char *text); // to all; any thread

@@ -1,9 +1,12 @@
 // The media store over HTTP: a folder of files named by content, and what import made of them.
 #include "engine/media/media.h"
+#include "coordinator/api/api.h"
+#include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,8 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define UPLOAD_IDLE_SECONDS 30
-#define HASH_DIGITS         64
+#define HASH_DIGITS 64
+#define UPLOAD      "upload-"
+// How slow an upload may be, on the whole: a thread and a file wait for it.
+#define UPLOAD_NS             INT64_C(30000000000)
+#define UPLOAD_BYTES_A_SECOND 16384
 
 int handle_media_list(struct request *r)
 {
@@ -75,19 +81,33 @@ static int get_revision(struct request *r, const char *sha256)
     struct diagnostic why;
     if (store_revision_get(r->store, sha256, &bytes, &size, &why))
         return answer_problem(r, &why);
-    mg_printf(r->connection,
-              "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-              size);
+    mg_printf(
+        r->connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n" ANSWER_MARK
+        "\r\n",
+        size);
     if (!request_is_head(r))
         mg_write(r->connection, bytes, size);
     free(bytes);
     return 200;
 }
 
+// Whether timelines may use it: the row says so, not the file, which an import that failed at its
+// end has left.
+static int head_media(struct request *r, const char *name)
+{
+    struct diagnostic why;
+    int known = store_media_known(r->store, name, &why);
+    return known < 0 ? answer_problem(r, &why) : answer_empty(r, known ? 200 : 404);
+}
+
+// Needs the store for revisions only: nodes fetch files while there is no database, too.
 static int get_media(struct request *r, const char *name, const char *suffix)
 {
-    char path[PATH_MAX], hash[65], header[96];
+    char path[PATH_MAX], hash[65], header[160] = ANSWER_MARK;
     struct diagnostic why;
+    if (request_is_head(r) && !*suffix)
+        return head_media(r, name);
     snprintf(path, sizeof path, "%s/%s", coordinator_settings(r->coordinator)->media, name);
     if (access(path, R_OK))
         return *suffix ? answer_refusal(r, 404, "not_found", name, "does not exist")
@@ -95,10 +115,10 @@ static int get_media(struct request *r, const char *name, const char *suffix)
     if (*suffix) {
         if (part_hash(path, hash, &why))
             return answer_problem(r, &why);
-        snprintf(header, sizeof header, "X-Content-SHA256: %s\r\n", hash);
+        snprintf(header, sizeof header, ANSWER_MARK "X-Content-SHA256: %s\r\n", hash);
     }
     // Serves ranges; the path is made of the folder and 64 digits, so nothing else can be named.
-    mg_send_mime_file2(r->connection, path, "application/octet-stream", *suffix ? header : NULL);
+    mg_send_mime_file2(r->connection, path, "application/octet-stream", header);
     return 200;
 }
 
@@ -107,13 +127,16 @@ static int receive_upload(struct request *r, int fd)
 {
     long long length = r->info->content_length;
     char buffer[16384]; // on a stack of 100 kB
-    int64_t deadline = clock_monotonic_ns() + UPLOAD_IDLE_SECONDS * INT64_C(1000000000);
+    int64_t begin_ns = clock_monotonic_ns();
+    int socket = connection_socket(r->connection);
     for (long long got = 0; got < length;) {
-        int n = mg_read(r->connection, buffer, sizeof buffer);
-        if (n > 0)
-            deadline = clock_monotonic_ns() + UPLOAD_IDLE_SECONDS * INT64_C(1000000000);
-        if (n <= 0 || clock_monotonic_ns() > deadline)
-            return answer_refusal(r, 408, "body_incomplete", "", "the file did not arrive whole");
+        int64_t allowed_ns = UPLOAD_NS + got * INT64_C(1000000000) / UPLOAD_BYTES_A_SECOND;
+        int n = clock_monotonic_ns() - begin_ns < allowed_ns
+                    ? connection_read(r->connection, socket, buffer, sizeof buffer)
+                    : 0;
+        if (n <= 0)
+            return answer_refusal(r, 408, "body_incomplete", "",
+                                  "the file did not arrive whole, or too slowly");
         for (int done = 0; done < n;) {
             ssize_t written = write(fd, buffer + done, (size_t)(n - done));
             if (written < 0)
@@ -123,6 +146,7 @@ static int receive_upload(struct request *r, int fd)
         }
         got += n;
     }
+    r->body_read = true;
     return 0;
 }
 
@@ -130,7 +154,10 @@ static int import_upload(struct request *r, const char *path, const char *sha256
 {
     struct diagnostic why;
     struct media_info info;
-    if (media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why)) {
+    int error =
+        media_import(path, coordinator_settings(r->coordinator)->media, &info, NULL, NULL, &why);
+    unlink(path); // gone before the client hears of it
+    if (error) {
         // The person knows the file by its name, not by where it is kept meanwhile.
         snprintf(why.path, sizeof why.path, "%.255s", name);
         return answer_problem(r, &why);
@@ -166,7 +193,7 @@ static int put_media(struct request *r, const char *sha256)
         free(known);
         return status;
     }
-    snprintf(path, sizeof path, "%s/upload-XXXXXX", coordinator_settings(r->coordinator)->media);
+    snprintf(path, sizeof path, "%s/" UPLOAD "XXXXXX", coordinator_settings(r->coordinator)->media);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return answer_refusal(r, 507, "store_full", "", "the media store cannot be written: %s",
@@ -174,7 +201,7 @@ static int put_media(struct request *r, const char *sha256)
     int status = receive_upload(r, fd);
     close(fd);
     if (!status)
-        status = import_upload(r, path, sha256, name);
+        return import_upload(r, path, sha256, name);
     unlink(path);
     return status;
 }
@@ -188,4 +215,19 @@ int handle_media(struct request *r)
         return get_media(r, name, suffix);
     return *suffix ? answer_refusal(r, 405, "method", name, "parts are made by import")
                    : put_media(r, name);
+}
+
+void api_remove_uploads(const char *media)
+{
+    char path[PATH_MAX];
+    DIR *folder = opendir(media);
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        if (strncmp(e->d_name, UPLOAD, strlen(UPLOAD)))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", media, e->d_name);
+        log_info("upload_removed", "file=%s", e->d_name);
+        unlink(path);
+    }
+    if (folder)
+        closedir(folder);
 }

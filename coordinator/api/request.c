@@ -1,16 +1,19 @@
 #include "coordinator/api/request.h"
 
+#include "coordinator/api/connection.h"
 #include "engine/base/clock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 // A body must be complete after this long; civetweb's own limit starts anew with every byte.
-#define BODY_SECONDS   30
+#define BODY_NS        INT64_C(30000000000)
 #define JSON_DEPTH_MAX 32
 
 bool request_origin_ok(const struct mg_connection *connection)
@@ -23,11 +26,69 @@ bool request_origin_ok(const struct mg_connection *connection)
     return host && authority && !strcmp(authority + 3, host);
 }
 
+// ---- Who is meant -----------------------------------------------------------------------------
+
+static bool is_address(const char *host)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    return inet_pton(AF_INET, host, &four) == 1 || inet_pton(AF_INET6, host, &six) == 1;
+}
+
+// The host of "host", "host:port", "[address]:port" or a URL, lower case not minded.
+static void take_host(const char *from, char *ret, size_t size)
+{
+    const char *authority = strstr(from, "://");
+    from = authority ? authority + 3 : from;
+    bool bracket = *from == '[';
+    from += bracket;
+    snprintf(ret, size, "%.*s", (int)strcspn(from, bracket ? "]" : ":/"), from);
+}
+
+static bool is_listed(const char *host, const char *names)
+{
+    size_t length = strlen(host);
+    for (; *names; names += strcspn(names, ","), names += *names == ',')
+        if (strcspn(names, ",") == length && !strncasecmp(names, host, length))
+            return true;
+    return false;
+}
+
+bool request_host_ok(const struct request *r)
+{
+    const struct coordinator_settings *settings = coordinator_settings(r->coordinator);
+    const char *header = mg_get_header(r->connection, "Host");
+    char host[256], own[256];
+    if (!header)
+        return true; // a program: browsers always say whom they mean
+    take_host(header, host, sizeof host);
+    if (is_address(host) || !strcasecmp(host, "localhost") || is_listed(host, settings->http_names))
+        return true;
+    const char *ours[] = {settings->http_listen, settings->media_url, own};
+    if (gethostname(own, sizeof own))
+        own[0] = 0;
+    own[sizeof own - 1] = 0;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        char name[256];
+        take_host(ours[i], name, sizeof name);
+        if (!strcasecmp(host, name))
+            return true;
+    }
+    return false;
+}
+
+// ---- Answers ----------------------------------------------------------------------------------
+
 // civetweb 1.15 misspells this one.
 static const char *status_title(struct request *r, int status)
 {
     return status == 422 ? "Unprocessable Entity"
                          : mg_get_response_code_text(r->connection, status);
+}
+
+bool request_is_unread(const struct request *r)
+{
+    return r->info && r->info->content_length > 0 && !r->body_read;
 }
 
 static void send_head(struct request *r, int status, const char *type, size_t size)
@@ -36,9 +97,11 @@ static void send_head(struct request *r, int status, const char *type, size_t si
               "HTTP/1.1 %d %s\r\n"
               "Content-Type: %s\r\n"
               "Content-Length: %zu\r\n"
-              "Cache-Control: no-store\r\n"
+              "%s%s%s%s" ANSWER_MARK "Cache-Control: no-store\r\n"
               "X-Content-Type-Options: nosniff\r\n\r\n",
-              status, status_title(r, status), type, size);
+              status, status_title(r, status), type, size, r->allow ? "Allow: " : "",
+              r->allow ? r->allow : "", r->allow ? "\r\n" : "",
+              r->close || request_is_unread(r) ? "Connection: close\r\n" : "");
 }
 
 bool request_is_head(const struct request *r)
@@ -70,23 +133,51 @@ int answer_json(struct request *r, int status, json_t *body)
 int answer_empty(struct request *r, int status)
 {
     mg_printf(r->connection,
-              "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n", status,
-              mg_get_response_code_text(r->connection, status));
+              "HTTP/1.1 %d %s\r\nContent-Length: 0\r\n" ANSWER_MARK
+              "Cache-Control: no-store\r\n\r\n",
+              status, mg_get_response_code_text(r->connection, status));
     return status;
 }
 
-// Text that may quote a request: bytes that are no UTF-8, or were cut in two, become '?'.
-static json_t *quoted_text(const char *text)
+// How many bytes the character has that begins here; 0: none does.
+static size_t character(const char *text, size_t left)
+{
+    for (size_t k = 1; k <= 4 && k <= left; k++) {
+        json_t *one = json_stringn(text, k);
+        json_decref(one);
+        if (one)
+            return k;
+    }
+    return 0;
+}
+
+// Whether these last bytes are the beginning of a character.
+static bool is_cut(const char *text, size_t left)
+{
+    size_t k = 1;
+    while (k < left && (text[k] & 0xc0) == 0x80)
+        k++;
+    return (text[0] & 0xc0) == 0xc0 && k == left && k < 4;
+}
+
+json_t *json_text(const char *text)
 {
     json_t *value = json_string(text);
     if (value)
         return value;
-    char plain[1024];
-    snprintf(plain, sizeof plain, "%s", text);
-    for (char *c = plain; *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    return json_string(plain);
+    size_t size = strlen(text), used = 0;
+    char *plain = malloc(3 * size + 1);
+    for (size_t i = 0; plain && i < size;) {
+        size_t k = character(text + i, size - i);
+        if (!k && is_cut(text + i, size - i))
+            break;
+        memcpy(plain + used, k ? text + i : "\xef\xbf\xbd", k ? k : 3);
+        used += k ? k : 3;
+        i += k ? k : 1;
+    }
+    value = plain ? json_stringn(plain, used) : NULL;
+    free(plain);
+    return value;
 }
 
 static int send_problem(struct request *r, int status, const char *code, const char *path,
@@ -94,7 +185,7 @@ static int send_problem(struct request *r, int status, const char *code, const c
 {
     json_t *body = json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "type", "about:blank", "title",
                              status_title(r, status), "status", status, "code", code, "path",
-                             quoted_text(path), "detail", quoted_text(text));
+                             json_text(path), "detail", json_text(text));
     char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     answer_text(r, status, "application/problem+json", json ? json : "{}");
@@ -110,12 +201,13 @@ int answer_problem(struct request *r, const struct diagnostic *problem)
         status = 404;
         break;
     case EEXIST:
-    case ESTALE:
     case EBUSY:
         status = 409;
         break;
     case EIO:
     case ETIMEDOUT:
+    case EREMOTEIO:
+    case ESTALE:
         status = 503;
         break;
     case ENOSPC:
@@ -146,29 +238,22 @@ int request_body(struct request *r, size_t max, char **ret, size_t *ret_size)
     long long length = r->info->content_length;
     if (length < 0)
         return answer_refusal(r, 411, "length_required", "", "send Content-Length");
-    if ((unsigned long long)length > max) {
-        // What has not been read must not be taken for the next request.
-        mg_printf(r->connection,
-                  "HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\n"
-                  "Content-Type: application/problem+json\r\n\r\n"
-                  "{\"type\":\"about:blank\",\"title\":\"Payload Too Large\","
-                  "\"status\":413,\"code\":\"too_large\",\"path\":\"\","
-                  "\"detail\":\"at most %zu bytes are taken here\"}",
-                  max);
-        return 413;
-    }
+    if ((unsigned long long)length > max)
+        return answer_refusal(r, 413, "too_large", "", "at most %zu bytes are taken here", max);
     char *bytes = malloc((size_t)length + 1);
     if (!bytes)
         return answer_refusal(r, 500, "memory", "", "out of memory");
-    int64_t deadline = clock_monotonic_ns() + BODY_SECONDS * INT64_C(1000000000);
+    int64_t deadline = clock_monotonic_ns() + BODY_NS;
     size_t got = 0;
+    int socket = connection_socket(r->connection);
     while (got < (size_t)length && clock_monotonic_ns() < deadline) {
-        int n = mg_read(r->connection, bytes + got, (size_t)length - got);
+        int n = connection_read(r->connection, socket, bytes + got, (size_t)length - got);
         if (n <= 0)
             break;
         got += (size_t)n;
     }
-    if (got < (size_t)length) {
+    r->body_read = got == (size_t)length;
+    if (!r->body_read) {
         free(bytes);
         return answer_refusal(r, 408, "body_incomplete", "", "the body did not arrive whole");
     }

@@ -1,9 +1,12 @@
 #include "coordinator/api/handlers.h"
+#include "engine/base/clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char *stage_name(Vistter__Control__V1__StageKind kind)
 {
@@ -11,9 +14,9 @@ static const char *stage_name(Vistter__Control__V1__StageKind kind)
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : names[0];
 }
 
-static json_t *node_json(const struct farm_node_view *n)
+static json_t *stages_json(const struct farm_node_view *n)
 {
-    json_t *stages = json_array(), *alarms = json_array();
+    json_t *stages = json_array();
     for (int i = 0; i < n->stage_count; i++) {
         const struct farm_stage_view *s = &n->stages[i];
         json_array_append_new(
@@ -24,26 +27,75 @@ static json_t *node_json(const struct farm_node_view *n)
                       "p99_ms", s->p99_ms, "frame", (json_int_t)s->frame, "frames",
                       (json_int_t)s->frames, "bytes", (json_int_t)s->bytes));
     }
-    for (int i = 0; i < n->alarm_count; i++) {
-        const struct farm_alarm_view *a = &n->alarms[i];
-        json_array_append_new(alarms, json_pack("{s:s, s:s, s:I, s:I}", "code", a->code, "text",
-                                                a->text, "channel", (json_int_t)a->channel, "count",
-                                                (json_int_t)a->count));
-    }
-    bool edge = n->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
-    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:I, s:f, s:I, s:s, s:s, s:o, s:o}", "name",
-                     n->name, "role", edge ? "edge" : "worker", "state", n->alive ? "up" : "lost",
-                     "age_ms", (json_int_t)(n->report_age_ns / 1000000), "version", n->version,
-                     "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load, "memory_bytes",
-                     (json_int_t)n->memory_bytes, "frame_address", n->frame_address, "preview_url",
-                     n->preview_url, "stages", stages, "alarms", alarms);
+    return stages;
 }
 
-static json_t *nodes_json(const struct farm_snapshot *snapshot)
+static json_t *alarms_json(const struct farm_node_view *n)
+{
+    json_t *alarms = json_array();
+    for (int i = 0; i < n->alarm_count; i++) {
+        const struct farm_alarm_view *a = &n->alarms[i];
+        json_array_append_new(alarms,
+                              json_pack("{s:o, s:o, s:I, s:I}", "code", json_text(a->code), "text",
+                                        json_text(a->text), "channel", (json_int_t)a->channel,
+                                        "count", (json_int_t)a->count));
+    }
+    return alarms;
+}
+
+// A time since 1970 as RFC 3339 has it, in UTC.
+static json_t *time_json(int64_t ms)
+{
+    char date[32], text[48];
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm utc;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &utc));
+    snprintf(text, sizeof text, "%s.%03dZ", date, (int)(ms % 1000));
+    return json_string(text);
+}
+
+static json_t *node_json(const struct farm_node_view *n, const char *state)
+{
+    bool edge = n->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
+    int64_t age_ms = n->report_age_ns / 1000000;
+    return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}", "name",
+                     json_text(n->name), "role", edge ? "edge" : "worker", "state", state, "age_ms",
+                     (json_int_t)age_ms, "seen_at",
+                     time_json(clock_realtime_ns() / 1000000 - age_ms), "version",
+                     json_text(n->version), "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load,
+                     "memory_bytes", (json_int_t)n->memory_bytes, "frame_address",
+                     json_text(n->frame_address), "preview_url", json_text(n->preview_url),
+                     "stages", stages_json(n), "alarms", alarms_json(n));
+}
+
+// A node that the store knows and that has not reported since this coordinator began.
+static json_t *absent_json(const struct store_node *known)
+{
+    struct farm_node_view n = {0};
+    int64_t age_ms = clock_realtime_ns() / 1000000 - known->seen_ms;
+    snprintf(n.name, sizeof n.name, "%s", known->name);
+    snprintf(n.version, sizeof n.version, "%s", known->version);
+    snprintf(n.frame_address, sizeof n.frame_address, "%s", known->frame_address);
+    snprintf(n.preview_url, sizeof n.preview_url, "%s", known->preview_url);
+    n.role = strcmp(known->role, "edge") ? VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER
+                                         : VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
+    n.report_age_ns = (age_ms > 0 ? age_ms : 0) * 1000000;
+    return node_json(&n, "down");
+}
+
+static json_t *nodes_json(const struct farm_snapshot *snapshot, const struct coordinator_view *view)
 {
     json_t *nodes = json_array();
     for (int i = 0; i < snapshot->node_count; i++)
-        json_array_append_new(nodes, node_json(&snapshot->nodes[i]));
+        json_array_append_new(
+            nodes, node_json(&snapshot->nodes[i], snapshot->nodes[i].alive ? "up" : "lost"));
+    for (size_t k = 0; k < view->node_count; k++) {
+        bool there = false;
+        for (int i = 0; i < snapshot->node_count && !there; i++)
+            there = !strcmp(snapshot->nodes[i].name, view->nodes[k].name);
+        if (!there)
+            json_array_append_new(nodes, absent_json(&view->nodes[k]));
+    }
     return nodes;
 }
 
@@ -58,28 +110,57 @@ static const char *destination_state(const struct farm_channel_view *view, uint6
     return *ret && (unsigned)(*ret)->state < 5 ? names[(*ret)->state] : names[0];
 }
 
-static json_t *destinations_json(struct coordinator *coordinator, uint64_t channel,
-                                 const struct farm_channel_view *view)
+static const char *edge_of(const struct farm_channel_view *view, uint64_t output)
+{
+    for (int i = 0; view && i < view->output_count; i++)
+        if (view->outputs[i].output == output + 1) // as channel_plan.c numbers them
+            return view->outputs[i].edge;
+    return "";
+}
+
+static json_t *outputs_json(const struct coordinator_view *view, uint64_t channel,
+                            const struct farm_channel_view *v)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < view->output_count; i++) {
+        const struct store_output *o = &view->outputs[i];
+        if (o->channel != channel)
+            continue;
+        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:i, s:s}", "name", o->name,
+                                               "width", o->width, "height", o->height, "tracks",
+                                               o->tracks, "edge", edge_of(v, o->id)));
+    }
+    return array;
+}
+
+static const char *output_name(const struct coordinator_view *view, uint64_t id)
+{
+    for (size_t i = 0; i < view->output_count; i++)
+        if (view->outputs[i].id == id)
+            return view->outputs[i].name;
+    return "";
+}
+
+static json_t *destinations_json(const struct coordinator_view *view, uint64_t channel,
+                                 const struct farm_channel_view *v)
 {
     static const char *const kinds[] = {"rtmp", "recording", "preview"};
-    struct store_destination *list;
-    size_t count;
     json_t *array = json_array();
-    if (store_destination_list(coordinator_store(coordinator), channel, &list, &count, NULL))
-        return array;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < view->destination_count; i++) {
+        const struct store_destination *d = &view->destinations[i];
         const struct farm_destination_view *live;
-        const char *state = destination_state(view, list[i].id, &live);
+        if (d->channel != channel)
+            continue;
+        const char *state = destination_state(v, d->id, &live);
         json_array_append_new(
-            array, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id",
-                             (json_int_t)list[i].id, "name", list[i].name, "kind",
-                             kinds[list[i].kind], "url", list[i].url, "state", state, "error",
-                             live ? live->error : "", "bytes", (json_int_t)(live ? live->bytes : 0),
-                             "dropped", (json_int_t)(live ? live->dropped : 0), "reconnects",
+            array, json_pack("{s:I, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:I}", "id",
+                             (json_int_t)d->id, "name", d->name, "kind", kinds[d->kind], "output",
+                             output_name(view, d->output), "url", json_text(d->url), "state", state,
+                             "error", json_text(live ? live->error : ""), "bytes",
+                             (json_int_t)(live ? live->bytes : 0), "dropped",
+                             (json_int_t)(live ? live->dropped : 0), "reconnects",
                              (json_int_t)(live ? live->reconnects : 0)));
     }
-    explicit_bzero(list, count * sizeof *list);
-    free(list);
     return array;
 }
 
@@ -88,11 +169,12 @@ static json_t *groups_json(const struct farm_channel_view *v)
     json_t *groups = json_array();
     for (int i = 0; v && i < v->group_count; i++) {
         const struct farm_group_view *g = &v->groups[i];
-        json_array_append_new(groups,
-                              json_pack("{s:I, s:I, s:I, s:s, s:b}", "group", (json_int_t)g->group,
-                                        "track_from", (json_int_t)g->track_from, "track_to",
-                                        (json_int_t)g->track_to, "provider", g->provider, "alive",
-                                        g->provider_alive));
+        json_array_append_new(
+            groups,
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "group", (json_int_t)g->group, "width",
+                      (json_int_t)g->width, "height", (json_int_t)g->height, "track_from",
+                      (json_int_t)g->track_from, "track_to", (json_int_t)g->track_to, "provider",
+                      json_text(g->provider), "alive", g->provider_alive));
     }
     return groups;
 }
@@ -102,10 +184,11 @@ static json_t *counters_json(const struct farm_channel_view *v)
     static const struct farm_channel_view none;
     if (!v)
         v = &none;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "cursor", (json_int_t)v->cursor,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "cursor", (json_int_t)v->cursor,
                      "frames", (json_int_t)v->frames, "late", (json_int_t)v->late, "concealed",
-                     (json_int_t)v->concealed, "slack_frames", (json_int_t)v->slack_frames,
-                     "mix_median_ms", v->mix_median_ms, "mix_p99_ms", v->mix_p99_ms);
+                     (json_int_t)v->concealed, "skipped", (json_int_t)v->skipped, "slack_frames",
+                     (json_int_t)v->slack_frames, "mix_median_ms", v->mix_median_ms, "mix_p99_ms",
+                     v->mix_p99_ms);
 }
 
 static const struct farm_channel_view *find_view(const struct farm_snapshot *snapshot, uint64_t id)
@@ -116,7 +199,7 @@ static const struct farm_channel_view *find_view(const struct farm_snapshot *sna
     return NULL;
 }
 
-static json_t *one_channel(struct coordinator *coordinator, const struct store_channel *c,
+static json_t *one_channel(const struct coordinator_view *view, const struct store_channel *c,
                            const struct farm_snapshot *snapshot)
 {
     const struct farm_channel_view *v = find_view(snapshot, c->id);
@@ -128,44 +211,72 @@ static json_t *one_channel(struct coordinator *coordinator, const struct store_c
         c->number ? json_pack("{s:I, s:s}", "number", (json_int_t)c->number, "sha256", c->revision)
                   : json_null();
     const char *state = v ? farm_channel_state_name(v->state) : "stopped";
-    return json_pack(
-        "{s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s, s:s, s:o, s:o, s:o}", "id",
-        (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate", rate,
-        "state", state, "text", v ? v->text : "", "timeline", c->timeline, "revision", revision,
-        "start_frame", (json_int_t)coordinator_start_frame(coordinator, c->id), "plan_epoch",
-        (json_int_t)(v ? v->plan_epoch : 0), "edge", v ? v->edge : "", "preview_url", preview,
-        "groups", groups_json(v), "counters", counters_json(v), "destinations",
-        destinations_json(coordinator, c->id, v));
+    json_t *slate = c->slate[0]
+                        ? json_pack("{s:s, s:s}", "timeline", c->slate_timeline, "sha256", c->slate)
+                        : json_null();
+    return json_pack("{s:I, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o}",
+                     "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height",
+                     c->height, "rate", rate, "state", state, "text", json_text(v ? v->text : ""),
+                     "timeline", c->timeline, "revision", revision, "start_frame",
+                     (json_int_t)c->start_frame, "plan_epoch", (json_int_t)(v ? v->plan_epoch : 0),
+                     "edge", json_text(v ? v->edge : ""), "preview_url", json_text(preview),
+                     "slate", slate, "outputs", outputs_json(view, c->id, v), "groups",
+                     groups_json(v), "counters", counters_json(v), "destinations",
+                     destinations_json(view, c->id, v));
 }
 
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr)
 {
-    struct store_channel channel;
-    if (store_channel_get(coordinator_store(coordinator), name, &channel, reterr))
-        return NULL;
+    struct coordinator_view view;
+    json_t *body = NULL;
+    int error = coordinator_view(coordinator, &view, reterr);
     struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
-    json_t *body = one_channel(coordinator, &channel, snapshot);
+    size_t i = 0;
+    while (i < view.channel_count && strcmp(view.channels[i].name, name))
+        i++;
+    if (!error && i == view.channel_count)
+        diagnostic_set(reterr, -ENOENT, "not_found", name, "there is no such channel");
+    else if (!error && !(body = one_channel(&view, &view.channels[i], snapshot)))
+        diagnostic_set(reterr, -ENOMEM, "memory", name, "out of memory");
     farm_snapshot_destroy(&snapshot);
-    if (!body)
-        diagnostic_set(reterr, -12, "memory", name, "out of memory");
+    coordinator_view_finish(&view);
     return body;
+}
+
+static json_t *all_channels(const struct coordinator_view *view,
+                            const struct farm_snapshot *snapshot)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < view->channel_count; i++)
+        json_array_append_new(list, one_channel(view, &view->channels[i], snapshot));
+    return list;
+}
+
+json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr)
+{
+    struct coordinator_view view;
+    json_t *list = NULL;
+    if (!coordinator_view(coordinator, &view, reterr)) {
+        struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
+        list = all_channels(&view, snapshot);
+        farm_snapshot_destroy(&snapshot);
+    }
+    coordinator_view_finish(&view);
+    return list;
 }
 
 json_t *status_json(struct coordinator *coordinator)
 {
+    struct coordinator_view view;
+    bool up = !coordinator_view(coordinator, &view, NULL);
     struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
-    struct store_channel *channels = NULL;
-    size_t count = 0;
-    bool up = coordinator_channels(coordinator, &channels, &count);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, one_channel(coordinator, &channels[i], snapshot));
-    free(channels);
-    json_t *body =
-        json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "version", VISTTER_VERSION, "instance",
-                  coordinator_settings(coordinator)->name, "leader", !snapshot->deposed, "database",
-                  up ? "up" : "down", "channels", list, "nodes", nodes_json(snapshot));
+    json_t *body = json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "version", VISTTER_VERSION,
+                             "instance", coordinator_settings(coordinator)->name, "leader",
+                             !snapshot->deposed, "database", up ? "up" : "down", "channels",
+                             all_channels(&view, snapshot), "nodes", nodes_json(snapshot, &view));
     farm_snapshot_destroy(&snapshot);
+    coordinator_view_finish(&view);
     return body;
 }
 
@@ -176,8 +287,11 @@ int handle_status(struct request *r)
 
 int handle_nodes(struct request *r)
 {
+    struct coordinator_view view;
+    coordinator_view_nodes(r->coordinator, &view);
     struct farm_snapshot *snapshot = coordinator_snapshot(r->coordinator);
-    json_t *nodes = nodes_json(snapshot);
+    json_t *nodes = nodes_json(snapshot, &view);
     farm_snapshot_destroy(&snapshot);
+    coordinator_view_finish(&view);
     return answer_json(r, 200, nodes);
 }

@@ -63,10 +63,11 @@ static int get_timeline(struct request *r, const char *name)
     struct store_revision revision;
     if (store_timeline_get(r->store, name, number, &revision, &bytes, &size, &why))
         return answer_problem(r, &why);
-    mg_printf(r->connection,
-              "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-              "Cache-Control: no-store\r\nX-Revision: %lld\r\nX-Content-SHA256: %s\r\n\r\n",
-              size, (long long)revision.number, revision.sha256);
+    mg_printf(
+        r->connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n" ANSWER_MARK
+        "Cache-Control: no-store\r\nX-Revision: %lld\r\nX-Content-SHA256: %s\r\n\r\n",
+        size, (long long)revision.number, revision.sha256);
     if (!request_is_head(r))
         mg_write(r->connection, bytes, size);
     free(bytes);

@@ -64,6 +64,30 @@ static int channel_update(const struct command *command, int argc, char **argv)
     return put_timeline(command, argc, argv, "PUT", "timeline", "changes to");
 }
 
+static int channel_slate(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    bool none = false;
+    const struct option table[] = {
+        {"none", OPTION_SWITCH, NULL, "black and silence again", &none, 0, 0},
+        {0},
+    };
+    if (!arguments_parse(&a, command, argc, argv, table, 1, 2, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "slate", NULL};
+    if (none == (a.count == 2))
+        status = arguments_refuse(&a, "give either a timeline or --none");
+    else if (none)
+        status = arguments_change(&a, "DELETE", segments, NULL, "channel %s has no slate any more",
+                                  a.items[0]);
+    else
+        status = arguments_change(&a, "PUT", segments, json_pack("{s:s}", "timeline", a.items[1]),
+                                  "channel %s has the slate %s", a.items[0], a.items[1]);
+    arguments_finish(&a);
+    return status;
+}
+
 static int channel_stop(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
@@ -132,6 +156,12 @@ const struct command channel_commands[] = {
     {"channel", "update", "NAME TIMELINE [--revision N]",
      "Changes what a channel on air shows, at the next frame at which all nodes are ready", NULL,
      channel_update},
+    {"channel", "slate", "NAME TIMELINE | NAME --none",
+     "Says what to show when the programme is missing",
+     "The slate is a timeline: its first picture is shown, and its sound is heard, again and "
+     "again,\n"
+     "when the bottom of the programme's picture has been missing for half a second.",
+     channel_slate},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
      channel_status},

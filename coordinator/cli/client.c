@@ -171,8 +171,12 @@ static int perform(struct client *client, struct curl_slist *headers, struct cli
         return explain_failure(client, code, reterr);
     if (reply->body && type && strstr(type, "json"))
         reply->json = json_loadb(reply->body, reply->size, JSON_DECODE_ANY, NULL);
+    struct curl_header *mark;
     if (reply->status >= 200 && reply->status < 300)
-        return 0;
+        return curl_easy_header(client->curl, "X-Vistter", 0, CURLH_HEADER, -1, &mark) == CURLHE_OK
+                   ? 0
+                   : diagnostic_set(reterr, -EPROTO, "no_coordinator", client->server,
+                                    "answers, but is no coordinator of Vistter");
     return refuse_reply(client, reply, reterr);
 }
 

@@ -34,7 +34,8 @@ void client_destroy(struct client **client);
 int client_path(const char *const *segments, char *buffer, size_t size, struct diagnostic *reterr);
 
 // Sends `body` (NULL: none) to `path`, which is counted from the API's root. 0 for statuses
-// 200..299. `ret` is filled in any case; end it with client_reply_finish.
+// 200..299 of a coordinator, which says by X-Vistter that it is one. `ret` is filled in any case;
+// end it with client_reply_finish.
 int client_request(struct client *client, const char *method, const char *path, const json_t *body,
                    struct client_reply *ret, struct diagnostic *reterr);
 // The same with a body that is JSON already.

@@ -242,10 +242,10 @@ int arguments_call(struct arguments *arguments, const char *method, const char *
         error = client_request(arguments->client, method, path, body, ret, &problem);
     if (!error && !ret->json && ret->status != 204)
         error = diagnostic_set(&problem, -EPROTO, "no_json", arguments->server,
-                               "does not answer with JSON; is it a coordinator?");
+                               "does not answer with JSON");
     if (!error)
         return CLI_OK;
-    if (arguments->json && ret->json)
+    if (arguments->json && ret->json && problem.error != -EPROTO)
         print_json(ret->json);
     return complain(&problem);
 }

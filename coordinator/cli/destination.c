@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct destination_options {
-    const char *name, *kind, *url, *key_file;
+    const char *name, *kind, *url, *output, *key_file;
     bool key_stdin;
 };
 
@@ -48,6 +48,8 @@ static int destination_add(const struct command *command, int argc, char **argv)
         {"kind", OPTION_TEXT, "KIND", "rtmp or recording", &o.kind, 0, 0},
         {"url", OPTION_TEXT, "URL", "rtmp:// or rtmps:// address, without the stream key", &o.url,
          0, 0},
+        {"output", OPTION_TEXT, "NAME", "which of the channel's outputs (the programme)", &o.output,
+         0, 0},
         {"key-file", OPTION_TEXT, "FILE", "file whose first line is the stream key", &o.key_file, 0,
          0},
         {"key-stdin", OPTION_SWITCH, NULL, "read the stream key from standard input", &o.key_stdin,
@@ -59,7 +61,8 @@ static int destination_add(const struct command *command, int argc, char **argv)
     const char *const segments[] = {"channels", a.items[0], "destinations", NULL};
     status = check_options(&a, &o);
     if (!status) {
-        json_t *body = json_pack("{s:s, s:s, s:s*}", "name", o.name, "kind", o.kind, "url", o.url);
+        json_t *body = json_pack("{s:s, s:s, s:s*, s:s*}", "name", o.name, "kind", o.kind, "url",
+                                 o.url, "output", o.output);
         status = add_key(body, &o);
         if (status)
             json_decref(body);
@@ -108,7 +111,8 @@ static int destination_remove(const struct command *command, int argc, char **ar
 
 const struct command destination_commands[] = {
     {"destination", "add",
-     "CHANNEL --name NAME --kind rtmp|recording [--url URL] [--key-file FILE | --key-stdin]",
+     "CHANNEL --name NAME --kind rtmp|recording [--output NAME] [--url URL] "
+     "[--key-file FILE | --key-stdin]",
      "Sends a channel to a platform, or records it",
      "A stream key is never an argument: others can read those, and shells keep them.",
      destination_add},

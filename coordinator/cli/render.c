@@ -1,5 +1,7 @@
 #include "coordinator/cli/render.h"
 
+#include "coordinator/cli/command.h"
+
 #include "coordinator/cli/render_output.h"
 #include "coordinator/cli/render_project.h"
 #include "engine/base/clock.h"
@@ -411,11 +413,13 @@ int cli_render(int argc, char **argv)
         job.timeline = render_project_timeline(job.project);
         error = run(&job, &problem);
     }
-    if (error)
-        fprintf(stderr, "vistter render: %s\n", diagnostic_format(&problem, text, sizeof text));
-    else
+    if (error && o->json)
+        print_problem(&problem);
+    int status = error ? complain(&problem) : 0;
+    if (!error)
         report_end(&job);
-    bool failed = error || (o->strict && job.problems);
+    if (!error && o->strict && job.problems)
+        status = CLI_REFUSED;
     finish(&job);
-    return failed ? 1 : 0;
+    return status;
 }

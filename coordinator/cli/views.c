@@ -52,8 +52,9 @@ static void add_revision(struct table *table, const json_t *channel)
 
 void view_channels(const json_t *channels, int indent, FILE *file)
 {
-    static const char *const titles[] = {"CHANNEL", "FORMAT", "STATE",      "TIMELINE", ">FRAME",
-                                         ">FRAMES", ">LATE",  ">CONCEALED", ">SLACK",   "NOTE"};
+    static const char *const titles[] = {"CHANNEL",  "FORMAT",  "STATE", "TIMELINE",
+                                         ">FRAME",   ">FRAMES", ">LATE", ">CONCEALED",
+                                         ">SKIPPED", ">SLACK",  "NOTE"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *channel;
@@ -69,6 +70,7 @@ void view_channels(const json_t *channels, int indent, FILE *file)
         table_add(table, "%" PRId64, field_integer(counters, "frames"));
         table_add(table, "%" PRId64, field_integer(counters, "late"));
         table_add(table, "%" PRId64, field_integer(counters, "concealed"));
+        table_add(table, "%" PRId64, field_integer(counters, "skipped"));
         table_add(table, "%" PRId64, field_integer(counters, "slack_frames"));
         table_add(table, "%s", field_text(channel, "text"));
     }
@@ -162,15 +164,38 @@ void view_destinations(const json_t *channels, int indent, FILE *file)
     show(table, indent, file);
 }
 
+void view_outputs(const json_t *outputs, int indent, FILE *file)
+{
+    static const char *const titles[] = {"OUTPUT", "FORMAT", "TRACKS", "EDGE"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *output;
+    json_array_foreach(outputs, i, output)
+    {
+        int64_t tracks = field_integer(output, "tracks");
+        table_add(table, "%s", field_text(output, "name"));
+        table_add(table, "%" PRId64 "x%" PRId64, field_integer(output, "width"),
+                  field_integer(output, "height"));
+        if (tracks)
+            table_add(table, "lowest %" PRId64, tracks);
+        else
+            table_add(table, "%s", "all");
+        table_add(table, "%s", field_text(output, "edge"));
+    }
+    show(table, indent, file);
+}
+
 static void view_groups(const json_t *channel, int indent, FILE *file)
 {
-    static const char *const titles[] = {">GROUP", "TRACKS", "WORKER", "ALIVE"};
+    static const char *const titles[] = {">GROUP", "FORMAT", "TRACKS", "WORKER", "ALIVE"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *group;
     json_array_foreach(json_object_get(channel, "groups"), i, group)
     {
         table_add(table, "%" PRId64, field_integer(group, "group"));
+        table_add(table, "%" PRId64 "x%" PRId64, field_integer(group, "width"),
+                  field_integer(group, "height"));
         table_add(table, "%" PRId64 "..%" PRId64, field_integer(group, "track_from"),
                   field_integer(group, "track_to"));
         table_add(table, "%s", field_text(group, "provider"));
@@ -198,6 +223,11 @@ void view_channel(json_t *channel, FILE *file)
     if (field_integer(counters, "frames"))
         fprintf(file, "  mix %.2f ms median, %.2f ms p99\n",
                 field_number(counters, "mix_median_ms"), field_number(counters, "mix_p99_ms"));
+    const json_t *slate = json_object_get(channel, "slate");
+    if (json_is_object(slate))
+        view_line("slate", field_text(slate, "timeline"), file);
+    if (json_array_size(json_object_get(channel, "outputs")))
+        view_outputs(json_object_get(channel, "outputs"), 2, file);
     view_groups(channel, 2, file);
     view_destinations(one, 2, file);
     json_decref(one);

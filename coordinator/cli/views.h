@@ -13,6 +13,7 @@ void view_channels(const json_t *channels, int indent, FILE *file);
 // not in `channels` show as their number.
 void view_stages(const json_t *nodes, const json_t *channels, int indent, FILE *file);
 void view_alarms(const json_t *nodes, const json_t *channels, int indent, FILE *file);
+void view_outputs(const json_t *outputs, int indent, FILE *file);
 void view_destinations(const json_t *channels, int indent, FILE *file);
 // One channel with all its parts.
 void view_channel(json_t *channel, FILE *file);

@@ -120,7 +120,7 @@ static int channel_check(const struct farm_channel *channel, struct diagnostic *
 static bool placement_wish_changed(const struct channel *c, const struct farm_channel *wanted)
 {
     int cuts = wanted->cut_count > 0 ? wanted->cut_count : 0;
-    return c->cut_count != wanted->cut_count || c->workers_max != wanted->workers_max ||
+    return c->cut_count != wanted->cut_count ||
            (cuts && memcmp(c->cuts, wanted->cuts, (size_t)cuts * sizeof *c->cuts));
 }
 
@@ -128,7 +128,6 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
 {
     c->track_count = wanted->track_count;
     c->cut_count = wanted->cut_count;
-    c->workers_max = wanted->workers_max;
     for (int i = 0; i < wanted->track_count; i++) {
         c->tracks[i] = wanted->tracks[i];
         c->kinds[i] = wanted->kinds ? wanted->kinds[i] : PLANNER_KIND_VIDEO;
@@ -156,6 +155,7 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     bool changed = placement_wish_changed(c, wanted) && !(first && c->current);
     plan_message_free(&c->wanted);
     c->wanted = copy;
+    c->run = wanted->run;
     if (wanted->running)
         wish_copy(c, wanted);
     if (c->running != wanted->running) {
@@ -170,7 +170,7 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     if (wanted->last_at_frame > c->last_at_frame)
         c->last_at_frame = wanted->last_at_frame;
     const struct plan *newest = c->next ? c->next : c->current;
-    if (c->running && (changed || !newest || !plan_matches(newest, c->wanted))) {
+    if (c->running && (changed || !newest || !plan_matches(newest, c))) {
         c->dirty = true;
         c->retry_ns = 0;
         memset(c->excluded, 0, sizeof c->excluded);

@@ -42,11 +42,13 @@
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
-#define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
-#define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
+#define FARM_REVIEW_NS INT64_C(30000000000) // between looks whether measured costs ask for a move
+#define FARM_GRACE_NS  INT64_C(8000000000)  // after a start, for the nodes of stored plans
+#define FARM_MARGIN    15                   // frames beyond lead_frames between commit and at_frame
 
-// start_frame of a channel whose timeline begins at the frame where its first plan takes effect.
-// Later plans, of other revisions too, go on from there: an edit does not restart a timeline.
+// start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
+// effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
+// restart a timeline.
 #define FARM_START_AT_SWITCH INT64_MIN
 
 typedef Vistter__Control__V1__ChannelPlan channel_plan_message;
@@ -79,13 +81,15 @@ void farm_destroy(struct farm **farm);
 struct farm_channel {
     const channel_plan_message *plan;
     bool running;
+    // Another one: the timeline begins anew. Looked at with FARM_START_AT_SWITCH only. Loaded plans
+    // have run 0, so a run that has a start_frame already is given with that.
+    uint64_t run;
     const struct planner_track
         *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
     int track_count; // then a default by `kinds` (may be NULL: video)
     const enum planner_kind *kinds;
     const uint32_t *cuts;     // forced cuts, for tests; copied
     int cut_count;            // < 0: the planner chooses
-    int workers_max;          // 0: any
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
     int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
 };
@@ -184,9 +188,14 @@ enum farm_channel_state {
 const char *farm_channel_state_name(enum farm_channel_state state); // "on_air"
 
 struct farm_group_view {
-    uint32_t group, track_from, track_to;
+    uint32_t group, track_from, track_to, width, height;
     char provider[PLANNER_NAME_BYTES];
     bool provider_alive;
+};
+
+struct farm_output_view {
+    uint32_t output; // number; 1: the programme
+    char edge[PLANNER_NAME_BYTES];
 };
 
 struct farm_destination_view {
@@ -206,10 +215,13 @@ struct farm_channel_view {
     uint8_t revision[32];
     int group_count;
     struct farm_group_view *groups; // of the plan on air, else of the next
-    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES];
-    // From the edge's newest report; zero if there is none.
+    int output_count;               // as groups: of the plan on air, else of the next
+    struct farm_output_view outputs[PLANNER_OUTPUTS_MAX];
+    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES]; // of the programme
+    // From the newest reports of the outputs' edges; zero if there is none. Cursor and costs are
+    // those of the programme's edge; counters are summed, and slack is the smallest.
     int64_t cursor, slack_frames;
-    uint64_t frames, late, concealed;
+    uint64_t frames, late, concealed, skipped;
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;

@@ -131,22 +131,28 @@ static void propose_failed(struct channel *channel, const struct diagnostic *why
     channel->retry_ns = now_ns + FARM_RETRY_NS;
 }
 
+// Whether the timeline's first frame is to be the first of the next plan.
+static bool begins_at_switch(const struct channel *channel)
+{
+    return channel->wanted->start_frame == FARM_START_AT_SWITCH &&
+           !(channel->current && channel->current->run == channel->run);
+}
+
 // Where a plan will probably take effect: nodes position their decoders there.
 static void switch_estimate(const struct farm *farm, struct channel *channel, struct plan *plan,
                             struct farm_time now)
 {
     static const int seconds[SWITCH_TRIES + 1] = {1, 3, 9, 9};
     channel_plan_message *message = plan->message;
-    bool at_switch = message->start_frame == FARM_START_AT_SWITCH;
+    bool begins = begins_at_switch(channel);
     int64_t allowance =
         (int64_t)message->rate_num * seconds[channel->switch_tries] / message->rate_den;
-    message->at_frame = channel_cursor(farm, channel, now) + switch_margin(message) +
-                        (at_switch && !channel->current ? allowance : 0);
+    message->at_frame =
+        channel_cursor(farm, channel, now) + switch_margin(message) + (begins ? allowance : 0);
     if (message->at_frame <= channel->last_at_frame)
         message->at_frame = channel->last_at_frame + 1;
-    if (at_switch)
-        message->start_frame =
-            channel->current ? channel->current->message->start_frame : message->at_frame;
+    if (message->start_frame == FARM_START_AT_SWITCH)
+        message->start_frame = begins ? message->at_frame : channel->current->message->start_frame;
 }
 
 static void channel_propose(struct farm *farm, struct channel *channel, struct farm_time now)
@@ -160,7 +166,7 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
         propose_failed(channel, &why, now_ns);
         return;
     }
-    if (channel->current && plan_matches(channel->current, channel->wanted) &&
+    if (channel->current && plan_matches(channel->current, channel) &&
         placement_equal(&channel->current->placement, &placement)) {
         placement_finish(&placement);
         channel->dirty = false;
@@ -174,6 +180,7 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
         channel->retry_ns = now_ns + FARM_RETRY_NS;
         return;
     }
+    channel->next->run = channel->run;
     switch_estimate(farm, channel, channel->next, now);
     channel->last_plan_epoch = epoch;
     channel->phase = PHASE_RESERVING;
@@ -252,7 +259,7 @@ static bool next_prepared(const struct farm *farm, const struct channel *channel
 
 static void preparing_step(struct farm *farm, struct channel *channel, struct farm_time now)
 {
-    if (channel->wanted && !plan_matches(channel->next, channel->wanted)) {
+    if (channel->wanted && !plan_matches(channel->next, channel)) {
         text_set(channel, "changed again before it was ready");
         next_give_up(farm, channel, 0);
         return;
@@ -264,7 +271,7 @@ static void preparing_step(struct farm *farm, struct channel *channel, struct fa
     int64_t at = channel_cursor(farm, channel, now) + switch_margin(message);
     if (at <= channel->last_at_frame)
         at = channel->last_at_frame + 1;
-    bool at_switch = !channel->current && channel->wanted->start_frame == FARM_START_AT_SWITCH;
+    bool at_switch = begins_at_switch(channel);
     if (at_switch && at > message->start_frame && channel->switch_tries < SWITCH_TRIES) {
         // Preparing took longer than thought; the timeline is to start with its first frame. A
         // prepared plan never changes, so this takes another, which finds the media warm.
@@ -427,6 +434,13 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         armed_step(farm, channel, now);
     if (channel->phase == PHASE_IDLE && channel->wanted)
         current_check(farm, channel, now_ns);
+    // Costs have been measured meanwhile, and other channels have come or gone. The planner moves
+    // nothing without need (planner.h, rule 5).
+    if (channel->phase == PHASE_IDLE && now_ns >= channel->review_ns &&
+        now_ns - farm->start_ns >= FARM_REVIEW_NS) {
+        channel->dirty = true;
+        channel->review_ns = now_ns + FARM_REVIEW_NS;
+    }
     if (farm->deposed)
         return; // what is on air stays; changes are the new leader's
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&

@@ -82,6 +82,18 @@ static farm_report_message *report_copy(const farm_report_message *report)
     return copy;
 }
 
+// Whether a group has the size of the programme, which costs are kept for.
+static bool has_programme_size(const channel_plan_message *message, uint32_t group)
+{
+    struct planner_output programme = plan_output_read(message, 0);
+    for (size_t i = 0; i < message->n_groups; i++) {
+        const Vistter__Control__V1__GroupPlan *g = message->groups[i];
+        if (g->group == group)
+            return !g->width || (g->width == programme.width && g->height == programme.height);
+    }
+    return false;
+}
+
 // Measured costs count for the revision that they were measured with.
 static void costs_take(struct channel *channel, const Vistter__Control__V1__StageReport *stage)
 {
@@ -91,7 +103,8 @@ static void costs_take(struct channel *channel, const Vistter__Control__V1__Stag
     if (!plan || plan->message->plan_epoch != stage->plan_epoch)
         return;
     const ProtobufCBinaryData *revision = &plan->message->revision;
-    if (revision->len != sizeof channel->measured_revision)
+    if (revision->len != sizeof channel->measured_revision || plan->message->n_outputs < 1 ||
+        !has_programme_size(plan->message, stage->group))
         return;
     if (memcmp(channel->measured_revision, revision->data, revision->len)) {
         memcpy(channel->measured_revision, revision->data, revision->len);

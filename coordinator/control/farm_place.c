@@ -44,10 +44,13 @@ static void load_add(const struct channel *channel, struct planner_node *node, b
     for (int g = 0; !edge && g < p->group_count; g++) {
         if (strcmp(p->groups[g].provider, node->name))
             continue;
+        int64_t pixels = (int64_t)p->groups[g].width * p->groups[g].height;
+        struct planner_output programme = plan_output_read(plan->message, 0);
+        int64_t reference = (int64_t)programme.width * programme.height;
         node->busy_us += PLANNER_LINK_US;
         for (uint32_t t = p->groups[g].track_from;
              t < p->groups[g].track_to && t < PLANNER_TRACKS_MAX; t++)
-            node->busy_us += tracks[t].cost_us;
+            node->busy_us += tracks[t].cost_us * pixels / (reference ? reference : 1);
     }
 }
 
@@ -80,9 +83,12 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
 {
     const channel_plan_message *wanted = channel->wanted;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
+    struct planner_output outputs[PLANNER_OUTPUTS_MAX];
     struct planner_node *nodes = base_alloc(2 * FARM_NODES_MAX * sizeof *nodes);
     struct planner_node *edges = nodes + FARM_NODES_MAX;
     channel_tracks(channel, tracks);
+    for (size_t i = 0; i < wanted->n_outputs && i < PLANNER_OUTPUTS_MAX; i++)
+        outputs[i] = plan_output_read(wanted, i);
     struct planner_request request = {
         .channel = channel->id,
         .plan_epoch = plan_epoch,
@@ -95,11 +101,11 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
                                    VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER, nodes),
         .edge_count = nodes_list(farm, channel, now_ns,
                                  VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE, edges),
+        .outputs = outputs,
         .output_count = (int)wanted->n_outputs,
         .previous = channel->current ? &channel->current->placement : NULL,
         .cuts = channel->cuts,
         .cut_count = channel->cut_count,
-        .workers_max = channel->workers_max,
     };
     int r = plan_place(&request, ret, reterr);
     free(nodes);

@@ -80,6 +80,8 @@ static group_message *group_build(const struct farm *farm, const struct plan_gro
     message->group = group->group;
     message->track_from = group->track_from;
     message->track_to = group->track_to;
+    message->width = group->width;
+    message->height = group->height;
     message->from_base = group->from_base;
     message->needs_beneath = group->needs_beneath;
     message->provider = base_strdup(group->provider);
@@ -95,6 +97,33 @@ static void edge_set(output_message *output, const char *edge)
     if (output->edge != protobuf_c_empty_string)
         free(output->edge);
     output->edge = base_strdup(edge);
+}
+
+struct planner_output plan_output_read(const channel_plan_message *message, size_t i)
+{
+    const output_message *o = message->outputs[i];
+    return (struct planner_output){.width = o->width ? o->width : message->width,
+                                   .height = o->height ? o->height : message->height,
+                                   .tracks = o->tracks};
+}
+
+// What each output is mixed from.
+static void groups_set(channel_plan_message *message, const struct plan_placement *placement)
+{
+    uint32_t track_count = 0;
+    for (int i = 0; i < placement->group_count; i++)
+        if (placement->groups[i].track_to > track_count)
+            track_count = placement->groups[i].track_to;
+    for (size_t o = 0; o < message->n_outputs; o++) {
+        output_message *output = message->outputs[o];
+        struct planner_output shape = plan_output_read(message, o);
+        free(output->groups);
+        output->groups = base_alloc((size_t)placement->group_count * sizeof *output->groups);
+        output->n_groups = 0;
+        for (int i = 0; i < placement->group_count; i++)
+            if (plan_group_shown(&placement->groups[i], &shape, track_count))
+                output->groups[output->n_groups++] = placement->groups[i].group;
+    }
 }
 
 int plan_create(const struct farm *farm, const channel_plan_message *wanted,
@@ -114,6 +143,7 @@ int plan_create(const struct farm *farm, const channel_plan_message *wanted,
         message->groups[message->n_groups++] = group_build(farm, &placement->groups[i], &r);
     for (int i = 0; i < placement->output_count; i++)
         edge_set(message->outputs[i], placement->edges[i]);
+    groups_set(message, placement);
     if (r < 0) {
         plan_destroy(&plan);
         return r;
@@ -164,6 +194,8 @@ static int placement_read(const channel_plan_message *message, struct plan_place
         *group = (struct plan_group){.group = g->group,
                                      .track_from = g->track_from,
                                      .track_to = g->track_to,
+                                     .width = g->width ? g->width : message->width,
+                                     .height = g->height ? g->height : message->height,
                                      .from_base = g->from_base,
                                      .needs_beneath = g->needs_beneath};
         snprintf(group->provider, sizeof group->provider, "%s", g->provider);
@@ -209,16 +241,20 @@ static uint8_t *wanted_pack(const channel_plan_message *message, int64_t start_f
     for (size_t i = 0; i < copy.n_outputs && i < PLANNER_OUTPUTS_MAX; i++) {
         outputs[i] = *message->outputs[i];
         outputs[i].edge = (char *)protobuf_c_empty_string;
+        outputs[i].n_groups = 0;
         list[i] = &outputs[i];
     }
     copy.outputs = list;
     return message_pack(&copy, ret_size);
 }
 
-bool plan_matches(const struct plan *plan, const channel_plan_message *wanted)
+bool plan_matches(const struct plan *plan, const struct channel *channel)
 {
+    const channel_plan_message *wanted = channel->wanted;
     // A timeline that started at its switch goes on from there.
     bool any = wanted->start_frame == FARM_START_AT_SWITCH;
+    if (any && plan->run != channel->run)
+        return false;
     size_t size_a, size_b;
     uint8_t *a = wanted_pack(plan->message, any ? 0 : plan->message->start_frame, &size_a);
     uint8_t *b = wanted_pack(wanted, any ? 0 : wanted->start_frame, &size_b);

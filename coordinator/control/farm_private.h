@@ -26,6 +26,7 @@ struct plan {
     uint8_t *bytes; // packed for the store, from COMMITTING on
     size_t size;
     int64_t at_frame; // chosen for the commit
+    uint64_t run;     // of the wish that it was made for; 0 when loaded
 };
 
 enum phase {    // of `next`
@@ -46,9 +47,10 @@ struct channel {
     // What is wanted.
     channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
     bool running;
+    uint64_t run;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
-    int track_count, cut_count, workers_max;
+    int track_count, cut_count;
     uint32_t cuts[PLANNER_TRACKS_MAX];
     // What is.
     struct plan *current, *next;
@@ -57,6 +59,7 @@ struct channel {
     bool waits_on_store; // a reserve or commit has been handed out
     int64_t store_ns;    // when it may be handed out again
     int64_t retry_ns, proposed_ns;
+    int64_t review_ns; // when the placement is looked at again
     uint32_t last_plan_epoch;
     int64_t last_at_frame;
     int switch_tries; // of FARM_START_AT_SWITCH
@@ -101,8 +104,10 @@ int plan_load(const void *bytes, size_t size, struct plan **ret, struct diagnost
 void plan_destroy(struct plan **plan);
 // Chooses at_frame and packs for the store, as committed; the message is left as it is.
 int plan_pack(struct plan *plan, int64_t at_frame);
-// Is this the plan of that template, placement aside?
-bool plan_matches(const struct plan *plan, const channel_plan_message *wanted);
+// Is this the plan of the channel's template, placement aside?
+bool plan_matches(const struct plan *plan, const struct channel *channel);
+// Output `i` of a plan or template as the planner wants it.
+struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
 // Is the node a provider or an edge of it?
 bool plan_needs(const struct plan *plan, const char *node);
 // The i-th needed node, by groups, then outputs; NULL at the end. May repeat.

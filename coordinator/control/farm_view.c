@@ -82,22 +82,16 @@ static void groups_view(const struct farm *farm, const struct plan *plan,
         group->group = p->groups[i].group;
         group->track_from = p->groups[i].track_from;
         group->track_to = p->groups[i].track_to;
+        group->width = p->groups[i].width;
+        group->height = p->groups[i].height;
         group->provider_alive = node && node->alive;
         copy_text(group->provider, sizeof group->provider, p->groups[i].provider);
     }
 }
 
-static void report_view(const Vistter__Control__V1__ChannelReport *report,
-                        struct farm_channel_view *ret)
+static void destinations_view(const Vistter__Control__V1__ChannelReport *report,
+                              struct farm_channel_view *ret)
 {
-    ret->cursor = report->cursor;
-    ret->slack_frames = report->slack_frames;
-    ret->frames = report->frames;
-    ret->late = report->late;
-    ret->concealed = report->concealed;
-    ret->mix_median_ms = report->mix_median_ms;
-    ret->mix_p99_ms = report->mix_p99_ms;
-    ret->destinations = list_alloc(report->n_destinations, sizeof *ret->destinations);
     for (size_t i = 0; i < report->n_destinations; i++) {
         const Vistter__Control__V1__DestinationReport *d = report->destinations[i];
         struct farm_destination_view *view = &ret->destinations[ret->destination_count++];
@@ -107,6 +101,63 @@ static void report_view(const Vistter__Control__V1__ChannelReport *report,
         view->dropped = d->dropped;
         view->reconnects = d->reconnects;
         copy_text(view->error, sizeof view->error, d->error);
+    }
+}
+
+// Each edge of the plan once, the programme's first.
+static int edges_of(const struct farm *farm, const struct plan *plan, const struct node **ret)
+{
+    int count = 0;
+    for (int i = 0; i < plan->placement.output_count; i++) {
+        const struct node *edge = farm_node(farm, plan->placement.edges[i]);
+        bool seen = !edge;
+        for (int k = 0; k < count; k++)
+            seen = seen || ret[k] == edge;
+        if (!seen)
+            ret[count++] = edge;
+    }
+    return count;
+}
+
+static void reports_view(const struct farm *farm, const struct channel *channel,
+                         const struct plan *plan, struct farm_channel_view *ret)
+{
+    const struct node *edges[PLANNER_OUTPUTS_MAX];
+    const Vistter__Control__V1__ChannelReport *reports[PLANNER_OUTPUTS_MAX];
+    int edge_count = edges_of(farm, plan, edges), count = 0;
+    size_t destinations = 0;
+    for (int i = 0; i < edge_count; i++) {
+        reports[count] = edges[i]->alive ? farm_channel_report(edges[i], channel->id) : NULL;
+        if (reports[count])
+            destinations += reports[count++]->n_destinations;
+    }
+    ret->destinations = list_alloc(destinations, sizeof *ret->destinations);
+    for (int i = 0; i < count; i++) {
+        const Vistter__Control__V1__ChannelReport *r = reports[i];
+        ret->late += r->late;
+        ret->concealed += r->concealed;
+        ret->skipped += r->skipped;
+        if (i == 0 || r->slack_frames < ret->slack_frames)
+            ret->slack_frames = r->slack_frames;
+        destinations_view(r, ret);
+    }
+    const struct node *programme = farm_node(farm, plan->placement.edges[0]);
+    const Vistter__Control__V1__ChannelReport *first =
+        programme && programme->alive ? farm_channel_report(programme, channel->id) : NULL;
+    if (!first)
+        return;
+    ret->cursor = first->cursor;
+    ret->frames = first->frames;
+    ret->mix_median_ms = first->mix_median_ms;
+    ret->mix_p99_ms = first->mix_p99_ms;
+}
+
+static void outputs_view(const struct plan *plan, struct farm_channel_view *ret)
+{
+    for (int i = 0; i < plan->placement.output_count; i++) {
+        struct farm_output_view *output = &ret->outputs[ret->output_count++];
+        output->output = plan->message->outputs[i]->output;
+        copy_text(output->edge, sizeof output->edge, plan->placement.edges[i]);
     }
 }
 
@@ -149,6 +200,8 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
         if (m->revision.len == sizeof ret->revision)
             memcpy(ret->revision, m->revision.data, sizeof ret->revision);
         groups_view(farm, plan, ret);
+        outputs_view(plan, ret);
+        reports_view(farm, channel, plan, ret);
         edge = farm_node(farm, ret->edge);
         if (edge)
             copy_text(ret->preview_url, sizeof ret->preview_url, edge->report->preview_url);
@@ -163,8 +216,6 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
         ret->next_at_frame = channel->phase == PHASE_ARMED ? channel->next->at_frame : 0;
     }
     ret->state = state_view(farm, channel, edge, report, now);
-    if (report)
-        report_view(report, ret);
 }
 
 static int node_order(const void *a, const void *b)

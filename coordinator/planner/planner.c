@@ -38,6 +38,10 @@ static int request_check(const struct planner_request *r, struct diagnostic *ret
         return diagnostic_set(reterr, -EINVAL, "plan_outputs", "outputs",
                               "%d outputs; a channel has 1 to %d", r->output_count,
                               PLANNER_OUTPUTS_MAX);
+    for (int i = 0; i < r->output_count; i++)
+        if (!r->outputs[i].width || !r->outputs[i].height)
+            return diagnostic_set(reterr, -EINVAL, "plan_outputs", "outputs",
+                                  "output %d has no size", i + 1);
     for (int i = 0; i < r->cut_count; i++) {
         if (r->cuts[i] == 0 || r->cuts[i] >= (uint32_t)r->track_count)
             return diagnostic_set(reterr, -EINVAL, "plan_cuts", "cuts",
@@ -60,11 +64,108 @@ static int request_check(const struct planner_request *r, struct diagnostic *ret
     return 0;
 }
 
+// ---- Workers and sizes ------------------------------------------------------------------------
+
+static bool provided_before(const struct planner_request *r, const char *name)
+{
+    for (int i = 0; r->previous && i < r->previous->group_count; i++) {
+        if (!strcmp(r->previous->groups[i].provider, name))
+            return true;
+    }
+    return false;
+}
+
+// Equal golden hashes make equal bits (rule 3): the class with most previous providers, then most
+// cores, then the smallest hash.
+static const uint8_t *golden_choose(const struct planner_request *r)
+{
+    const uint8_t *best = NULL;
+    int64_t best_score = -1;
+    for (int i = 0; i < r->worker_count; i++) {
+        const uint8_t *golden = r->workers[i].golden;
+        int64_t score = 0;
+        for (int k = 0; k < r->worker_count; k++) {
+            const struct planner_node *w = &r->workers[k];
+            if (!memcmp(w->golden, golden, PLANNER_GOLDEN_BYTES))
+                score += (w->cores ? w->cores : 1) +
+                         (provided_before(r, w->name) ? INT64_C(1) << 40 : 0);
+        }
+        if (score > best_score ||
+            (score == best_score && memcmp(golden, best, PLANNER_GOLDEN_BYTES) < 0)) {
+            best = golden;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+// The workers of the chosen class; what the channel adds to them is counted here.
+static struct planner_node *workers_choose(const struct planner_request *r, int *ret_count)
+{
+    struct planner_node *workers = calloc((size_t)r->worker_count, sizeof *workers);
+    const uint8_t *golden = golden_choose(r);
+    *ret_count = 0;
+    for (int i = 0; workers && i < r->worker_count; i++)
+        if (!memcmp(r->workers[i].golden, golden, PLANNER_GOLDEN_BYTES))
+            workers[(*ret_count)++] = r->workers[i];
+    return workers;
+}
+
+static bool same_size(const struct planner_output *a, const struct planner_output *b)
+{
+    return a->width == b->width && a->height == b->height;
+}
+
+static bool size_seen(const struct planner_request *r, int output)
+{
+    for (int i = 0; i < output; i++)
+        if (same_size(&r->outputs[i], &r->outputs[output]))
+            return true;
+    return false;
+}
+
+// One size's share of the request. `previous` has room for all groups.
+static void task_fill(const struct planner_request *r, const struct planner_output *size,
+                      struct plan_group *previous, struct candidate_task *ret)
+{
+    int64_t pixels = (int64_t)size->width * size->height;
+    int64_t reference = (int64_t)r->outputs[0].width * r->outputs[0].height;
+    *ret = (struct candidate_task){.frame_us = r->frame_us,
+                                   .track_count = r->track_count,
+                                   .previous = previous,
+                                   .cuts = r->cuts,
+                                   .cut_count = r->cut_count};
+    for (int i = 0; i < r->track_count; i++) {
+        ret->below_us[i + 1] = ret->below_us[i] + r->tracks[i].cost_us * pixels / reference;
+        ret->below_adjust[i + 1] = ret->below_adjust[i] + r->tracks[i].has_adjust;
+    }
+    for (int i = 0; r->previous && i < r->previous->group_count; i++) {
+        const struct plan_group *g = &r->previous->groups[i];
+        if (g->width == size->width && g->height == size->height)
+            previous[ret->previous_count++] = *g;
+    }
+    for (uint32_t t = 1; t < (uint32_t)r->track_count; t++) {
+        bool seam = false;
+        for (int i = 0; i < r->output_count; i++)
+            seam = seam || (same_size(&r->outputs[i], size) && r->outputs[i].tracks == t);
+        if (seam)
+            ret->seams[ret->seam_count++] = t;
+    }
+}
+
+bool plan_group_shown(const struct plan_group *group, const struct planner_output *output,
+                      uint32_t track_count)
+{
+    uint32_t tracks = output->tracks && output->tracks < track_count ? output->tracks : track_count;
+    return group->width == output->width && group->height == output->height &&
+           group->track_to <= tracks;
+}
+
 // ---- From a candidate to a placement ----------------------------------------------------------
 
-static bool group_has_adjust(const struct planner_request *r, const struct candidate_group *g)
+static bool has_adjust(const struct planner_request *r, uint32_t from, uint32_t to)
 {
-    for (uint32_t i = g->from; i < g->to; i++) {
+    for (uint32_t i = from; i < to; i++) {
         if (r->tracks[i].has_adjust)
             return true;
     }
@@ -135,9 +236,12 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
         if (!group->links)
             return -ENOMEM;
         for (int o = 0; o < ret->output_count; o++)
-            link_add(r, group, ret->edges[o]);
-        // Up to the next group that needs beneath: that one is opaque, nobody above looks further.
-        for (int above = i + 1; above < ret->group_count; above++) {
+            if (plan_group_shown(group, &r->outputs[o], (uint32_t)r->track_count))
+                link_add(r, group, ret->edges[o]);
+        // Up to the next group of this size that needs beneath: that one is opaque, nobody above
+        // looks further.
+        for (int above = i + 1; above < ret->group_count && !ret->groups[above].from_base;
+             above++) {
             if (ret->groups[above].needs_beneath) {
                 link_add(r, group, ret->groups[above].provider);
                 break;
@@ -147,28 +251,68 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
     return 0;
 }
 
-static int placement_build(const struct planner_request *r, const struct candidate *c,
-                           struct plan_placement *ret)
+// Adds the groups of one size.
+static int groups_add(const struct planner_request *r, const struct planner_output *size,
+                      const struct candidate_task *task, const struct candidate *c,
+                      struct planner_node *workers, struct plan_placement *ret)
 {
-    *ret = (struct plan_placement){.group_count = c->count, .busiest_us = c->busiest_us};
-    ret->groups = calloc((size_t)c->count, sizeof *ret->groups);
-    if (!ret->groups)
-        return -ENOMEM;
+    if (ret->group_count + c->count > PLANNER_GROUPS_MAX)
+        return -E2BIG;
     for (int i = 0; i < c->count; i++) {
         const struct candidate_group *g = &c->groups[i];
-        const struct planner_node *worker = &r->workers[g->worker];
-        struct plan_group *group = &ret->groups[i];
-        group->group = (uint32_t)i + 1;
-        group->track_from = g->from;
-        group->track_to = g->to;
-        group->from_base = i == 0;
-        group->needs_beneath = i > 0 && group_has_adjust(r, g);
+        struct planner_node *worker = &workers[g->worker];
+        struct plan_group *group = &ret->groups[ret->group_count++];
+        *group = (struct plan_group){.group = (uint32_t)ret->group_count,
+                                     .track_from = g->from,
+                                     .track_to = g->to,
+                                     .width = size->width,
+                                     .height = size->height,
+                                     .from_base = i == 0,
+                                     .needs_beneath = i > 0 && has_adjust(r, g->from, g->to)};
         snprintf(group->provider, sizeof group->provider, "%s", worker->name);
         snprintf(group->provider_address, sizeof group->provider_address, "%s",
                  worker->frame_address ? worker->frame_address : "");
+        worker->busy_us += candidate_group_us(task, g->from, g->to);
     }
-    edges_place(r, ret);
-    return links_place(r, ret);
+    return 0;
+}
+
+static void busiest_find(const struct planner_node *workers, int count, struct plan_placement *ret)
+{
+    for (int i = 0; i < ret->group_count; i++) {
+        const struct planner_node *w = node_by_name(workers, count, ret->groups[i].provider);
+        int64_t us = w->busy_us / (w->cores ? w->cores : 1);
+        if (us > ret->busiest_us)
+            ret->busiest_us = us;
+    }
+}
+
+static int groups_place(const struct planner_request *r, struct plan_placement *ret)
+{
+    int worker_count, error = 0;
+    struct planner_node *workers = workers_choose(r, &worker_count);
+    struct plan_group *previous = calloc(PLANNER_GROUPS_MAX, sizeof *previous);
+    struct candidate *best = calloc(1, sizeof *best);
+    ret->groups = calloc(PLANNER_GROUPS_MAX, sizeof *ret->groups);
+    if (!workers || !previous || !best || !ret->groups)
+        error = -ENOMEM;
+    for (int o = 0; o < r->output_count && !error; o++) {
+        struct candidate_task task;
+        if (size_seen(r, o))
+            continue;
+        task_fill(r, &r->outputs[o], previous, &task);
+        task.workers = workers;
+        task.worker_count = worker_count;
+        error = candidate_choose(&task, best);
+        if (!error)
+            error = groups_add(r, &r->outputs[o], &task, best, workers, ret);
+    }
+    if (!error)
+        busiest_find(workers, worker_count, ret);
+    free(workers);
+    free(previous);
+    free(best);
+    return error;
 }
 
 int plan_place(const struct planner_request *request, struct plan_placement *ret,
@@ -177,15 +321,19 @@ int plan_place(const struct planner_request *request, struct plan_placement *ret
     int r = request_check(request, reterr);
     if (r < 0)
         return r;
-    struct candidate *best = calloc(1, sizeof *best);
     struct plan_placement placement = {0};
-    r = best ? candidate_choose(request, best) : -ENOMEM;
-    if (r == 0)
-        r = placement_build(request, best, &placement);
-    free(best);
+    r = groups_place(request, &placement);
+    if (r == 0) {
+        edges_place(request, &placement);
+        r = links_place(request, &placement);
+    }
     if (r < 0) {
         placement_finish(&placement);
-        return diagnostic_set(reterr, r, "out_of_memory", "", "no memory to place a channel");
+        return r == -E2BIG
+                   ? diagnostic_set(reterr, r, "plan_groups", "outputs",
+                                    "more than %d groups; ask for fewer cuts or outputs",
+                                    PLANNER_GROUPS_MAX)
+                   : diagnostic_set(reterr, r, "out_of_memory", "", "no memory to place a channel");
     }
     *ret = placement;
     return 0;
@@ -207,9 +355,9 @@ bool placement_equal(const struct plan_placement *a, const struct plan_placement
         return false;
     for (int i = 0; i < a->group_count; i++) {
         const struct plan_group *x = &a->groups[i], *y = &b->groups[i];
-        if (x->track_from != y->track_from || x->track_to != y->track_to ||
-            x->needs_beneath != y->needs_beneath || strcmp(x->provider, y->provider) ||
-            strcmp(x->provider_address, y->provider_address))
+        if (x->track_from != y->track_from || x->track_to != y->track_to || x->width != y->width ||
+            x->height != y->height || x->needs_beneath != y->needs_beneath ||
+            strcmp(x->provider, y->provider) || strcmp(x->provider_address, y->provider_address))
             return false;
     }
     for (int i = 0; i < a->output_count; i++) {

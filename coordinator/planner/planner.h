@@ -1,20 +1,21 @@
 // Places a channel on nodes: cuts its tracks into groups, gives each group a worker and each output
-// an edge, and names the links between them.
+// an edge, and names the links between them. Outputs of other sizes have groups of their own, which
+// go where there is least to do; outputs of one size share theirs.
 //
 // A pure function of its arguments: no I/O, no clock, no random numbers; same input, same output,
 // on any machine. Costs are compared as whole microseconds, so nothing depends on the order of
 // sums.
 //
 // Rules
-//  1. Groups are z-ranges of tracks, cut at track boundaries, bottom to top, numbered 1, 2, ...;
-//  they
-//     cover every track once. Group 1 starts from the background (opaque). No tracks: one empty
-//     group.
+//  1. For each size that outputs have, groups are z-ranges of tracks, cut at track boundaries,
+//     bottom to top; they cover every track once, and there is a cut where an output of that size
+//     ends. The first starts from the background (opaque). No tracks: one empty group. Groups are
+//     numbered 1, 2, ... over all sizes, in the order of the first output of each size.
 //  2. A group above the first that holds an adjust track needs what lies beneath. Its provider
 //     consumes the groups beneath it down to the nearest opaque one (group 1, or another that needs
-//     beneath, since that one's picture already contains all below). Every group has a link to each
-//     edge (a group's sound travels with it) and one to each such worker, even when provider and
-//     consumer are the same node: nodes need no special case.
+//     beneath, since that one's picture already contains all below). Every group has a link to the
+//     edge of each output that shows it (a group's sound travels with it) and one to each such
+//     worker, even when provider and consumer are the same node: nodes need no special case.
 //  3. All providers of one channel have the same golden hash, so their bits are interchangeable.
 //  4. The busiest worker gets as little as possible: milliseconds a frame of its groups, plus
 //     PLANNER_LINK_US per group sent and per group taken in, plus what it does for other channels,
@@ -68,6 +69,11 @@ struct planner_node {
     uint8_t golden[PLANNER_GOLDEN_BYTES]; // all zero: unknown, a class of its own
 };
 
+struct planner_output {
+    uint32_t width, height;
+    uint32_t tracks; // shows the lowest so many; 0 or more than there are: all
+};
+
 struct plan_link {
     char consumer[PLANNER_NAME_BYTES];
     char id[PLANNER_LINK_BYTES]; // "c<channel>-p<plan epoch>-g<group>-<number of the link>"
@@ -76,6 +82,7 @@ struct plan_link {
 struct plan_group {
     uint32_t group;
     uint32_t track_from, track_to; // half open
+    uint32_t width, height;
     bool from_base, needs_beneath;
     char provider[PLANNER_NAME_BYTES];
     char provider_address[PLANNER_ADDRESS_BYTES];
@@ -92,17 +99,17 @@ struct plan_placement {
 
 struct planner_request {
     uint64_t channel;
-    uint32_t plan_epoch; // goes into link ids
-    int64_t frame_us;    // duration of a frame
-    const struct planner_track *tracks;
+    uint32_t plan_epoch;                // goes into link ids
+    int64_t frame_us;                   // duration of a frame
+    const struct planner_track *tracks; // costs at the size of output 0
     int track_count;
     const struct planner_node *workers, *edges; // live ones, in any order
     int worker_count, edge_count;
+    const struct planner_output *outputs;
     int output_count;                      // 1..PLANNER_OUTPUTS_MAX
     const struct plan_placement *previous; // NULL: none
     const uint32_t *cuts;                  // forced: a group starts at each of these tracks
     int cut_count;                         // < 0: not forced; 0: one group
-    int workers_max;                       // at most so many workers; 0: any
 };
 
 // 0; -EHOSTUNREACH when there is no worker or no edge, -EINVAL for a bad request; `reterr` says why
@@ -110,5 +117,8 @@ struct planner_request {
 int plan_place(const struct planner_request *request, struct plan_placement *ret,
                struct diagnostic *reterr);
 void placement_finish(struct plan_placement *placement);
-// Same ranges, providers, addresses and edges (link ids aside).
+// Whether an output of this size shows the group. `track_count`: of the timeline.
+bool plan_group_shown(const struct plan_group *group, const struct planner_output *output,
+                      uint32_t track_count);
+// Same ranges, sizes, providers, addresses and edges (link ids aside).
 bool placement_equal(const struct plan_placement *a, const struct plan_placement *b);

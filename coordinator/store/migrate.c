@@ -1,5 +1,6 @@
 // Migrations: forward only, each file in one transaction, with its checksum recorded.
 #include "coordinator/store/store_private.h"
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #define MIGRATION_BYTES_MAX (1 << 20)
+#define MIGRATION_NS        INT64_C(60000000000)
 
 static int is_migration(const struct dirent *entry)
 {
@@ -45,19 +47,61 @@ static void hash_hex(const char *bytes, size_t size, char ret[65])
         snprintf(ret + 2 * i, 3, "%02x", hash[i]);
 }
 
-// The file and its record in one transaction: a DO block cannot hold several statements of any
-// kind, so the text is sent as one simple query, which PostgreSQL runs as a whole or not at all.
-static int apply(struct store *store, const char *name, const char *hash, const char *sql,
+// Two coordinators may start on one empty database: all that follows is under this lock, the look
+// at what is there included. -EAGAIN: another has it.
+static int begin(struct session *session, struct diagnostic *reterr)
+{
+    int error = session_query(session, "begin", 0, NULL, "begin", NULL, reterr);
+    if (!error)
+        error = session_query(session, "set local statement_timeout = '60s'", 0, NULL, "migrations",
+                              NULL, reterr);
+    PGresult *r = NULL;
+    if (!error)
+        error = session_query(session, "select pg_try_advisory_xact_lock(4711)", 0, NULL,
+                              "migrations", &r, reterr);
+    if (!error && PQgetvalue(r, 0, 0)[0] != 't')
+        error = diagnostic_set(reterr, -EAGAIN, "migrations_locked", "",
+                               "another coordinator is bringing the database up to date");
+    PQclear(r);
+    if (!error)
+        error = session_query(session,
+                              "create table if not exists schema_migrations (name text primary "
+                              "key, sha256 text not null, applied_at timestamptz not null default "
+                              "clock_timestamp())",
+                              0, NULL, "schema_migrations", NULL, reterr);
+    return error;
+}
+
+// What is recorded for a file: 1 the same, 0 nothing, -EINVAL something else.
+static int recorded(struct session *session, const char *name, const char *hash,
+                    struct diagnostic *reterr)
+{
+    const char *values[] = {name};
+    PGresult *r;
+    int error = session_query(session, "select sha256 from schema_migrations where name = $1", 1,
+                              values, name, &r, reterr);
+    if (error)
+        return error;
+    int known = PQntuples(r);
+    if (known && strcmp(PQgetvalue(r, 0, 0), hash))
+        known = diagnostic_set(reterr, -EINVAL, "migration_changed", name,
+                               "has changed since it was applied; add a new file instead");
+    PQclear(r);
+    return known;
+}
+
+static int apply(struct session *session, const char *name, const char *hash, const char *sql,
                  struct diagnostic *reterr)
 {
-    char *script;
-    if (asprintf(&script,
-                 "begin; select pg_advisory_xact_lock(4711);\n%s\n;"
-                 "insert into schema_migrations (name, sha256) values ('%s', '%s'); commit;",
-                 sql, name, hash) < 0)
-        return -ENOMEM;
-    int error = store_script(store, script, name, reterr);
-    free(script);
+    int known = recorded(session, name, hash, reterr);
+    if (known)
+        return known < 0 ? known : 0;
+    const char *values[] = {name, hash};
+    int error = session_script(session, sql, name, reterr);
+    if (!error)
+        error =
+            session_query(session, "insert into schema_migrations (name, sha256) values ($1, $2)",
+                          2, values, name, NULL, reterr);
     if (!error)
         log_info("migration_applied", "name=%s", name);
     return error;
@@ -66,22 +110,24 @@ static int apply(struct store *store, const char *name, const char *hash, const 
 static int migrate_file(struct store *store, const char *folder, const char *name,
                         struct diagnostic *reterr)
 {
-    char path[PATH_MAX], hash[65], *sql = NULL, *recorded = NULL;
+    char path[PATH_MAX], hash[65], *sql = NULL;
     size_t size = 0;
+    struct session session;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     int error = read_file(path, &sql, &size, reterr);
     if (error)
         return error;
     hash_hex(sql, size, hash);
-    const char *values[] = {name};
-    error = store_text(store, "select sha256 from schema_migrations where name = $1", 1, values,
-                       name, &recorded, reterr);
-    if (error == -ENOENT)
-        error = apply(store, name, hash, sql, reterr);
-    else if (!error && strcmp(recorded, hash))
-        error = diagnostic_set(reterr, -EINVAL, "migration_changed", path,
-                               "has changed since it was applied; add a new file instead");
-    free(recorded);
+    error = session_open(store, STORE_LANE_LEASE, &session, reterr);
+    if (!error) {
+        session.deadline_ns = clock_monotonic_ns() + MIGRATION_NS;
+        error = begin(&session, reterr);
+        if (!error)
+            error = apply(&session, name, hash, sql, reterr);
+        if (!error)
+            error = session_query(&session, "commit", 0, NULL, "commit", NULL, reterr);
+        session_close(&session); // rolls back what was not committed
+    }
     free(sql);
     return error;
 }
@@ -92,11 +138,7 @@ int store_migrate(struct store *store, const char *folder, struct diagnostic *re
     int count = scandir(folder, &entries, is_migration, alphasort);
     if (count <= 0)
         return diagnostic_set(reterr, -ENOENT, "migrations", folder, "holds no migrations");
-    int error = store_query(store,
-                            "create table if not exists schema_migrations (name text primary key, "
-                            "sha256 text not null, applied_at timestamptz not null default "
-                            "clock_timestamp())",
-                            0, NULL, "schema_migrations", NULL, reterr);
+    int error = 0;
     for (int i = 0; i < count; i++) {
         if (!error)
             error = migrate_file(store, folder, entries[i]->d_name, reterr);

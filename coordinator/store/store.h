@@ -1,11 +1,18 @@
 // The store: all that the coordinator keeps, in PostgreSQL. All SQL of the coordinator is in this
 // folder, one function per query; there is no general query function outside.
 //
-// Thread: any; each call takes one of a few connections and blocks while the database works
-// (bounded by statement_timeout). A lost connection is opened again by the next call. Errors: -EIO
-// the database cannot be reached or refused to work, -ENOENT, -EEXIST, -EINVAL (a constraint),
-// -ESTALE (the lease is lost: another coordinator leads); always with a diagnostic for the user.
-// `ret_json` texts are malloc'ed.
+// Thread: any; each call takes one of a few connections (the farm and the lease have their own) and
+// blocks while the database works, at most four seconds: one to get a connection, three for the
+// answer; the lease two. A lost connection is opened again by the next call; within a second after
+// a failure calls fail at once. Opening needs no database.
+//
+// Every write is one transaction that begins with a look at the leader's lease, so nothing is
+// written by a coordinator that no longer leads, and no write is repeated by itself.
+//
+// Errors, always with a diagnostic for the user: -EIO the database cannot be reached (code
+// "database_unsure": and it is unknown whether the change was made), -ETIMEDOUT it is busy,
+// -EREMOTEIO it refused to work, -ENOENT, -EEXIST, -EINVAL (a constraint), -EBUSY (not possible as
+// things are), -ESTALE this coordinator does not lead. `ret_json` texts are malloc'ed.
 #pragma once
 
 #include "engine/base/diagnostic.h"
@@ -25,21 +32,23 @@ struct store_config {
 };
 int store_open(const struct store_config *config, struct store **ret, struct diagnostic *reterr);
 void store_close(struct store **store);
-// Applies the files NNNN_*.sql of `folder` that have not been applied, each in one transaction. A
-// file changed since it was applied is refused.
+// Applies the files NNNN_*.sql of `folder` that have not been applied, each in one transaction
+// under a lock of the database. A file changed since it was applied is refused (-EINVAL). -EAGAIN:
+// another coordinator is at it.
 int store_migrate(struct store *store, const char *folder, struct diagnostic *reterr);
 
 // Acquires or renews the leader's lease for `ttl_ms`. 0: leads, with `*ret_epoch`; -EAGAIN: another
-// holds it.
+// holds it. Thread: one.
 int store_lease(struct store *store, int ttl_ms, uint64_t *ret_epoch, struct diagnostic *reterr);
 
 // Gives the lease up, so that the next leader need not wait for it to expire.
-void store_lease_release(struct store *store, uint64_t epoch);
+void store_lease_release(struct store *store);
 
 // ---- Media (store_media.c) --------------------------------------------------------------------
 int store_media_put(struct store *store, const char *sha256, const char *name, const char *facts,
                     struct diagnostic *reterr);
-bool store_media_known(struct store *store, const char *sha256);
+// 1, 0, or a negative errno.
+int store_media_known(struct store *store, const char *sha256, struct diagnostic *reterr);
 int store_media_list(struct store *store, char **ret_json, struct diagnostic *reterr);
 int store_media_get(struct store *store, const char *sha256, char **ret_json,
                     struct diagnostic *reterr);
@@ -67,37 +76,80 @@ struct store_channel {
     int width, height;
     struct rate rate;
     int64_t epoch_ns;
-    // The fold of the log: what is on air from `at_frame` on.
+    // The fold of the log: what has been asked for.
     bool on_air;
     char revision[65]; // SHA-256
     char timeline[STORE_NAME_MAX + 1];
     int64_t number;           // of the revision
-    int64_t start_frame;      // where the timeline's frame 0 stands; < 0: where it takes effect
+    uint64_t run;             // seq of the event that began the timeline; 0: none ever
+    int64_t start_frame;      // where its frame 0 stands; -1 before the first plan of the run
     uint32_t last_plan_epoch; // highest ever used or reserved
     int64_t last_at_frame;    // of the newest commit ever
+    char slate_timeline[STORE_NAME_MAX + 1],
+        slate[65]; // name, and SHA-256 of its revision; "": none
 };
-enum store_event { STORE_STARTED, STORE_STOPPED, STORE_REVISION };
 
 int store_channel_create(struct store *store, const struct store_channel *channel, uint64_t *ret_id,
                          struct diagnostic *reterr);
-int store_channel_delete(struct store *store, const char *name, struct diagnostic *reterr);
+// -EBUSY: it is on air.
+int store_channel_delete(struct store *store, const char *name, uint64_t *ret_id,
+                         struct diagnostic *reterr);
 // Gives a malloc'ed array.
 int store_channel_list(struct store *store, struct store_channel **ret, size_t *ret_count,
                        struct diagnostic *reterr);
 int store_channel_get(struct store *store, const char *name, struct store_channel *ret,
                       struct diagnostic *reterr);
-// Appends to the channel's log. For started and revision: the revision put on air, and for started
-// its start_frame.
-int store_event_append(struct store *store, uint64_t channel, enum store_event kind,
-                       int64_t at_frame, const struct store_channel *state,
-                       struct diagnostic *reterr);
+
+enum store_event {
+    STORE_STARTED,
+    STORE_STOPPED,
+    STORE_REVISION, // of the timeline on air: it goes on
+    STORE_TIMELINE, // another timeline, from its first frame
+};
+struct store_change {
+    enum store_event kind; // STORE_REVISION for both of what is shown
+    // Unless stopped: what to show.
+    char timeline[STORE_NAME_MAX + 1], revision[65];
+    int64_t number;
+    int64_t at_frame; // stopped only: the first frame that is not emitted any more
+};
+// Appends to the channel's log, if the change is possible as things are: -EBUSY with code "on_air"
+// or "not_on_air". What is so already is success and leaves no event.
+int store_channel_change(struct store *store, const char *name, const struct store_change *change,
+                         struct diagnostic *reterr);
 int store_event_list(struct store *store, uint64_t channel, char **ret_json,
                      struct diagnostic *reterr);
+
+// ---- Outputs and slates (store_outputs.c) -----------------------------------------------------
+// What a channel makes beside its programme.
+struct store_output {
+    uint64_t id, channel;
+    char name[STORE_NAME_MAX + 1];
+    int width, height;
+    int tracks; // the lowest so many; 0: all
+};
+// -EBUSY, code "outputs_full": the channel has STORE_OUTPUTS_MAX.
+#define STORE_OUTPUTS_MAX 7
+int store_output_add(struct store *store, const struct store_output *output,
+                     struct diagnostic *reterr);
+// Its destinations go with it.
+int store_output_remove(struct store *store, uint64_t channel, const char *name,
+                        struct diagnostic *reterr);
+// Gives a malloc'ed array, in the order in which they were added.
+int store_output_list(struct store *store, uint64_t channel, struct store_output **ret,
+                      size_t *ret_count, struct diagnostic *reterr);
+// Of all channels, by channel.
+int store_output_list_all(struct store *store, struct store_output **ret, size_t *ret_count,
+                          struct diagnostic *reterr);
+// "" and "": none.
+int store_channel_set_slate(struct store *store, uint64_t channel, const char *timeline,
+                            const char *sha256, struct diagnostic *reterr);
 
 // ---- Destinations (store_destinations.c) ------------------------------------------------------
 enum store_destination_kind { STORE_RTMP, STORE_RECORDING, STORE_PREVIEW };
 struct store_destination {
     uint64_t id, channel;
+    uint64_t output; // id of the output that goes there; 0: the programme
     char name[STORE_NAME_MAX + 1];
     enum store_destination_kind kind;
     char url[1024]; // without the key
@@ -107,17 +159,30 @@ int store_destination_add(struct store *store, const struct store_destination *d
                           uint64_t *ret_id, struct diagnostic *reterr);
 int store_destination_remove(struct store *store, uint64_t channel, const char *name,
                              struct diagnostic *reterr);
+// Of one channel, with their keys.
 int store_destination_list(struct store *store, uint64_t channel, struct store_destination **ret,
                            size_t *ret_count, struct diagnostic *reterr);
+// Of all channels, by channel, without keys.
+int store_destination_list_all(struct store *store, struct store_destination **ret,
+                               size_t *ret_count, struct diagnostic *reterr);
 
-// ---- Plans and nodes (store_plans.c) ----------------------------------------------------------
+// ---- Plans (store_plans.c) --------------------------------------------------------------------
 // Makes sure that no plan epoch up to this one is ever used again.
 int store_plan_reserve(struct store *store, uint64_t channel, uint32_t plan_epoch,
                        struct diagnostic *reterr);
-// Writes a committed plan, if this coordinator still leads with `epoch`. Older plans of the channel
-// than the one before it are dropped.
-int store_plan_put(struct store *store, uint64_t epoch, uint64_t channel, uint32_t plan_epoch,
-                   int64_t at_frame, const uint8_t *bytes, size_t size, struct diagnostic *reterr);
+struct store_commit {
+    uint64_t channel;
+    uint32_t plan_epoch;
+    int64_t at_frame, start_frame;
+    const char *revision; // SHA-256, 64 digits
+    const uint8_t *bytes; // secret: holds link keys
+    size_t size;
+};
+// Writes a committed plan, and into the log where the event that asked for it takes effect. The
+// same again changes nothing. -ESTALE: this coordinator does not lead, or the channel has been
+// stopped. Older plans of the channel than the one before it are dropped.
+int store_plan_put(struct store *store, const struct store_commit *commit,
+                   struct diagnostic *reterr);
 struct store_plan {
     uint64_t channel;
     uint32_t plan_epoch;
@@ -127,5 +192,12 @@ struct store_plan {
 // Gives a malloc'ed array, by channel and plan epoch; the caller frees each plan's bytes.
 int store_plan_list(struct store *store, struct store_plan **ret, size_t *ret_count,
                     struct diagnostic *reterr);
-int store_node_seen(struct store *store, const char *name, const char *role, const char *facts,
+
+// ---- Nodes (store_nodes.c) --------------------------------------------------------------------
+struct store_node {
+    char name[65], role[8], version[32], frame_address[256], preview_url[256];
+    int64_t seen_ms; // since 1970, by the database's clock; not read by put
+};
+int store_node_put(struct store *store, const struct store_node *node, struct diagnostic *reterr);
+int store_node_list(struct store *store, struct store_node **ret, size_t *ret_count,
                     struct diagnostic *reterr);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const event_names[] = {"started", "stopped", "revision"};
+static const char *const event_names[] = {"started", "stopped", "revision", "timeline"};
 
 int store_channel_create(struct store *store, const struct store_channel *c, uint64_t *ret_id,
                          struct diagnostic *reterr)
@@ -21,7 +21,7 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
                             store_number(c->rate.num, n[2]),
                             store_number(c->rate.den, n[3]),
                             store_number(c->epoch_ns, n[4])};
-    int error = store_text(store, sql, 6, values, c->name, &id, reterr);
+    int error = store_write(store, sql, 6, values, c->name, &id, reterr);
     if (error)
         return error;
     *ret_id = strtoull(id, NULL, 10);
@@ -29,31 +29,21 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
     return 0;
 }
 
-int store_channel_delete(struct store *store, const char *name, struct diagnostic *reterr)
-{
-    char *id = NULL;
-    const char *values[] = {name};
-    int error = store_text(store, "delete from channels where name = $1 returning id", 1, values,
-                           name, &id, reterr);
-    free(id);
-    return error;
-}
-
 // The fold of a channel's log: the newest event says whether it is on air, the newest that names a
-// revision says which, the newest start says from where.
+// revision says which, the newest that begins a timeline says from where.
 #define CHANNEL_SQL                                                                                \
     "select c.id, c.name, c.width, c.height, c.rate_num, c.rate_den, c.epoch_ns, "                 \
     "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), "              \
     "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), "      \
-    "coalesce((begun.payload->>'start_frame')::bigint, 0), c.last_plan_epoch, c.last_at_frame "    \
+    "coalesce((begun.payload->>'start_frame')::bigint, -1), c.last_plan_epoch, c.last_at_frame, "  \
+    "coalesce(begun.seq, 0), c.slate_timeline, c.slate_sha256 "                                    \
     "from channels c "                                                                             \
     "left join lateral (select kind from channel_events where channel_id = c.id "                  \
     "order by seq desc limit 1) last on true "                                                     \
     "left join lateral (select payload from channel_events where channel_id = c.id "               \
-    "and kind in ('started', 'revision') order by seq desc limit 1) rev on true "                  \
-    "left join lateral (select payload from channel_events where channel_id = c.id "               \
-    "and kind in ('started', 'revision') and payload ? 'start_frame' order by seq desc limit 1) "  \
-    "begun on true "
+    "and kind <> 'stopped' order by seq desc limit 1) rev on true "                                \
+    "left join lateral (select seq, payload from channel_events where channel_id = c.id "          \
+    "and kind in ('started', 'timeline') order by seq desc limit 1) begun on true "
 
 static void read_channel(const PGresult *r, int row, struct store_channel *ret)
 {
@@ -68,9 +58,12 @@ static void read_channel(const PGresult *r, int row, struct store_channel *ret)
         .start_frame = strtoll(PQgetvalue(r, row, 11), NULL, 10),
         .last_plan_epoch = (uint32_t)strtoul(PQgetvalue(r, row, 12), NULL, 10),
         .last_at_frame = strtoll(PQgetvalue(r, row, 13), NULL, 10),
+        .run = strtoull(PQgetvalue(r, row, 14), NULL, 10),
     };
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 1));
     snprintf(ret->revision, sizeof ret->revision, "%s", PQgetvalue(r, row, 8));
+    snprintf(ret->slate_timeline, sizeof ret->slate_timeline, "%s", PQgetvalue(r, row, 15));
+    snprintf(ret->slate, sizeof ret->slate, "%s", PQgetvalue(r, row, 16));
     snprintf(ret->timeline, sizeof ret->timeline, "%s", PQgetvalue(r, row, 9));
 }
 
@@ -78,7 +71,8 @@ int store_channel_list(struct store *store, struct store_channel **ret, size_t *
                        struct diagnostic *reterr)
 {
     PGresult *r;
-    int error = store_query(store, CHANNEL_SQL "order by c.id", 0, NULL, "channels", &r, reterr);
+    int error = store_query(store, STORE_LANE_API, CHANNEL_SQL "order by c.id", 0, NULL, "channels",
+                            &r, reterr);
     if (error)
         return error;
     size_t count = (size_t)PQntuples(r);
@@ -94,47 +88,121 @@ int store_channel_list(struct store *store, struct store_channel **ret, size_t *
     return error;
 }
 
+static int take_channel(PGresult *r, const char *name, struct store_channel *ret,
+                        struct diagnostic *reterr)
+{
+    bool found = PQntuples(r);
+    if (found)
+        read_channel(r, 0, ret);
+    PQclear(r);
+    return found ? 0
+                 : diagnostic_set(reterr, -ENOENT, "not_found", name, "there is no such channel");
+}
+
 int store_channel_get(struct store *store, const char *name, struct store_channel *ret,
                       struct diagnostic *reterr)
 {
     const char *values[] = {name};
     PGresult *r;
-    int error = store_query(store, CHANNEL_SQL "where c.name = $1", 1, values, name, &r, reterr);
+    int error = store_query(store, STORE_LANE_API, CHANNEL_SQL "where c.name = $1", 1, values, name,
+                            &r, reterr);
+    return error ? error : take_channel(r, name, ret, reterr);
+}
+
+// ---- Changes ----------------------------------------------------------------------------------
+
+// Begins a transaction that has the channel to itself, and reads it. Two statements: the second
+// sees what others have committed while the first waited for them.
+static int begin(struct store *store, const char *name, struct transaction *t,
+                 struct store_channel *ret, struct diagnostic *reterr)
+{
+    const char *values[] = {name};
+    PGresult *r;
+    int error = transaction_begin(store, STORE_LANE_API, t, reterr);
     if (error)
         return error;
-    if (PQntuples(r))
-        read_channel(r, 0, ret);
+    error = transaction_query(t, "select 1 from channels where name = $1 for update", 1, values,
+                              name, NULL, reterr);
+    if (!error)
+        error = transaction_query(t, CHANNEL_SQL "where c.name = $1", 1, values, name, &r, reterr);
+    if (!error)
+        error = take_channel(r, name, ret, reterr);
+    return error ? transaction_end(t, error, reterr) : 0;
+}
+
+int store_channel_delete(struct store *store, const char *name, uint64_t *ret_id,
+                         struct diagnostic *reterr)
+{
+    struct transaction t;
+    struct store_channel channel;
+    int error = begin(store, name, &t, &channel, reterr);
+    if (error)
+        return error;
+    const char *values[] = {name};
+    if (channel.on_air)
+        error = diagnostic_set(reterr, -EBUSY, "on_air", name, "is on air; stop it first");
     else
-        error = diagnostic_set(reterr, -ENOENT, "not_found", name, "there is no such channel");
-    PQclear(r);
+        error = transaction_query(&t, "delete from channels where name = $1", 1, values, name, NULL,
+                                  reterr);
+    *ret_id = channel.id;
+    return transaction_end(&t, error, reterr);
+}
+
+static int append(struct transaction *t, const struct store_channel *channel, enum store_event kind,
+                  const struct store_change *change, struct diagnostic *reterr)
+{
+    static const char sql[] =
+        "insert into channel_events (channel_id, seq, at_frame, kind, payload) "
+        "select $1::bigint, coalesce(max(seq), 0) + 1, $2::bigint, $3::event_kind, $4::jsonb "
+        "from channel_events where channel_id = $1::bigint";
+    char id[24], frame[24], payload[512] = "{}";
+    bool stops = kind == STORE_STOPPED;
+    if (!stops)
+        snprintf(payload, sizeof payload,
+                 "{\"sha256\":\"%s\",\"timeline\":\"%s\",\"number\":%" PRId64 "}", change->revision,
+                 change->timeline, change->number);
+    const char *values[] = {store_number((int64_t)channel->id, id),
+                            stops ? store_number(change->at_frame, frame) : NULL, event_names[kind],
+                            payload};
+    int error = transaction_query(t, sql, 4, values, channel->name, NULL, reterr);
+    // What was stopped must not come back: after a restart the newest plan goes on where it was.
+    if (!error && stops)
+        error = transaction_query(t, "delete from plans where channel_id = $1", 1, values, "plans",
+                                  NULL, reterr);
     return error;
 }
 
-int store_event_append(struct store *store, uint64_t channel, enum store_event kind,
-                       int64_t at_frame, const struct store_channel *state,
-                       struct diagnostic *reterr)
+static int change(struct transaction *t, const struct store_channel *channel,
+                  const struct store_change *change, struct diagnostic *reterr)
 {
-    static const char sql[] =
-        "with c as (select id from channels where id = $1 for update) "
-        "insert into channel_events (channel_id, seq, at_frame, kind, payload) "
-        "select c.id, coalesce((select max(seq) from channel_events where channel_id = c.id), 0) + "
-        "1, "
-        "$2, $3::event_kind, $4::jsonb from c returning seq";
-    char id[24], frame[24], payload[512] = "{}", *seq = NULL;
-    if (kind != STORE_STOPPED)
-        snprintf(payload, sizeof payload,
-                 "{\"sha256\":\"%s\",\"timeline\":\"%s\",\"number\":%" PRId64
-                 ",\"start_frame\":%" PRId64 "}",
-                 state->revision, state->timeline, state->number, state->start_frame);
-    const char *values[] = {store_number((int64_t)channel, id), store_number(at_frame, frame),
-                            event_names[kind], payload};
-    int error = store_text(store, sql, 4, values, "channel", &seq, reterr);
-    free(seq);
-    // What was stopped must not come back: after a restart the newest plan goes on where it was.
-    if (!error && kind == STORE_STOPPED)
-        error = store_query(store, "delete from plans where channel_id = $1", 1, values, "plans",
-                            NULL, reterr);
-    return error;
+    enum store_event kind = change->kind;
+    if (kind == STORE_STARTED && channel->on_air)
+        return diagnostic_set(reterr, -EBUSY, "on_air", channel->name,
+                              "is on air already; PUT its timeline to change what it shows");
+    if (kind == STORE_STOPPED && !channel->on_air)
+        return 0; // as wished
+    if (kind == STORE_REVISION) {
+        bool other = strcmp(change->timeline, channel->timeline);
+        if (!channel->on_air)
+            return diagnostic_set(reterr, -EBUSY, "not_on_air", channel->name,
+                                  "is not on air; start it instead");
+        if (!other && !strcmp(change->revision, channel->revision))
+            return 0;
+        if (other)
+            kind = STORE_TIMELINE;
+    }
+    return append(t, channel, kind, change, reterr);
+}
+
+int store_channel_change(struct store *store, const char *name, const struct store_change *wanted,
+                         struct diagnostic *reterr)
+{
+    struct transaction t;
+    struct store_channel channel;
+    int error = begin(store, name, &t, &channel, reterr);
+    if (error)
+        return error;
+    return transaction_end(&t, change(&t, &channel, wanted, reterr), reterr);
 }
 
 int store_event_list(struct store *store, uint64_t channel, char **ret_json,
@@ -145,7 +213,7 @@ int store_event_list(struct store *store, uint64_t channel, char **ret_json,
     return store_text(
         store,
         "select coalesce(jsonb_agg(jsonb_build_object('seq', seq, 'at_frame', at_frame, "
-        "'kind', kind, 'payload', payload, 'created_at', created_at) order by seq), '[]') "
+        "'kind', kind, 'payload', payload, 'requested_at', requested_at) order by seq), '[]') "
         "from channel_events where channel_id = $1",
         1, values, "events", ret_json, reterr);
 }

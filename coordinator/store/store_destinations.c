@@ -17,9 +17,10 @@ static void key_place(uint64_t channel, const char *name, char *buffer, size_t s
 int store_destination_add(struct store *store, const struct store_destination *d, uint64_t *ret_id,
                           struct diagnostic *reterr)
 {
-    static const char sql[] = "insert into destinations (channel_id, name, kind, url, sealed_key) "
-                              "values ($1, $2, $3::destination_kind, $4, $5::bytea) returning id";
-    char channel[24], place[128], *hex = NULL, *id = NULL;
+    static const char sql[] =
+        "insert into destinations (channel_id, name, kind, url, sealed_key, output_id) "
+        "values ($1, $2, $3::destination_kind, $4, $5::bytea, $6) returning id";
+    char channel[24], output[24], place[128], *hex = NULL, *id = NULL;
     if (d->key[0]) {
         uint8_t *sealed;
         size_t size;
@@ -29,9 +30,13 @@ int store_destination_add(struct store *store, const struct store_destination *d
         hex = store_bytea(sealed, size);
         free(sealed);
     }
-    const char *values[] = {store_number((int64_t)d->channel, channel), d->name,
-                            kind_names[d->kind], d->url, hex};
-    int error = store_text(store, sql, 5, values, d->name, &id, reterr);
+    const char *values[] = {store_number((int64_t)d->channel, channel),
+                            d->name,
+                            kind_names[d->kind],
+                            d->url,
+                            hex,
+                            d->output ? store_number((int64_t)d->output, output) : NULL};
+    int error = store_write(store, sql, 6, values, d->name, &id, reterr);
     free(hex);
     if (!error)
         *ret_id = strtoull(id, NULL, 10);
@@ -44,7 +49,7 @@ int store_destination_remove(struct store *store, uint64_t channel, const char *
 {
     char id[24], *gone = NULL;
     const char *values[] = {store_number((int64_t)channel, id), name};
-    int error = store_text(
+    int error = store_write(
         store, "delete from destinations where channel_id = $1 and name = $2 returning id", 2,
         values, name, &gone, reterr);
     free(gone);
@@ -57,6 +62,7 @@ static int read_destination(struct store *store, const PGresult *r, int row,
     *ret = (struct store_destination){
         .id = strtoull(PQgetvalue(r, row, 0), NULL, 10),
         .channel = strtoull(PQgetvalue(r, row, 1), NULL, 10),
+        .output = strtoull(PQgetvalue(r, row, 6), NULL, 10),
     };
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 2));
     for (int i = 0; i < 3; i++)
@@ -81,25 +87,17 @@ static int read_destination(struct store *store, const PGresult *r, int row,
     return error;
 }
 
-int store_destination_list(struct store *store, uint64_t channel, struct store_destination **ret,
-                           size_t *ret_count, struct diagnostic *reterr)
+static int take_list(struct store *store, PGresult *r, struct store_destination **ret,
+                     size_t *ret_count, struct diagnostic *reterr)
 {
-    char id[24];
-    const char *values[] = {store_number((int64_t)channel, id)};
-    PGresult *r;
-    int error = store_query(store,
-                            "select id, channel_id, name, kind, url, sealed_key from destinations "
-                            "where channel_id = $1 order by id",
-                            1, values, "destinations", &r, reterr);
-    if (error)
-        return error;
     size_t count = (size_t)PQntuples(r);
     struct store_destination *list = calloc(count ? count : 1, sizeof *list);
+    int error = 0;
     if (!list)
         error = diagnostic_set(reterr, -ENOMEM, "memory", "destinations", "out of memory");
     for (size_t i = 0; i < count && !error; i++)
         if (read_destination(store, r, (int)i, &list[i]))
-            error = diagnostic_set(reterr, -EIO, "secret_key", list[i].name,
+            error = diagnostic_set(reterr, -EREMOTEIO, "secret_key", list[i].name,
                                    "its key does not open with this secret key file");
     PQclear(r);
     if (error) {
@@ -109,4 +107,30 @@ int store_destination_list(struct store *store, uint64_t channel, struct store_d
     *ret = list;
     *ret_count = count;
     return 0;
+}
+
+int store_destination_list(struct store *store, uint64_t channel, struct store_destination **ret,
+                           size_t *ret_count, struct diagnostic *reterr)
+{
+    char id[24];
+    const char *values[] = {store_number((int64_t)channel, id)};
+    PGresult *r;
+    int error = store_query(store, STORE_LANE_API,
+                            "select id, channel_id, name, kind, url, sealed_key, "
+                            "coalesce(output_id, 0) from destinations "
+                            "where channel_id = $1 order by id",
+                            1, values, "destinations", &r, reterr);
+    return error ? error : take_list(store, r, ret, ret_count, reterr);
+}
+
+int store_destination_list_all(struct store *store, struct store_destination **ret,
+                               size_t *ret_count, struct diagnostic *reterr)
+{
+    PGresult *r;
+    int error = store_query(store, STORE_LANE_API,
+                            "select id, channel_id, name, kind, url, null, "
+                            "coalesce(output_id, 0) from destinations "
+                            "order by channel_id, id",
+                            0, NULL, "destinations", &r, reterr);
+    return error ? error : take_list(store, r, ret, ret_count, reterr);
 }

@@ -1,5 +1,6 @@
 #include "coordinator/store/store_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 int store_media_put(struct store *store, const char *sha256, const char *name, const char *facts,
@@ -8,19 +9,19 @@ int store_media_put(struct store *store, const char *sha256, const char *name, c
     static const char sql[] = "insert into media (sha256, name, facts) values ($1, $2, $3::jsonb) "
                               "on conflict (sha256) do update set facts = excluded.facts";
     const char *values[] = {sha256, name, facts};
-    return store_query(store, sql, 3, values, name, NULL, reterr);
+    return store_write(store, sql, 3, values, name, NULL, reterr);
 }
 
-bool store_media_known(struct store *store, const char *sha256)
+int store_media_known(struct store *store, const char *sha256, struct diagnostic *reterr)
 {
     // Timelines and their nested parts are content too.
     static const char sql[] = "select 1 from media where sha256 = $1 union all "
                               "select 1 from revisions where sha256 = $1 limit 1";
     char *text = NULL;
     const char *values[] = {sha256};
-    int error = store_text(store, sql, 1, values, sha256, &text, NULL);
+    int error = store_text(store, sql, 1, values, sha256, &text, reterr);
     free(text);
-    return !error;
+    return error == -ENOENT ? 0 : error ? error : 1;
 }
 
 #define MEDIA_JSON                                                                                 \

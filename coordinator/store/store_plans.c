@@ -4,68 +4,124 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void plan_place(uint64_t channel, uint64_t plan_epoch, char *buffer, size_t size)
 {
     snprintf(buffer, size, "plans/%" PRIu64 "/%" PRIu64, channel, plan_epoch);
 }
 
+static int write_done(struct store *store, const char *sql, const char *const *values,
+                      struct diagnostic *reterr)
+{
+    struct transaction t;
+    char *done = NULL;
+    int error = transaction_begin(store, STORE_LANE_FARM, &t, reterr);
+    if (error)
+        return error;
+    error = transaction_text(&t, sql, 2, values, "channel", &done, reterr);
+    free(done);
+    return transaction_end(&t, error, reterr);
+}
+
 int store_plan_reserve(struct store *store, uint64_t channel, uint32_t plan_epoch,
                        struct diagnostic *reterr)
 {
-    char id[24], number[24], *done = NULL;
+    char id[24], number[24];
     const char *values[] = {store_number((int64_t)channel, id), store_number(plan_epoch, number)};
-    int error =
-        store_text(store,
-                   "update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint) "
-                   "where id = $1 returning 1",
-                   2, values, "channel", &done, reterr);
-    free(done);
+    return write_done(store,
+                      "update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint) "
+                      "where id = $1 returning 1",
+                      values, reterr);
+}
+
+// The plan of a channel that has been stopped, or deleted, meanwhile must not be written: it would
+// come back with the next coordinator.
+static int check_on_air(struct transaction *t, const char *const *values, const char *place,
+                        struct diagnostic *reterr)
+{
+    PGresult *r = NULL;
+    int error = transaction_query(t, "select 1 from channels where id = $1 for update", 1, values,
+                                  place, NULL, reterr);
+    if (!error)
+        error = transaction_query(t,
+                                  "select kind from channel_events where channel_id = $1 "
+                                  "order by seq desc limit 1",
+                                  1, values, place, &r, reterr);
+    if (!error && (!PQntuples(r) || !strcmp(PQgetvalue(r, 0, 0), "stopped")))
+        error = diagnostic_set(reterr, -ESTALE, "stopped", place,
+                               "the channel has been stopped meanwhile");
+    PQclear(r);
     return error;
 }
 
-int store_plan_put(struct store *store, uint64_t epoch, uint64_t channel, uint32_t plan_epoch,
-                   int64_t at_frame, const uint8_t *bytes, size_t size, struct diagnostic *reterr)
+// Parameters: $1 channel, $2 plan_epoch, $3 at_frame, $4 sealed, $5 start_frame, $6 sha256.
+// A plan and its predecessor stay (epochs between them may have been given up, so it is the newest
+// below, not the one before by number); what is older is history.
+// The event that asked for what this plan shows took effect with it. A plan that only places the
+// same elsewhere finds none that waits.
+static int put(struct transaction *t, const char *const *values, const char *place,
+               struct diagnostic *reterr)
 {
-    // Without a valid lease of this epoch nothing is written: the row that the insert would come
-    // from is not there. A plan and its predecessor stay (epochs between them may have been given
-    // up, so it is the newest below, not the one before by number); what is older is history.
-    static const char sql[] =
-        "with fence as (select 1 from lease where name = 'coordinator' and epoch = $5 "
-        "               and expires > clock_timestamp() for share), "
-        "old as (delete from plans using fence where channel_id = $1 and plan_epoch < "
-        "        (select max(p.plan_epoch) from plans p "
-        "         where p.channel_id = $1 and p.plan_epoch < $2::bigint)), "
-        "row as (update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint), "
-        "        last_at_frame = $3::bigint from fence where id = $1) "
+    static const char insert[] =
         "insert into plans (channel_id, plan_epoch, at_frame, sealed) "
-        "select $1, $2, $3, $4::bytea from fence "
-        "on conflict (channel_id, plan_epoch) do update set at_frame = excluded.at_frame "
-        "returning plan_epoch";
-    char id[24], number[24], frame[24], leader[24], place[96], *hex, *written = NULL;
+        "values ($1, $2, $3, $4::bytea) on conflict do nothing returning 1";
+    static const char follow[] =
+        "with old as (delete from plans where channel_id = $1::bigint and plan_epoch < "
+        "        (select max(plan_epoch) from plans where channel_id = $1::bigint "
+        "         and plan_epoch < $2::bigint)), "
+        "channel as (update channels set last_plan_epoch = greatest(last_plan_epoch, $2::bigint), "
+        "        last_at_frame = $3::bigint where id = $1::bigint) "
+        "update channel_events set at_frame = $3::bigint, "
+        "payload = payload || jsonb_build_object('start_frame', $4::bigint) "
+        "where channel_id = $1::bigint and seq = (select max(seq) from channel_events "
+        "        where channel_id = $1::bigint and at_frame is null and payload->>'sha256' = $5)";
+    PGresult *r;
+    int error = transaction_query(t, insert, 4, values, place, &r, reterr);
+    if (error)
+        return error;
+    bool added = PQntuples(r);
+    PQclear(r);
+    if (!added)
+        return 0; // written before: its answer was lost
+    const char *rest[] = {values[0], values[1], values[2], values[4], values[5]};
+    return transaction_query(t, follow, 5, rest, place, NULL, reterr);
+}
+
+int store_plan_put(struct store *store, const struct store_commit *commit,
+                   struct diagnostic *reterr)
+{
+    char id[24], number[24], frame[24], start[24], place[96];
     uint8_t *sealed;
     size_t sealed_size;
-    plan_place(channel, plan_epoch, place, sizeof place);
-    if (store_seal(store, place, bytes, size, &sealed, &sealed_size))
+    struct transaction t;
+    plan_place(commit->channel, commit->plan_epoch, place, sizeof place);
+    if (store_seal(store, place, commit->bytes, commit->size, &sealed, &sealed_size))
         return diagnostic_set(reterr, -ENOMEM, "memory", place, "the plan cannot be sealed");
-    hex = store_bytea(sealed, sealed_size);
+    char *hex = store_bytea(sealed, sealed_size);
     free(sealed);
-    const char *values[] = {store_number((int64_t)channel, id), store_number(plan_epoch, number),
-                            store_number(at_frame, frame), hex,
-                            store_number((int64_t)epoch, leader)};
-    int error = store_text(store, sql, 5, values, place, &written, reterr);
+    if (!hex)
+        return diagnostic_set(reterr, -ENOMEM, "memory", place, "out of memory");
+    const char *values[] = {
+        store_number((int64_t)commit->channel, id), store_number(commit->plan_epoch, number),
+        store_number(commit->at_frame, frame),      hex,
+        store_number(commit->start_frame, start),   commit->revision};
+    int error = transaction_begin(store, STORE_LANE_FARM, &t, reterr);
+    if (!error) {
+        error = check_on_air(&t, values, place, reterr);
+        if (!error)
+            error = put(&t, values, place, reterr);
+        error = transaction_end(&t, error, reterr);
+    }
     free(hex);
-    free(written);
-    return error == -ENOENT ? diagnostic_set(reterr, -ESTALE, "lease_lost", place,
-                                             "another coordinator leads now")
-                            : error;
+    return error;
 }
 
 int store_plan_list(struct store *store, struct store_plan **ret, size_t *ret_count,
                     struct diagnostic *reterr)
 {
     PGresult *r;
-    int error = store_query(store,
+    int error = store_query(store, STORE_LANE_API,
                             "select channel_id, plan_epoch, sealed from plans "
                             "order by channel_id, plan_epoch",
                             0, NULL, "plans", &r, reterr);
@@ -89,8 +145,8 @@ int store_plan_list(struct store *store, struct store_plan **ret, size_t *ret_co
         error = store_unseal(store, place, sealed, size, &plan->bytes, &plan->size);
         free(sealed);
         if (error)
-            diagnostic_set(reterr, error, "secret_key", place,
-                           "this plan does not open with this secret key file");
+            error = diagnostic_set(reterr, -EREMOTEIO, "secret_key", place,
+                                   "this plan does not open with this secret key file");
         else
             kept++;
     }
@@ -104,15 +160,4 @@ int store_plan_list(struct store *store, struct store_plan **ret, size_t *ret_co
     *ret = list;
     *ret_count = kept;
     return 0;
-}
-
-int store_node_seen(struct store *store, const char *name, const char *role, const char *facts,
-                    struct diagnostic *reterr)
-{
-    const char *values[] = {name, role, facts};
-    return store_query(store,
-                       "insert into nodes (name, role, facts) values ($1, $2, $3::jsonb) "
-                       "on conflict (name) do update set role = excluded.role, "
-                       "facts = excluded.facts, seen_at = clock_timestamp()",
-                       3, values, name, NULL, reterr);
 }

@@ -4,32 +4,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int store_timeline_put(struct store *store, const char *name, const char *bytes, size_t size,
-                       const char *sha256, struct store_revision *ret, struct diagnostic *reterr)
+static int add_revision(struct transaction *t, const char *name, const char *sha256,
+                        const char *hex, char **ret_number, struct diagnostic *reterr)
 {
-    // The insert locks the timeline's row, so that numbers of one timeline have no holes and no
-    // doubles. The same bytes as the newest revision make no new one.
+    // The first statement locks the timeline's row, and the second sees what was added until then:
+    // numbers of one timeline have no holes and no doubles.
     static const char sql[] =
-        "with t as (insert into timelines (name) values ($1) "
-        "           on conflict (name) do update set name = excluded.name returning id), "
+        "with t as (select id from timelines where name = $1), "
         "newest as (select r.number, r.sha256 from revisions r, t where r.timeline_id = t.id "
         "           order by r.number desc limit 1), "
         "added as (insert into revisions (timeline_id, number, sha256, bytes) "
         "          select t.id, coalesce((select number from newest), 0) + 1, $2, $3::bytea from t "
         "          where not exists (select 1 from newest where sha256 = $2) returning number) "
         "select coalesce((select number from added), (select number from newest))";
+    const char *values[] = {name, sha256, hex};
+    int error = transaction_query(t,
+                                  "insert into timelines (name) values ($1) "
+                                  "on conflict (name) do update set name = excluded.name",
+                                  1, values, name, NULL, reterr);
+    return error ? error : transaction_text(t, sql, 3, values, name, ret_number, reterr);
+}
+
+int store_timeline_put(struct store *store, const char *name, const char *bytes, size_t size,
+                       const char *sha256, struct store_revision *ret, struct diagnostic *reterr)
+{
+    struct transaction t;
     char *hex = store_bytea((const uint8_t *)bytes, size), *number = NULL;
     if (!hex)
         return diagnostic_set(reterr, -ENOMEM, "memory", name, "out of memory");
-    const char *values[] = {name, sha256, hex};
-    int error = store_text(store, sql, 3, values, name, &number, reterr);
+    int error = transaction_begin(store, STORE_LANE_API, &t, reterr);
+    if (!error)
+        error = transaction_end(&t, add_revision(&t, name, sha256, hex, &number, reterr), reterr);
     free(hex);
-    if (error)
-        return error;
-    ret->number = strtoll(number, NULL, 10);
-    snprintf(ret->sha256, sizeof ret->sha256, "%s", sha256);
+    if (!error) {
+        ret->number = strtoll(number, NULL, 10);
+        snprintf(ret->sha256, sizeof ret->sha256, "%s", sha256);
+    }
     free(number);
-    return 0;
+    return error;
 }
 
 int store_timeline_list(struct store *store, char **ret_json, struct diagnostic *reterr)
@@ -63,7 +75,7 @@ int store_timeline_get(struct store *store, const char *name, int64_t number,
     char text[24];
     const char *values[] = {name, store_number(number, text)};
     PGresult *r;
-    int error = store_query(store, sql, 2, values, name, &r, reterr);
+    int error = store_query(store, STORE_LANE_API, sql, 2, values, name, &r, reterr);
     if (error)
         return error;
     error = take_bytes(r, 2, name, ret_bytes, ret_size, reterr);
@@ -80,8 +92,9 @@ int store_revision_get(struct store *store, const char *sha256, char **ret_bytes
 {
     const char *values[] = {sha256};
     PGresult *r;
-    int error = store_query(store, "select bytes from revisions where sha256 = $1 limit 1", 1,
-                            values, sha256, &r, reterr);
+    int error =
+        store_query(store, STORE_LANE_API, "select bytes from revisions where sha256 = $1 limit 1",
+                    1, values, sha256, &r, reterr);
     if (error)
         return error;
     error = take_bytes(r, 0, sha256, ret_bytes, ret_size, reterr);

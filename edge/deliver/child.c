@@ -83,19 +83,21 @@ ssize_t child_write(const struct child *child, struct iovec *parts, int count)
     return n < 0 ? -errno : n;
 }
 
-int child_end(struct child *child)
+void child_kill(struct child *child)
 {
-    int status = 0;
     if (child->fd >= 0)
         close(child->fd);
-    if (child->pid) {
-        // It closes its socket last, so mostly it is already gone.
-        if (waitpid(child->pid, &status, WNOHANG) == 0) {
-            kill(child->pid, SIGKILL);
-            while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
-                ;
-        }
-    }
-    *child = (struct child){.fd = -1};
-    return status;
+    child->fd = -1;
+    // Our own child: its number stays its own until it has been collected.
+    if (child->pid)
+        kill(child->pid, SIGKILL);
+}
+
+int child_collect(struct child *child, int *ret_status)
+{
+    *ret_status = 0;
+    if (child->pid && waitpid(child->pid, ret_status, WNOHANG) == 0)
+        return -EAGAIN;
+    child->pid = 0;
+    return 0;
 }

@@ -223,6 +223,20 @@ void status_error(struct status *s, const char *format, ...)
     va_end(args);
 }
 
+void status_alarm(struct status *s, const char *code)
+{
+    pthread_mutex_lock(&s->lock);
+    snprintf(s->report.alarm, sizeof s->report.alarm, "%s", code);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void status_turn(struct status *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->report.turns++;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void status_add(struct status *s, uint64_t bytes, uint32_t reconnects)
 {
     pthread_mutex_lock(&s->lock);

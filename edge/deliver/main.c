@@ -5,11 +5,13 @@
 // is sealed in both cases.
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
+#include "engine/base/cost.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libavutil/log.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,6 +26,7 @@ struct process {
     struct feed *feed;
     struct status *status;
     const char *label;
+    struct cost cost; // of pictures, in the sink
 };
 
 static const struct sink_ops *ops_of(enum deliver_kind kind)
@@ -37,6 +40,15 @@ static const struct sink_ops *ops_of(enum deliver_kind kind)
         return &sink_preview_ops;
     }
     return NULL;
+}
+
+static void give_packet(struct process *p, const struct sink_ops *ops, void *sink,
+                        const struct feed_item *item)
+{
+    int64_t start = clock_monotonic_ns();
+    ops->packet(sink, item->programme, item->packet);
+    if (item->packet->stream == PACKET_VIDEO)
+        cost_add(&p->cost, clock_monotonic_ns() - start);
 }
 
 static void *run_sink(void *opaque)
@@ -57,8 +69,9 @@ static void *run_sink(void *opaque)
         } else if (!result && ops && item.kind == DELIVER_CLEAR) {
             ops->clear(sink, item.programme);
         } else if (!result && ops && item.kind == DELIVER_PACKET) {
-            ops->packet(sink, item.programme, item.packet);
+            give_packet(p, ops, sink, &item);
         }
+        status_turn(p->status);
         if (ops)
             ops->idle(sink);
         packet_unref(&item.packet);
@@ -149,6 +162,7 @@ static void send_state(struct process *p)
     } message = {.header = {.kind = DELIVER_STATE, .size = sizeof message.report}};
     status_get(p->status, &message.report);
     message.report.dropped = feed_dropped(p->feed);
+    cost_read(&p->cost, &message.report.median_ms, &message.report.p99_ms);
     // Small and rare: when it does not fit the edge is not reading, and the next one will do.
     ssize_t n = send(DELIVER_SOCKET_FD, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)n;
@@ -177,7 +191,8 @@ static void serve(struct process *p)
 
 int main(int argc, char **argv)
 {
-    struct process p = {.label = argc > 1 ? argv[1] : "unnamed"};
+    static struct process p;
+    p.label = argc > 1 ? argv[1] : "unnamed";
     int type;
     socklen_t size = sizeof type;
     if (getsockopt(DELIVER_SOCKET_FD, SOL_SOCKET, SO_TYPE, &type, &size)) {
@@ -201,5 +216,6 @@ int main(int argc, char **argv)
     send_state(&p);
     feed_destroy(&p.feed);
     status_destroy(&p.status);
+    log_info("stopped", "outlet=%s packets_outstanding=%" PRId64, p.label, packet_outstanding());
     return 0;
 }

@@ -7,8 +7,8 @@
 //   CLEAR   edge -> child: the programme ends
 //   PACKET  edge -> child: one coded packet of a programme
 //   STOP    edge -> child: finish (seal the file, say good-bye) and exit
-//   STATE   child -> edge: five times a second, and on change; its absence means that the child
-//   hangs
+//   STATE   child -> edge: five times a second; a child whose `turns` stand still hangs, also when
+//           its messages go on
 //
 // The destination's URL travels only here: never in arguments, environment or log.
 // Thread: any; pure functions.
@@ -66,7 +66,10 @@ struct deliver_report {
     uint32_t state; // enum deliver_state
     uint32_t reconnects;
     uint64_t bytes, dropped;
-    char error[192]; // last error in words, never with the key
+    uint64_t turns;           // of the sink's loop
+    double median_ms, p99_ms; // of one picture in the sink: the time its write waited
+    char alarm[32];           // stable code of what a person has to mend; "": nothing
+    char error[192];          // last error in words, never with the key
 };
 
 // Checks a header from the other side: -EPROTO for unknown kinds or sizes.

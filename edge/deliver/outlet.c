@@ -25,8 +25,9 @@
 #define RESTART_FIRST_NS INT64_C(500000000)
 #define RESTART_LAST_NS  INT64_C(10000000000)
 #define HEALTHY_AFTER_NS INT64_C(30000000000)
-#define SILENCE_NS       INT64_C(10000000000)
+#define STILL_NS         INT64_C(10000000000)
 #define FINISH_NS        INT64_C(5000000000)
+#define COLLECT_NS       INT64_C(1000000000)
 
 struct entry {
     struct deliver_header header;
@@ -58,7 +59,9 @@ struct outlet {
     bool writing;
     size_t written;
     bool stop_sent, started;
-    int64_t started_ns, heard_ns, restart_ns, back_off_ns, stop_ns;
+    uint64_t turns; // as last reported, and when they last rose:
+    int64_t turned_ns;
+    int64_t started_ns, restart_ns, back_off_ns, stop_ns;
     struct deliver_header in_header;
     struct deliver_report in_report;
     size_t in_bytes;
@@ -75,6 +78,8 @@ struct outlet_hub {
     pthread_mutex_t lock;
     struct outlet *outlets;
     bool closing;
+    // -- the I/O thread
+    bool ending; // `closing`, as it has seen it
 };
 
 static void hub_wake(struct outlet_hub *hub)
@@ -262,7 +267,7 @@ void outlet_report(struct outlet *o, struct deliver_report *ret)
 int outlet_child(struct outlet *o)
 {
     pthread_mutex_lock(&o->hub->lock);
-    int pid = o->child.pid;
+    int pid = o->child.fd >= 0 ? o->child.pid : 0;
     pthread_mutex_unlock(&o->hub->lock);
     return pid;
 }
@@ -273,7 +278,8 @@ static void start_child(struct outlet *o, int64_t now)
 {
     struct child child;
     int result = child_start(o->hub->program, o->label, &child);
-    o->started_ns = o->heard_ns = now;
+    o->started_ns = o->turned_ns = now;
+    o->turns = 0;
     if (result) {
         log_error("deliver_start", "outlet=%s error=%s", o->label, strerror(-result));
         o->restart_ns = now + RESTART_LAST_NS;
@@ -297,17 +303,16 @@ static void start_child(struct outlet *o, int64_t now)
 
 static void lose_child(struct outlet *o, int64_t now, const char *why)
 {
-    struct child child = o->child;
     pthread_mutex_lock(&o->hub->lock);
-    o->child = (struct child){.fd = -1};
+    child_kill(&o->child);
     bool expected = o->stopping;
     if (!expected) {
         o->restarts++;
         o->report.state = DELIVER_WAITING;
         snprintf(o->report.error, sizeof o->report.error, "delivery process %s", why);
+        snprintf(o->report.alarm, sizeof o->report.alarm, "delivery_lost");
     }
     pthread_mutex_unlock(&o->hub->lock);
-    int status = child_end(&child);
     if (o->writing)
         entry_release(&o->current);
     o->writing = false;
@@ -316,7 +321,19 @@ static void lose_child(struct outlet *o, int64_t now, const char *why)
     o->restart_ns = now + o->back_off_ns;
     o->back_off_ns = o->back_off_ns * 2 > RESTART_LAST_NS ? RESTART_LAST_NS : o->back_off_ns * 2;
     if (!expected)
-        log_error("deliver_lost", "outlet=%s why=\"%s\" status=%d", o->label, why, status);
+        log_error("deliver_lost", "outlet=%s why=\"%s\"", o->label, why);
+}
+
+static bool collect_child(struct outlet *o)
+{
+    int status;
+    pthread_mutex_lock(&o->hub->lock);
+    bool gone = !child_collect(&o->child, &status);
+    bool expected = o->stopping;
+    pthread_mutex_unlock(&o->hub->lock);
+    if (gone && status && !expected)
+        log_info("deliver_status", "outlet=%s status=%d", o->label, status);
+    return gone;
 }
 
 // Takes the next message to write. Called without the lock.
@@ -385,8 +402,11 @@ static int read_child(struct outlet *o, int64_t now)
         if (o->in_bytes < sizeof o->in_header + sizeof o->in_report)
             continue;
         o->in_bytes = 0;
-        o->heard_ns = now;
+        if (o->in_report.turns != o->turns)
+            o->turned_ns = now;
+        o->turns = o->in_report.turns;
         o->in_report.error[sizeof o->in_report.error - 1] = 0;
+        o->in_report.alarm[sizeof o->in_report.alarm - 1] = 0;
         pthread_mutex_lock(&o->hub->lock);
         o->report = o->in_report;
         pthread_mutex_unlock(&o->hub->lock);
@@ -400,8 +420,17 @@ static void serve_child(struct outlet *o, int64_t now, short events)
         result = 0;
     if (result)
         lose_child(o, now, result == -EPROTO ? "spoke nonsense" : "ended");
-    else if (now - o->heard_ns > SILENCE_NS)
+    else if (now - o->turned_ns > STILL_NS)
         lose_child(o, now, "hung");
+}
+
+// A platform takes one publisher at a time, and two recorders would share a folder.
+static bool has_predecessor(const struct outlet *o)
+{
+    for (const struct outlet *older = o->next; older; older = older->next)
+        if (!strcmp(older->label, o->label))
+            return true;
+    return false;
 }
 
 // Returns false when the outlet is finished and can be freed.
@@ -415,9 +444,12 @@ static bool tend_outlet(struct outlet *o, int64_t now, bool stopping, short even
         lose_child(o, now, "did not finish");
     if (o->child.fd >= 0)
         return true;
+    // One that cannot be collected keeps its outlet: another would hang beside it.
+    if (o->child.pid && !collect_child(o))
+        return !o->hub->ending || now < o->stop_ns + COLLECT_NS;
     if (stopping)
         return false;
-    if (now >= o->restart_ns && o->programme_count)
+    if (now >= o->restart_ns && o->programme_count && !has_predecessor(o))
         start_child(o, now);
     return true;
 }
@@ -455,7 +487,8 @@ static int collect(struct outlet_hub *hub, struct pollfd *polls, struct outlet *
         short out = o->writing || o->count || (o->stopping && !o->stop_sent) ? POLLOUT : 0;
         polls[1 + count++] = (struct pollfd){.fd = o->child.fd, .events = (short)(POLLIN | out)};
     }
-    bool done = hub->closing && !count;
+    hub->ending = hub->closing;
+    bool done = hub->ending && !count;
     pthread_mutex_unlock(&hub->lock);
     return done ? -1 : count;
 }

@@ -4,8 +4,9 @@
 // platform that stalls or a library that hangs or crashes costs the others nothing. One I/O thread
 // feeds all children over sockets that never block. Each outlet has a queue bounded in packets and
 // bytes; when it is full everything up to the next key frame is dropped and counted. A child that
-// ends, or that says nothing for ten seconds, is ended and started again, after 0.5 s at first and
-// up to 10 s when it keeps failing.
+// ends, or whose sink makes no progress for ten seconds, is ended and started again, after 0.5 s at
+// first and up to 10 s when it keeps failing; never before the process before it is gone, which for
+// one that waits for a broken disk may be never. Of outlets with the same label the oldest runs.
 //
 // Thread: all functions any; none blocks, except outlet_hub_destroy.
 #pragma once

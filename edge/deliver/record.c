@@ -3,13 +3,15 @@
 //   1. A segment is written as "<folder>/<channel>-<first frame>-<utc>.mkv.part", locked by flock.
 //   2. Each packet goes to the kernel at once; a thread of its own calls fdatasync once a second.
 //      A killed process loses nothing that it had written, a power cut at most that second.
-//   3. At a key frame after `segment_seconds`, or at the end, it is sealed: cues, fsync, rename to
-//      ".mkv", fsync of the folder.
+//   3. At a key frame after `segment_seconds`, or at the end, it is sealed: cues by the sink;
+//   fsync,
+//      rename to ".mkv", fsync of the folder and a checksum beside it by the file's thread.
 //   4. At start every ".part" of the channel that nobody holds locked is copied as far as it can be
 //      read into ".recovered.mkv".
 //
-// Full disks and broken folders end the segment with an error in words; the next key frame after
-// five seconds tries a new one.
+// When the disk has room for less than half an hour there is an alarm; for less than five minutes,
+// recording stops, sealed, until there is room for ten. Broken folders end the segment with an
+// error in words; the next key frame after five seconds tries a new one.
 #include "edge/deliver/record_file.h"
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
@@ -21,7 +23,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_NS INT64_C(5000000000)
+#define RETRY_NS       INT64_C(5000000000)
+#define LOOK_NS        INT64_C(1000000000)
+#define LAG_NS         INT64_C(3000000000)
+#define LOW_SECONDS    (30 * 60)
+#define RESUME_SECONDS (10 * 60)
+#define STOP_SECONDS   (5 * 60)
 
 struct recorder {
     // -- constant after create
@@ -32,10 +39,12 @@ struct recorder {
     bool has_setup;
     AVFormatContext *context; // NULL: no segment open
     AVPacket *packet;
-    struct record_file *file;
+    struct record_file *file, *sealing; // `sealing`: the segment before
     int64_t base, first_frame, segment_frames;
     int64_t last_dts[2];
-    int64_t retry_ns;
+    int64_t retry_ns, look_ns;
+    const char *alarm; // about the disk, while recording
+    bool full;
 };
 
 static void *record_create(struct feed *feed, struct status *status)
@@ -69,6 +78,15 @@ static void free_context(struct recorder *r)
     r->context = NULL;
 }
 
+static void finish_sealing(struct recorder *r)
+{
+    int result = record_file_close(&r->sealing);
+    if (result) {
+        status_error(r->status, "recording cannot be sealed: %s", strerror(-result));
+        status_alarm(r->status, "recording_failed");
+    }
+}
+
 // Ends the segment; what was written stays, sealed when the trailer could be.
 static void end_segment(struct recorder *r)
 {
@@ -76,21 +94,78 @@ static void end_segment(struct recorder *r)
         return;
     bool sealed = av_write_trailer(r->context) >= 0;
     free_context(r);
-    int result = record_file_close(&r->file, sealed);
-    if (result)
-        status_error(r->status, "recording cannot be sealed: %s", strerror(-result));
+    record_file_end(r->file, sealed);
+    finish_sealing(r); // the one before, long since done
+    r->sealing = r->file;
+    r->file = NULL;
 }
 
 static void fail_segment(struct recorder *r, int error)
 {
     const char *hint = error == -ENOSPC ? "; free some space" : "";
-    status_error(r->status, "recording cannot be written: %s%s", strerror(-error), hint);
-    status_set(r->status, DELIVER_WAITING);
     end_segment(r);
     free_context(r);
-    record_file_close(&r->file, false);
+    if (r->file)
+        record_file_end(r->file, false);
+    (void)record_file_close(&r->file); // `error` says more
+    status_error(r->status, "recording cannot be written: %s%s", strerror(-error), hint);
+    status_alarm(r->status, "recording_failed");
+    status_set(r->status, DELIVER_WAITING);
     r->retry_ns = clock_monotonic_ns() + RETRY_NS;
 }
+
+// ---- Disk space --------------------------------------------------------------------------------
+
+static int64_t bytes_per_second(const struct recorder *r)
+{
+    int64_t bytes = (r->setup.video_bitrate + r->setup.audio_bitrate) / 8;
+    return bytes + bytes / 50 + 1; // the container's part is below two percent
+}
+
+// How long the disk will last; one that does not say so is not full.
+static int64_t seconds_left(const struct recorder *r)
+{
+    int64_t bytes = record_free_bytes(r->setup.url);
+    return bytes < 0 ? INT64_MAX : bytes / bytes_per_second(r);
+}
+
+static void stop_for_space(struct recorder *r)
+{
+    end_segment(r);
+    r->full = true;
+    status_error(
+        r->status,
+        "recording has stopped: the disk has room for less than %d minutes; it goes on when "
+        "there is room for %d",
+        STOP_SECONDS / 60, RESUME_SECONDS / 60);
+    status_alarm(r->status, "disk_full");
+    status_set(r->status, DELIVER_WAITING);
+    r->retry_ns = clock_monotonic_ns() + RETRY_NS;
+}
+
+static void look_at_disk(struct recorder *r)
+{
+    int64_t left = seconds_left(r);
+    if (left < STOP_SECONDS) {
+        stop_for_space(r);
+        return;
+    }
+    const char *alarm = record_file_lag_ns(r->file) > LAG_NS ? "disk_slow"
+                        : left < LOW_SECONDS                 ? "disk_low"
+                                                             : "";
+    if (!*alarm && !*r->alarm)
+        return;
+    r->alarm = alarm;
+    status_alarm(r->status, alarm);
+    if (!strcmp(alarm, "disk_slow"))
+        status_error(r->status, "the disk takes more than three seconds to store what is recorded");
+    else if (*alarm)
+        status_error(r->status, "the disk is full in %d minutes", (int)(left / 60));
+    else
+        status_error(r->status, "%s", "");
+}
+
+// ---- Segments ----------------------------------------------------------------------------------
 
 static int open_context(struct recorder *r)
 {
@@ -116,9 +191,14 @@ static int open_context(struct recorder *r)
 
 static void begin_segment(struct recorder *r, const struct packet *key)
 {
-    int result = record_file_create(r->setup.url, r->setup.name, key->pts, &r->file);
-    if (!result)
-        result = open_context(r);
+    if (seconds_left(r) < (r->full ? RESUME_SECONDS : STOP_SECONDS)) {
+        stop_for_space(r);
+        return;
+    }
+    int result =
+        record_file_create(r->setup.url, r->setup.name, key->pts, bytes_per_second(r), &r->file);
+    if (!result && (result = open_context(r)))
+        free_context(r); // without a header there is nothing to end
     if (result) {
         fail_segment(r, result);
         return;
@@ -126,8 +206,17 @@ static void begin_segment(struct recorder *r, const struct packet *key)
     r->base = key->dts;
     r->first_frame = key->pts;
     r->last_dts[0] = r->last_dts[1] = INT64_MIN;
+    r->full = false;
+    r->alarm = "";
+    r->look_ns = 0;
     status_set(r->status, DELIVER_LIVE);
     status_error(r->status, "%s", "");
+    status_alarm(r->status, "");
+}
+
+static void on_turn(void *opaque)
+{
+    status_turn(opaque);
 }
 
 static void record_setup(void *sink, const struct deliver_setup *setup)
@@ -141,7 +230,7 @@ static void record_setup(void *sink, const struct deliver_setup *setup)
                                      setup->rate.num, setup->rate.den);
     r->retry_ns = 0;
     if (first) {
-        int recovered = record_recover(setup->url, setup->name);
+        int recovered = record_recover(setup->url, setup->name, on_turn, r->status);
         if (recovered < 0)
             status_error(r->status, "recording folder cannot be read: %s", strerror(-recovered));
     }
@@ -194,14 +283,22 @@ static void record_idle(void *sink)
 {
     struct recorder *r = sink;
     int error = r->file ? record_file_error(r->file) : 0;
-    if (error) // fdatasync failed: what it covered is lost, and calling it again would hide that
+    int64_t now = clock_monotonic_ns();
+    if (error) { // fdatasync failed: what it covered is lost, and calling it again would hide that
         fail_segment(r, error);
+    } else if (r->file && now >= r->look_ns) {
+        r->look_ns = now + LOOK_NS;
+        look_at_disk(r);
+    }
+    if (r->sealing && record_file_ended(r->sealing))
+        finish_sealing(r);
 }
 
 static void record_destroy(void *sink)
 {
     struct recorder *r = sink;
     end_segment(r);
+    finish_sealing(r);
     av_packet_free(&r->packet);
     free(r);
 }

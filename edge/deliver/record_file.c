@@ -10,51 +10,175 @@
 #include <fcntl.h>
 #include <libavformat/avformat.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PART       ".mkv.part"
-#define SYNC_NS    INT64_C(1000000000)
-#define REORDER_MS 2000
+#define PART          ".mkv.part"
+#define SUM           ".sha256"
+#define SYNC_NS       INT64_C(1000000000)
+#define AHEAD_SECONDS 30
+#define REORDER_MS    2000
+#define CHUNK         (1 << 20)
 
 struct record_file {
     // -- constant after create
     char path[PATH_MAX]; // with ".part"
+    int64_t ahead_bytes;
     int fd;
     pthread_t thread;
     bool running;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool closing;
+    bool ending, seal;
+    // -- its thread
+    int64_t reserved; // up to this offset there is room on the disk; -1: not on this file system
     // -- atomic
     atomic_int error;
+    atomic_bool ended;
+    _Atomic int64_t synced_ns;
 };
 
-static void *run_sync(void *opaque)
+// ---- Sealing -----------------------------------------------------------------------------------
+
+static int sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = 0;
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int result = fsync(fd) ? -errno : 0;
+    close(fd);
+    return result;
+}
+
+// "X.mkv.part" becomes "X" and `suffix`, which `ret` (PATH_MAX bytes) gives.
+static int rename_from_part(const char *path, const char *suffix, char *ret)
+{
+    size_t stem = strlen(path) - strlen(PART);
+    if (stem + strlen(suffix) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    memcpy(ret, path, stem);
+    strcpy(ret + stem, suffix);
+    if (rename(path, ret))
+        return -errno;
+    return sync_folder(ret);
+}
+
+// Calls `turn` (may be NULL) now and then.
+static int checksum(const char *path, char *ret_hex, void (*turn)(void *opaque), void *opaque)
+{
+    uint8_t digest[32], *bytes = malloc(CHUNK);
+    int fd = bytes ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    ssize_t n = fd >= 0 && c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) ? 1 : -1;
+    while (n > 0) {
+        n = read(fd, bytes, CHUNK);
+        if (n > 0 && !EVP_DigestUpdate(c, bytes, (size_t)n))
+            n = -1;
+        if (turn)
+            turn(opaque);
+    }
+    if (n == 0 && !EVP_DigestFinal_ex(c, digest, NULL))
+        n = -1;
+    EVP_MD_CTX_free(c);
+    if (fd >= 0)
+        close(fd);
+    free(bytes);
+    for (size_t i = 0; i < sizeof digest && n == 0; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+    return n ? -EIO : 0;
+}
+
+// Writes the checksum of the sealed file at `path` beside it; complete or not at all.
+static int write_checksum(const char *path, void (*turn)(void *opaque), void *opaque)
+{
+    char hex[65], fresh[PATH_MAX], target[PATH_MAX];
+    if (snprintf(target, sizeof target, "%s" SUM, path) >= (int)sizeof target ||
+        snprintf(fresh, sizeof fresh, "%s" SUM ".new", path) >= (int)sizeof fresh)
+        return -ENAMETOOLONG;
+    int result = checksum(path, hex, turn, opaque);
+    if (result)
+        return result;
+    const char *slash = strrchr(path, '/');
+    FILE *f = fopen(fresh, "we");
+    if (!f)
+        return -errno;
+    fprintf(f, "%s  %s\n", hex, slash ? slash + 1 : path);
+    result = fflush(f) || fsync(fileno(f)) ? -errno : 0;
+    if (fclose(f) && !result)
+        result = -errno;
+    if (!result && rename(fresh, target))
+        result = -errno;
+    if (result)
+        (void)unlink(fresh); // it may never have been made
+    return result ? result : sync_folder(target);
+}
+
+static int seal(struct record_file *f)
+{
+    char sealed[PATH_MAX];
+    off_t size = lseek(f->fd, 0, SEEK_END);
+    // Gives back what was reserved beyond the end.
+    int result = size < 0 || ftruncate(f->fd, size) || fsync(f->fd) ? -errno : 0;
+    if (!result)
+        result = rename_from_part(f->path, ".mkv", sealed);
+    return result ? result : write_checksum(sealed, NULL, NULL);
+}
+
+// ---- The file's thread -------------------------------------------------------------------------
+
+static void reserve(struct record_file *f)
+{
+    struct stat status;
+    if (f->reserved < 0 || fstat(f->fd, &status) ||
+        f->reserved - status.st_size > f->ahead_bytes / 2)
+        return;
+    if (!fallocate(f->fd, FALLOC_FL_KEEP_SIZE, status.st_size, f->ahead_bytes))
+        f->reserved = status.st_size + f->ahead_bytes;
+    else if (errno == EOPNOTSUPP)
+        f->reserved = -1;
+}
+
+static void *run(void *opaque)
 {
     struct record_file *f = opaque;
-    int64_t due = clock_monotonic_ns() + SYNC_NS;
+    int64_t due = clock_monotonic_ns();
     pthread_mutex_lock(&f->lock);
-    while (!f->closing && !atomic_load(&f->error)) {
+    while (!f->ending && !atomic_load(&f->error)) {
         struct timespec deadline = {due / 1000000000, due % 1000000000};
         if (pthread_cond_timedwait(&f->wake, &f->lock, &deadline) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&f->lock);
+        due = clock_monotonic_ns() + SYNC_NS;
+        reserve(f);
         if (fdatasync(f->fd))
             atomic_store(&f->error, -errno);
-        due = clock_monotonic_ns() + SYNC_NS;
+        atomic_store(&f->synced_ns, clock_monotonic_ns());
         pthread_mutex_lock(&f->lock);
     }
+    while (!f->ending)
+        pthread_cond_wait(&f->wake, &f->lock);
     pthread_mutex_unlock(&f->lock);
+    if (f->seal && !atomic_load(&f->error))
+        atomic_store(&f->error, seal(f));
+    atomic_store(&f->ended, true);
     return NULL;
 }
+
+// ---- Writing -----------------------------------------------------------------------------------
 
 // Letters, digits, '-' and '_' stay; everything else would let a name leave the folder.
 static void clean_name(const char *name, char *ret, size_t size)
@@ -84,21 +208,6 @@ static int make_folder(const char *folder)
     return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-static int sync_folder(const char *path)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        *slash = 0;
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int result = fsync(fd) ? -errno : 0;
-    close(fd);
-    return result;
-}
-
 static int open_part(struct record_file *f, const char *folder, const char *channel,
                      int64_t first_frame)
 {
@@ -126,9 +235,11 @@ static int open_part(struct record_file *f, const char *folder, const char *chan
 }
 
 int record_file_create(const char *folder, const char *channel, int64_t first_frame,
-                       struct record_file **ret)
+                       int64_t bytes_per_second, struct record_file **ret)
 {
     struct record_file *f = base_alloc(sizeof *f);
+    f->ahead_bytes = bytes_per_second * AHEAD_SECONDS;
+    atomic_init(&f->synced_ns, clock_monotonic_ns());
     pthread_mutex_init(&f->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -142,9 +253,9 @@ int record_file_create(const char *folder, const char *channel, int64_t first_fr
     if (!result)
         result = sync_folder(f->path);
     if (!result)
-        result = thread_start(&f->thread, "sync", run_sync, f);
+        result = thread_start(&f->thread, "sync", run, f);
     if (result) {
-        (void)record_file_close(&f, false);
+        (void)record_file_close(&f); // `result` says more
         return result;
     }
     f->running = true;
@@ -181,34 +292,34 @@ int record_file_error(struct record_file *f)
     return atomic_load(&f->error);
 }
 
-static int rename_from_part(const char *path, const char *suffix)
+int64_t record_file_lag_ns(struct record_file *f)
 {
-    char target[PATH_MAX];
-    size_t stem = strlen(path) - strlen(PART);
-    if (stem + strlen(suffix) >= sizeof target)
-        return -ENAMETOOLONG;
-    memcpy(target, path, stem);
-    strcpy(target + stem, suffix);
-    if (rename(path, target))
-        return -errno;
-    return sync_folder(target);
+    return clock_monotonic_ns() - atomic_load(&f->synced_ns);
 }
 
-int record_file_close(struct record_file **file, bool seal)
+void record_file_end(struct record_file *f, bool seal_it)
+{
+    pthread_mutex_lock(&f->lock);
+    f->ending = true;
+    f->seal = seal_it;
+    pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->lock);
+}
+
+bool record_file_ended(struct record_file *f)
+{
+    return atomic_load(&f->ended);
+}
+
+int record_file_close(struct record_file **file)
 {
     struct record_file *f = *file;
     if (!f)
         return 0;
     *file = NULL;
-    pthread_mutex_lock(&f->lock);
-    f->closing = true;
-    pthread_cond_signal(&f->wake);
-    pthread_mutex_unlock(&f->lock);
     if (f->running)
         thread_join(f->thread);
     int result = atomic_load(&f->error);
-    if (seal && !result)
-        result = fsync(f->fd) ? -errno : rename_from_part(f->path, ".mkv");
     if (f->fd >= 0)
         close(f->fd);
     pthread_mutex_destroy(&f->lock);
@@ -217,14 +328,28 @@ int record_file_close(struct record_file **file, bool seal)
     return result;
 }
 
+int64_t record_free_bytes(const char *folder)
+{
+    struct statvfs disk;
+    if (statvfs(folder, &disk))
+        return -errno;
+    return (int64_t)(disk.f_bavail * disk.f_frsize);
+}
+
 // ---- Recovery ----------------------------------------------------------------------------------
+
+// Told that the work goes on.
+struct watcher {
+    void (*turn)(void *opaque);
+    void *opaque;
+};
 
 // Copies packets until the first that cannot be read. Returns how many, or a negative errno.
 //
 // Matroska stores display times only, and what FFmpeg guesses for dts is not always accepted by its
 // own muxer. Files keep their order, so any dts that never falls and stays below pts will do: the
 // largest pts so far, less more than any reordering.
-static int64_t copy_packets(AVFormatContext *in, AVFormatContext *out)
+static int64_t copy_packets(AVFormatContext *in, AVFormatContext *out, const struct watcher *w)
 {
     AVPacket *packet = av_packet_alloc();
     int64_t count = 0, newest[2] = {INT64_MIN, INT64_MIN};
@@ -241,13 +366,14 @@ static int64_t copy_packets(AVFormatContext *in, AVFormatContext *out)
                 break;
             count++;
         }
+        w->turn(w->opaque);
         av_packet_unref(packet);
     }
     av_packet_free(&packet);
     return count;
 }
 
-static int remux(const char *from, const char *to)
+static int remux(const char *from, const char *to, const struct watcher *w)
 {
     AVFormatContext *in = NULL, *out = NULL;
     int64_t result = -EIO;
@@ -266,7 +392,7 @@ static int remux(const char *from, const char *to)
     out->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // display times stay as they are
     if (avio_open(&out->pb, to, AVIO_FLAG_WRITE) < 0 || avformat_write_header(out, NULL) < 0)
         goto end;
-    result = copy_packets(in, out);
+    result = copy_packets(in, out, w);
     if (av_write_trailer(out) < 0)
         result = -EIO;
 end:
@@ -278,16 +404,15 @@ end:
 }
 
 // Whatever happens, the unsealed file is removed only after its copy is complete and on disk.
-static int recover_file(const char *path)
+static int recover_file(const char *path, const struct watcher *w)
 {
-    char copy[PATH_MAX];
+    char copy[PATH_MAX], target[PATH_MAX];
     if (snprintf(copy, sizeof copy, "%s.copy", path) >= (int)sizeof copy)
         return -ENAMETOOLONG;
-    if (remux(path, copy)) {
+    if (remux(path, copy, w)) {
         (void)unlink(copy); // it may never have been made
-        return rename_from_part(path, ".broken");
+        return rename_from_part(path, ".broken", target);
     }
-    char target[PATH_MAX];
     size_t stem = strlen(path) - strlen(PART);
     snprintf(target, sizeof target, "%.*s.recovered.mkv", (int)stem, path);
     int fd = open(copy, O_RDONLY | O_CLOEXEC);
@@ -301,37 +426,63 @@ static int recover_file(const char *path)
     return result ? result : unlink(path) ? -errno : 0;
 }
 
-static bool wanted(const char *name, const char *channel)
+static bool ends_with(const char *text, const char *tail)
 {
-    size_t length = strlen(name), stem = strlen(channel);
-    return length > stem + strlen(PART) && !strncmp(name, channel, stem) && name[stem] == '-' &&
-           !strcmp(name + length - strlen(PART), PART);
+    size_t length = strlen(text), size = strlen(tail);
+    return length > size && !strcmp(text + length - size, tail);
 }
 
-int record_recover(const char *folder, const char *channel)
+// "<channel>-<first frame>-...", and not of a channel whose name goes on after a '-'.
+static bool is_segment(const char *name, const char *channel)
 {
+    size_t length = strlen(channel);
+    return !strncmp(name, channel, length) && name[length] == '-' &&
+           (isdigit((unsigned char)name[length + 1]) || name[length + 1] == '-');
+}
+
+static bool recover_part(const char *path, const struct watcher *w)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool idle = fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
+    int result = idle ? recover_file(path, w) : -EBUSY;
+    if (fd >= 0)
+        close(fd);
+    if (idle)
+        log_info("recording_recovered", "file=\"%s\" error=%d", path, result);
+    return !result;
+}
+
+static bool lacks_checksum(const char *path)
+{
+    char sum[PATH_MAX];
+    return snprintf(sum, sizeof sum, "%s" SUM, path) < (int)sizeof sum && access(sum, F_OK);
+}
+
+int record_recover(const char *folder, const char *channel, void (*turn)(void *opaque),
+                   void *opaque)
+{
+    const struct watcher watcher = {turn, opaque};
     char clean[100];
     clean_name(channel, clean, sizeof clean);
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT ? 0 : -errno;
     int recovered = 0;
-    struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        char path[PATH_MAX];
-        if (!wanted(entry->d_name, clean) ||
-            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path)
-            continue;
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        bool idle = fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
-        int result = idle ? recover_file(path) : -EBUSY;
-        if (fd >= 0)
-            close(fd);
-        if (!result)
-            recovered++;
-        if (idle)
-            log_info("recording_recovered", "file=\"%s\" error=%d", entry->d_name, result);
+    // First what was torn; then the checksums, also of what that has made.
+    for (int pass = 0; pass < 2; pass++) {
+        DIR *dir = opendir(folder);
+        if (!dir)
+            return errno == ENOENT ? 0 : -errno;
+        struct dirent *entry;
+        while ((entry = readdir(dir))) {
+            const char *name = entry->d_name;
+            char path[PATH_MAX];
+            if (!is_segment(name, clean) ||
+                snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+                continue;
+            if (pass == 0 && ends_with(name, PART))
+                recovered += recover_part(path, &watcher);
+            if (pass == 1 && ends_with(name, ".mkv") && lacks_checksum(path))
+                (void)write_checksum(path, turn, opaque); // tried again at the next start
+        }
+        closedir(dir);
     }
-    closedir(dir);
     return recovered;
 }

@@ -3,24 +3,51 @@
 // Rules (measured, see ARCHITECTURE.md): every call has a deadline (rw_timeout, and the interrupt
 // callback); `timeout` is never set, since it turns the output into a listener; rtmps checks
 // certificates. Each connection starts at a key frame with time 0 and ends, planned, before time
-// stamps of 31 bits would wrap. After a failure nothing is said to the peer, since that may block.
+// stamps of 31 bits would wrap. After a failure nothing is said to the peer, since that may block;
+// the connection is reset, so that the server frees the key.
+//
+// A server that stops reading shows nowhere in libavformat: megabytes would pile up in the kernel
+// first. So the socket's send buffer holds half a second of the stream, and a connection on which
+// nothing unsent was acknowledged for two seconds is given up. libavformat hides the socket; it is
+// the only TCP socket of this process.
+//
+// A refusal (key, name in use) shows in libavformat 59 as the same EIO as a cut connection; only
+// its log tells them apart. Refused tries back off to a minute, all others to ten seconds.
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 
 #include <errno.h>
 #include <libavformat/avformat.h>
+#include <libavutil/log.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
-#define OPEN_NS         INT64_C(10000000000)
-#define WRITE_NS        INT64_C(4000000000)
-#define CLOSE_NS        INT64_C(1000000000)
-#define LIVE_AFTER_MS   1000
-#define BACK_OFF_FIRST  500
-#define BACK_OFF_LAST   10000
-#define SESSION_SECONDS (20 * 24 * 3600)
+#define OPEN_NS          INT64_C(8000000000) // less than what counts as hung
+#define ANSWER_NS        INT64_C(3000000000)
+#define WRITE_NS         INT64_C(4000000000)
+#define STALL_NS         INT64_C(2000000000)
+#define CLOSE_NS         INT64_C(1000000000)
+#define LIVE_AFTER_MS    1000
+#define BACK_OFF_FIRST   500
+#define BACK_OFF_LAST    10000
+#define REFUSED_FIRST    5000
+#define REFUSED_LAST     60000
+#define SEND_BUFFER_MIN  65536
+#define SOCKETS_SEARCHED 256
+#define SESSION_SECONDS  (20 * 24 * 3600)
+#define STALLED          AVERROR(ENOBUFS)
+
+// What libavformat's log said about the connection under way. Sink thread.
+static struct heard {
+    bool no_name, publish, refusal;
+} heard;
 
 struct rtmp {
     // -- constant after create
@@ -34,16 +61,69 @@ struct rtmp {
     int64_t base;        // frame that is time 0
     int64_t last_dts[2]; // of each stream, in its time base
     int64_t deadline_ns;
+    int64_t opened_ns;
     int64_t next_try_ns;
-    int back_off_ms;
+    int back_off_ms, refused_ms;
     bool was_connected;
+    int socket;          // of the connection; -1: none
+    uint64_t acked;      // bytes that the peer had acknowledged at
+    int64_t acked_at_ns; // this time, or nothing was left to acknowledge
 };
+
+// Formats are compared and nothing is formatted, since the arguments hold the key.
+static void on_log(void *context, int level, const char *format, va_list args)
+{
+    (void)context;
+    (void)args;
+    heard.no_name = heard.no_name || strstr(format, "Failed to resolve hostname");
+    heard.publish = heard.publish || strstr(format, "Sending publish command");
+    heard.refusal = heard.refusal || (level == AV_LOG_ERROR && strstr(format, "Server error"));
+}
+
+static int find_socket(void)
+{
+    for (int fd = 0; fd < SOCKETS_SEARCHED; fd++) {
+        int domain, type;
+        socklen_t size = sizeof domain;
+        if (!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) &&
+            !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_STREAM &&
+            (domain == AF_INET || domain == AF_INET6))
+            return fd;
+    }
+    return -1;
+}
+
+static void watch_socket(struct rtmp *r)
+{
+    r->socket = find_socket();
+    r->acked = 0;
+    r->acked_at_ns = clock_monotonic_ns();
+    int half_second = (r->setup.video_bitrate + r->setup.audio_bitrate) / 16;
+    int size = half_second > SEND_BUFFER_MIN ? half_second : SEND_BUFFER_MIN;
+    if (r->socket >= 0) // without it the stall is only seen later
+        (void)setsockopt(r->socket, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+static bool is_stalled(struct rtmp *r, int64_t now)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int unsent;
+    if (r->socket < 0 || getsockopt(r->socket, IPPROTO_TCP, TCP_INFO, &info, &size) ||
+        ioctl(r->socket, SIOCOUTQ, &unsent))
+        return false;
+    if (!unsent || info.tcpi_bytes_acked != r->acked) {
+        r->acked = info.tcpi_bytes_acked;
+        r->acked_at_ns = now;
+    }
+    return now - r->acked_at_ns > STALL_NS;
+}
 
 static int interrupt(void *opaque)
 {
     struct rtmp *r = opaque;
     int64_t now = clock_monotonic_ns();
-    if (now > r->deadline_ns)
+    if (now > r->deadline_ns || is_stalled(r, now))
         return 1;
     // When asked to stop, what is under way may take a second more.
     if (feed_closed(r->feed) && r->deadline_ns > now + CLOSE_NS)
@@ -57,7 +137,10 @@ static void *rtmp_create(struct feed *feed, struct status *status)
     r->feed = feed;
     r->status = status;
     r->back_off_ms = BACK_OFF_FIRST;
+    r->refused_ms = REFUSED_FIRST;
+    r->socket = -1;
     r->packet = av_packet_alloc();
+    av_log_set_callback(on_log);
     avformat_network_init();
     return r;
 }
@@ -67,24 +150,38 @@ static void close_connection(struct rtmp *r, bool polite)
     if (!r->context)
         return;
     r->deadline_ns = polite ? clock_monotonic_ns() + CLOSE_NS : 0;
+    const struct linger reset = {.l_onoff = 1};
     if (polite)
         (void)av_write_trailer(r->context); // the peer may be gone already
+    else if (r->socket >= 0)
+        (void)setsockopt(r->socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    r->socket = -1;
     avio_closep(&r->context->pb);
     avformat_free_context(r->context);
     r->context = NULL;
+}
+
+// A server closes the connection instead of an answer, too.
+static bool is_refused(const struct rtmp *r, int error)
+{
+    return heard.refusal || (heard.publish && error == AVERROR(EIO) && r->base == INT64_MIN);
 }
 
 // In words, without the URL that FFmpeg's own messages have.
 static const char *describe(int error)
 {
     switch (error) {
+    case STALLED:
+        return "the server takes no more data";
     case AVERROR(ECONNREFUSED):
         return "connection refused: nothing listens at the destination's address";
     case AVERROR(ETIMEDOUT):
     case AVERROR_EXIT:
         return "no answer in time";
     case AVERROR(EIO):
-        return "refused by the server: check the stream key and the address";
+        return heard.no_name ? "the destination's host name cannot be resolved"
+                             : "no RTMP connection: the server closed it, or its certificate is "
+                               "not valid";
     case AVERROR(ECONNRESET):
     case AVERROR(EPIPE):
         return "the server closed the connection";
@@ -104,15 +201,33 @@ static int random_below(int limit)
     return (int)(value % (uint32_t)limit);
 }
 
+static int twice_up_to(int value, int limit)
+{
+    return value * 2 > limit ? limit : value * 2;
+}
+
 static void fail(struct rtmp *r, int error)
 {
+    int64_t now = clock_monotonic_ns();
+    // After the handshake libavformat gives EIO for an answer that does not come, as well.
+    if (r->base == INT64_MIN && now - r->opened_ns >= ANSWER_NS && error == AVERROR(EIO))
+        error = AVERROR(ETIMEDOUT);
+    bool refused = is_refused(r, error);
     close_connection(r, false);
-    status_error(r->status, "%s", describe(error));
+    status_error(r->status, "%s",
+                 refused ? "refused by the server: check the stream key, and whether another "
+                           "publisher uses it"
+                         : describe(error));
+    status_alarm(r->status, refused ? "destination_refused" : "destination_lost");
     status_set(r->status, DELIVER_WAITING);
-    // Full jitter, so that a platform that comes back is not met by everybody at once.
-    int wait_ms = r->back_off_ms / 2 + random_below(r->back_off_ms / 2 + 1);
-    r->next_try_ns = clock_monotonic_ns() + (int64_t)wait_ms * 1000000;
-    r->back_off_ms = r->back_off_ms * 2 > BACK_OFF_LAST ? BACK_OFF_LAST : r->back_off_ms * 2;
+    // Full jitter, so that a platform that comes back is not met by everybody at once. A refused
+    // key does not become right by itself, and platforms lock out who tries often.
+    int wait_ms = refused ? r->refused_ms : random_below(r->back_off_ms) + 1;
+    r->next_try_ns = now + (int64_t)wait_ms * 1000000;
+    if (refused)
+        r->refused_ms = twice_up_to(r->refused_ms, REFUSED_LAST);
+    else
+        r->back_off_ms = twice_up_to(r->back_off_ms, BACK_OFF_LAST);
 }
 
 static int open_connection(struct rtmp *r)
@@ -126,15 +241,19 @@ static int open_connection(struct rtmp *r)
         return result;
     r->context->interrupt_callback = (AVIOInterruptCB){interrupt, r};
     r->context->flags |= AVFMT_FLAG_FLUSH_PACKETS;
-    r->deadline_ns = clock_monotonic_ns() + OPEN_NS;
+    r->opened_ns = clock_monotonic_ns();
+    r->deadline_ns = r->opened_ns + OPEN_NS;
+    r->base = INT64_MIN;
+    heard = (struct heard){0};
     AVDictionary *options = NULL;
-    av_dict_set(&options, "rw_timeout", "3000000", 0);
+    av_dict_set_int(&options, "rw_timeout", ANSWER_NS / 1000, 0);
     av_dict_set(&options, secure ? "tls_verify" : "tcp_nodelay", "1", 0);
     result = avio_open2(&r->context->pb, url, AVIO_FLAG_WRITE, &r->context->interrupt_callback,
                         &options);
     av_dict_free(&options);
     if (result < 0)
         return result;
+    watch_socket(r);
     if (sink_add_streams(r->context, &r->setup))
         return AVERROR(ENOMEM);
     av_dict_set(&options, "flvflags", "no_duration_filesize", 0);
@@ -154,7 +273,6 @@ static void connect_now(struct rtmp *r)
     if (r->was_connected)
         status_add(r->status, 0, 1);
     r->was_connected = true;
-    r->base = INT64_MIN;
     r->last_dts[0] = r->last_dts[1] = INT64_MIN;
     feed_skip_to_newest_key(r->feed);
 }
@@ -189,14 +307,17 @@ static void write_packet(struct rtmp *r, const struct packet *packet)
     if (result >= 0 && r->context->pb->error < 0)
         result = r->context->pb->error;
     if (result < 0) {
-        fail(r, result);
+        bool stalled = result == AVERROR_EXIT && clock_monotonic_ns() <= r->deadline_ns;
+        fail(r, stalled ? STALLED : result);
         return;
     }
     status_add(r->status, packet->size, 0);
     if (packet->stream == PACKET_VIDEO && dts >= LIVE_AFTER_MS) {
         status_set(r->status, DELIVER_LIVE);
         status_error(r->status, "%s", "");
+        status_alarm(r->status, "");
         r->back_off_ms = BACK_OFF_FIRST;
+        r->refused_ms = REFUSED_FIRST;
     }
 }
 
@@ -225,6 +346,8 @@ static void rtmp_packet(void *sink, uint64_t programme, const struct packet *pac
 static void rtmp_idle(void *sink)
 {
     struct rtmp *r = sink;
+    if (r->context && is_stalled(r, clock_monotonic_ns()))
+        fail(r, STALLED);
     if (!r->context && r->has_setup && !feed_closed(r->feed) &&
         clock_monotonic_ns() >= r->next_try_ns)
         connect_now(r);

@@ -42,7 +42,11 @@ void status_set(struct status *status, enum deliver_state state);
 // `format` must not let a URL in.
 void status_error(struct status *status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+// A code from control.proto's AlarmReport, for what the error says; "" ends the alarm.
+void status_alarm(struct status *status, const char *code);
 void status_add(struct status *status, uint64_t bytes, uint32_t reconnects);
+// The sink goes on: called with each turn of its loop, and within a turn by long work that moves.
+void status_turn(struct status *status);
 void status_get(struct status *status, struct deliver_report *ret);
 
 // ---- Sinks -------------------------------------------------------------------------------------

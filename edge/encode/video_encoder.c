@@ -40,6 +40,15 @@ static void set_rate_control(AVCodecContext *c, const struct video_encoder_confi
     c->keyint_min = config->gop_frames;
 }
 
+// x264 looks at the processor by itself; VISTTER_CPU holds it down as it does our own kernels.
+static const char *x264_assembly(void)
+{
+    const char *level = getenv("VISTTER_CPU");
+    if (level && !strcmp(level, "c"))
+        return ":asm=0";
+    return level && !strcmp(level, "avx2") ? ":asm=AVX2" : "";
+}
+
 static int open_gop(struct video_encoder *e, struct diagnostic *reterr)
 {
     const struct video_encoder_config *config = &e->config;
@@ -60,12 +69,14 @@ static int open_gop(struct video_encoder *e, struct diagnostic *reterr)
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | (int)AV_CODEC_FLAG_CLOSED_GOP;
     c->thread_count = 1;
     set_rate_control(c, config);
+    char params[160];
+    snprintf(params, sizeof params,
+             "nal-hrd=cbr:scenecut=0:open-gop=0:threads=1:lookahead-threads=1:sliced-threads=0:"
+             "cpu-independent=1%s",
+             x264_assembly());
     int result = av_opt_set(c->priv_data, "preset", e->preset, 0);
     if (result >= 0)
-        result = av_opt_set(c->priv_data, "x264-params",
-                            "nal-hrd=cbr:scenecut=0:open-gop=0:threads=1:lookahead-threads=1:"
-                            "sliced-threads=0:cpu-independent=1",
-                            0);
+        result = av_opt_set(c->priv_data, "x264-params", params, 0);
     if (result >= 0)
         result = avcodec_open2(c, e->codec, NULL);
     if (result < 0) {

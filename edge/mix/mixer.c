@@ -12,7 +12,8 @@ struct group_state {
     struct group_frame *last; // last good frame
     int64_t last_frame;
     int32_t last_sample[SOUND_CHANNELS]; // end of the last good stem; 0 once faded
-    bool silent;                         // the frame before was missing
+    bool silent;                         // the sound before has been faded out
+    bool on_slate, was_bed;              // the slate stands in for it; so did its sound before
 };
 
 struct mixer {
@@ -21,6 +22,7 @@ struct mixer {
     struct rate rate;
     int64_t hold_frames;
     struct picture *black;
+    int32_t *bed; // room for one frame's samples
     // -- owner thread
     int count;
     struct group_state groups[MIXER_GROUPS_MAX];
@@ -43,6 +45,7 @@ struct mixer *mixer_create(int width, int height, struct rate rate)
         return NULL;
     }
     picture_clear(m->black);
+    m->bed = base_alloc((size_t)SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof *m->bed);
     return m;
 }
 
@@ -62,6 +65,7 @@ void mixer_destroy(struct mixer **mixer)
     release_groups(m);
     picture_unref(&m->picture);
     picture_unref(&m->black);
+    free(m->bed);
     free(m);
 }
 
@@ -125,23 +129,53 @@ static const struct group_frame *choose(struct mixer *m, int i, int64_t n,
         group_frame_unref(&g->last);
         g->last = fresh;
         g->last_frame = n;
+        g->on_slate = false;
         m->arrived = true;
         return fresh;
     }
-    enum mixer_step step = recent(m, n, g->last_frame) ? MIXER_HOLD : MIXER_FALLBACK;
+    enum mixer_step step = recent(m, n, g->last_frame) ? MIXER_HOLD
+                           : g->group.from_base        ? MIXER_SLATE
+                                                       : MIXER_FALLBACK;
     result->late++;
     result->concealed = true;
     if (step > result->worst) {
         result->worst = step;
         result->worst_group = g->group.group;
     }
-    if (step == MIXER_FALLBACK)
+    if (step > MIXER_HOLD)
         group_frame_unref(&g->last); // never again
+    g->on_slate = step == MIXER_SLATE;
     return g->last;
 }
 
+// The slate's samples that belong to frame `f`; sample 0 of the channel is its first.
+static void copy_bed(const struct mixer_slate *slate, const struct programme_frame *f, int32_t *dst)
+{
+    int64_t at = f->first_sample % slate->sample_count;
+    for (int i = 0; i < f->sample_count; i++) {
+        memcpy(dst + SOUND_CHANNELS * i, slate->samples + SOUND_CHANNELS * at,
+               SOUND_CHANNELS * sizeof *dst);
+        at = at + 1 == slate->sample_count ? 0 : at + 1;
+    }
+}
+
+// The group's sound or, on the slate, the slate's. What changes over fades out and in.
+static void add_sound(struct mixer *m, struct group_state *g, struct programme_frame *f,
+                      const int32_t *stem, const struct mixer_slate *slate)
+{
+    bool bed = !stem && g->on_slate && slate && slate->samples;
+    if (bed)
+        copy_bed(slate, f, m->bed);
+    if (bed != g->was_bed || !(stem || bed))
+        add_fade_out(g, f->samples, f->sample_count);
+    if (stem || bed)
+        add_stem(g, f->samples, bed ? m->bed : stem, f->sample_count);
+    g->was_bed = bed;
+}
+
 int mixer_frame(struct mixer *m, int64_t n, const struct intake_frame *inputs,
-                struct programme_frame **ret, struct mixer_result *ret_result)
+                const struct mixer_slate *slate, struct programme_frame **ret,
+                struct mixer_result *ret_result)
 {
     int sample_count = rate_sample_count(m->rate, n);
     struct programme_frame *f =
@@ -150,12 +184,12 @@ int mixer_frame(struct mixer *m, int64_t n, const struct intake_frame *inputs,
         return -ENOMEM;
     struct mixer_result result = {.worst = MIXER_FRESH};
     const struct group_frame *frames[MIXER_GROUPS_MAX];
+    const struct picture *beneath = m->black;
     for (int i = 0; i < m->count; i++) {
         frames[i] = choose(m, i, n, &inputs[i], &result);
-        if (inputs[i].stem)
-            add_stem(&m->groups[i], f->samples, inputs[i].stem, sample_count);
-        else
-            add_fade_out(&m->groups[i], f->samples, sample_count);
+        add_sound(m, &m->groups[i], f, inputs[i].stem, slate);
+        if (m->groups[i].on_slate && slate && slate->picture)
+            beneath = slate->picture;
     }
     result.programme_held = !m->arrived && m->count && m->picture && recent(m, n, m->clean_frame);
     int error = 0;
@@ -163,9 +197,7 @@ int mixer_frame(struct mixer *m, int64_t n, const struct intake_frame *inputs,
         result.worst = MIXER_HOLD;
         f->picture = picture_ref(m->picture);
     } else {
-        error = group_fold_all(frames, m->count, &f->picture);
-        if (!error && !f->picture)
-            f->picture = picture_ref(m->black);
+        error = group_fold_all(beneath, frames, m->count, &f->picture);
     }
     if (error) {
         programme_frame_unref(&f);

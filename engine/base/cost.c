@@ -11,6 +11,11 @@ void cost_add(struct cost *cost, int64_t nanoseconds)
     atomic_store_explicit(&cost->count, count + 1, memory_order_release);
 }
 
+void cost_mean_add(double *mean, uint64_t count, uint64_t window, double value)
+{
+    *mean += (value - *mean) / (double)(count < window ? count : window);
+}
+
 static int compare(const void *a, const void *b)
 {
     uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;

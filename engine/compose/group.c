@@ -191,9 +191,10 @@ static int fold_onto(struct picture **picture, const struct group_frame *group)
     return 0;
 }
 
-int group_fold_all(const struct group_frame *const *groups, int count, struct picture **ret)
+int group_fold_all(const struct picture *beneath, const struct group_frame *const *groups,
+                   int count, struct picture **ret)
 {
-    struct picture *picture = NULL;
+    struct picture *picture = beneath ? picture_ref(beneath) : NULL;
     // What the topmost opaque group hides need not be drawn.
     int first = count - 1;
     while (first > 0 && !(groups[first] && groups[first]->opaque))

@@ -76,6 +76,7 @@ void group_fold(struct picture *dst, const struct group_frame *group);
 // black) by folding. -ENOMEM.
 int group_fold_over(const struct picture *beneath, const struct group_frame *group,
                     struct picture **ret);
-// Folds groups bottom to top; NULL entries are left out. Gives a picture, or NULL when none of them
-// shows anything. -ENOMEM.
-int group_fold_all(const struct group_frame *const *groups, int count, struct picture **ret);
+// Folds groups bottom to top over `beneath` (NULL: black); NULL entries are left out. Gives a
+// picture, or `beneath` itself (a reference, or NULL) when none of them shows anything. -ENOMEM.
+int group_fold_all(const struct picture *beneath, const struct group_frame *const *groups,
+                   int count, struct picture **ret);

@@ -1,5 +1,5 @@
-// Sealed envelope of control messages, and the checks before anything is unpacked. Private to
-// engine/link and its tests.
+// Sealed envelope of control messages, and the checks before anything is unpacked. For engine/link
+// and for what keeps such a message on disk (edge/state_file.c).
 //
 //   "VCTL" | version 1 | direction | name length | name | nonce 12 | ciphertext | tag 16
 //

@@ -22,6 +22,7 @@
 #define ENDED_REPEATS   20
 #define WANTS_MAX       1024
 #define SIGN_OF_LIFE_NS (1000 * NS_PER_MS)
+#define SILENCE_NS      (FRAME_SILENCE_MS * NS_PER_MS)
 
 struct wish {
     struct frame_want want;
@@ -47,8 +48,10 @@ struct frame_client {
     struct frame_sealer *sealer;
     struct frame_opener *opener;
     struct part_joiner *joiner;
+    bool greeted; // the provider has told this connection's session
+    uint8_t session[FRAME_SESSION_BYTES];
     uint32_t number;
-    int64_t repeat_at_ns, stats_at_ns, sent_at_ns, backoff_ns;
+    int64_t repeat_at_ns, stats_at_ns, sent_at_ns, heard_at_ns, backoff_ns;
     uint64_t incomplete_before;
 };
 
@@ -79,12 +82,28 @@ static struct wish *wish_find(struct frame_client *c, const struct frame_want *w
     return &c->wishes[c->wish_count++];
 }
 
+// What a wish that was never sent asked for once more is asked for with the next.
+static void keep_missing(struct frame_want *want, const struct frame_want *unsent)
+{
+    for (int i = 0; i < unsent->missing_count && unsent->start == want->start; i++) {
+        bool named = unsent->missing[i] < want->from;
+        for (int k = 0; k < want->missing_count && !named; k++)
+            named = want->missing[k] == unsent->missing[i];
+        if (!named && want->missing_count < FRAME_WANT_MISSING_MAX)
+            want->missing[want->missing_count++] = unsent->missing[i];
+    }
+}
+
 void frame_client_want(struct frame_client *client, const struct frame_want *want)
 {
     pthread_mutex_lock(&client->lock);
     struct wish *wish = wish_find(client, want);
-    if (wish)
+    if (wish) {
+        struct wish unsent = *wish;
         *wish = (struct wish){.want = *want, .changed = true};
+        if (unsent.changed)
+            keep_missing(&wish->want, &unsent.want);
+    }
     pthread_mutex_unlock(&client->lock);
     if (wish)
         srt_waiter_wake(&client->waiter);
@@ -92,13 +111,15 @@ void frame_client_want(struct frame_client *client, const struct frame_want *wan
         log_debug("frame_want_dropped", "link=%s wants=%d", client->config.link_id, WANTS_MAX);
 }
 
-// Seals and sends one message, which is always a single part. Returns false if it could not go.
-static bool send_message(struct frame_client *c, const struct frame_header *header,
-                         const uint8_t *payload, size_t size)
+// Seals and sends one want, which is always a single part. Returns false if it could not go.
+static bool send_message(struct frame_client *c, struct frame_header header, const uint8_t *payload,
+                         size_t size)
 {
     uint8_t *message = NULL, part[PART_BYTES_MAX];
     size_t message_size;
-    if (frame_seal(c->sealer, header, payload, size, &message, &message_size))
+    header.kind = FRAME_MESSAGE_WANT;
+    memcpy(header.revision, c->session, sizeof header.revision);
+    if (frame_seal(c->sealer, &header, payload, size, &message, &message_size))
         return false;
     size_t part_size = part_write(part, c->number++, 0, message, message_size);
     free(message);
@@ -111,14 +132,13 @@ static bool send_want(struct frame_client *c, const struct frame_want *want)
     uint8_t payload[WANT_BYTES_MAX];
     size_t size = frame_want_write(want, payload);
     struct frame_header header = {
-        .kind = FRAME_MESSAGE_WANT,
         .channel = want->channel,
         .group = want->group,
         .plan_epoch = want->plan_epoch,
         .frame = want->from,
         .base_frame = want->from,
     };
-    return send_message(c, &header, payload, size);
+    return send_message(c, header, payload, size);
 }
 
 // Sends the wishes that changed, or all of them; forgets those that ended long ago.
@@ -142,6 +162,15 @@ static void send_wishes(struct frame_client *c, bool all)
 
 // ---- Frames -----------------------------------------------------------------------------------
 
+// The first message of a connection: from now on wants are believed.
+static void on_sign_of_life(struct frame_client *c, const struct frame_header *header)
+{
+    memcpy(c->session, header->revision, sizeof c->session);
+    if (!c->greeted)
+        c->repeat_at_ns = c->sent_at_ns = 0; // says at once what it wants, and that it has the key
+    c->greeted = true;
+}
+
 static void on_message(struct frame_client *c, const uint8_t *message, size_t size)
 {
     struct frame_header header;
@@ -155,11 +184,18 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
     pthread_mutex_lock(&c->lock);
     c->stats.replayed += error == -ESTALE;
     c->stats.bad += error && error != -ESTALE;
-    c->stats.messages += !error;
+    c->stats.messages += !error && payload_size;
     c->stats.bytes += error ? 0 : size;
     pthread_mutex_unlock(&c->lock);
-    if (!error)
+    if (error)
+        return;
+    c->heard_at_ns = clock_monotonic_ns();
+    if (payload_size) {
         c->config.on_frame(c->config.opaque, &header, payload, payload_size);
+    } else {
+        on_sign_of_life(c, &header);
+        free(payload);
+    }
 }
 
 // Takes in what has arrived. Returns false when the connection is broken.
@@ -198,6 +234,7 @@ static void read_stats(struct frame_client *c)
     c->stats.rtt_ms = now.msRTT;
     c->stats.loss_percent = packets > 0 ? 100.0 * now.pktRcvLoss / packets : 0;
     c->stats.resent += (uint64_t)now.pktRcvRetrans;
+    c->stats.dropped += (uint64_t)now.pktRcvDrop;
     c->stats.incomplete = c->incomplete_before + part_joiner_incomplete(c->joiner);
     pthread_mutex_unlock(&c->lock);
 }
@@ -246,23 +283,31 @@ static void close_socket(struct frame_client *c)
     c->socket = SRT_INVALID_SOCK;
 }
 
-// One connection, from the first want to its end.
+// Tells the provider what is wanted, as often as needed.
+static void tell(struct frame_client *c, int64_t now)
+{
+    bool repeat = now >= c->repeat_at_ns;
+    if (repeat)
+        c->repeat_at_ns = now + REPEAT_NS;
+    if (!c->greeted)
+        return; // it would not be believed
+    send_wishes(c, repeat);
+    if (now - c->sent_at_ns >= SIGN_OF_LIFE_NS)
+        send_message(c, (struct frame_header){0}, NULL, 0);
+}
+
+// One connection, from the provider's greeting to its end.
 static void talk(struct frame_client *c)
 {
-    int64_t start = clock_monotonic_ns();
+    int64_t start = clock_monotonic_ns(), now = start;
     c->joiner = part_joiner_create(FRAME_MESSAGE_BYTES_MAX);
-    c->repeat_at_ns = start;
+    c->greeted = false;
+    c->repeat_at_ns = c->heard_at_ns = start;
     c->stats_at_ns = start + STATS_NS / 10;
-    c->sent_at_ns = 0; // says at once that it has the key, even when it wants nothing
     srt_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
-    while (!atomic_load(&c->stop) && receive(c)) {
-        int64_t now = clock_monotonic_ns();
-        bool repeat = now >= c->repeat_at_ns;
-        send_wishes(c, repeat);
-        if (repeat)
-            c->repeat_at_ns = now + REPEAT_NS;
-        if (now - c->sent_at_ns >= SIGN_OF_LIFE_NS)
-            send_message(c, &(struct frame_header){.kind = FRAME_MESSAGE_WANT}, NULL, 0);
+    while (!atomic_load(&c->stop) && receive(c) && now - c->heard_at_ns < SILENCE_NS) {
+        now = clock_monotonic_ns();
+        tell(c, now);
         if (now >= c->stats_at_ns) {
             read_stats(c);
             c->stats_at_ns = now + STATS_NS;
@@ -271,6 +316,8 @@ static void talk(struct frame_client *c)
             c->backoff_ns = BACKOFF_MIN_NS;
         srt_waiter_wait(&c->waiter, (int)((c->repeat_at_ns - now) / NS_PER_MS) + 1);
     }
+    if (now - c->heard_at_ns >= SILENCE_NS)
+        log_debug("frame_link_silent", "link=%s", c->config.link_id);
     c->incomplete_before += part_joiner_incomplete(c->joiner);
     part_joiner_destroy(&c->joiner);
 }
@@ -350,14 +397,19 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     return 0;
 }
 
+void frame_client_close(struct frame_client *client)
+{
+    atomic_store(&client->stop, true);
+    srt_waiter_wake(&client->waiter);
+}
+
 void frame_client_destroy(struct frame_client **client)
 {
     struct frame_client *c = *client;
     if (!c)
         return;
     *client = NULL;
-    atomic_store(&c->stop, true);
-    srt_waiter_wake(&c->waiter);
+    frame_client_close(c);
     thread_join(c->thread);
     client_free(c);
 }

@@ -4,11 +4,16 @@
 // Consumer -> provider: WANT, the wished state, sent on every change and repeated every 100 ms, so
 // that a lost or repeated one changes nothing. Provider -> consumer: PICTURE messages.
 //
-//   WANT(channel, group, plan_epoch, from, credit, missing[], ended)
+//   WANT(channel, group, plan_epoch, start, from, credit, missing[], ended)
+//     start    another number whenever the consumer begins anew: the provider then begins at `from`
 //     from     first frame the consumer still needs; the provider may forget everything below
 //     credit   the provider may send frames below this number (it has no clock of its own)
-//     missing  frames below the newest received that have not arrived; sent again at once
+//     missing  frames that have not arrived, to be sent once more, each named again only after the
+//              time that an answer takes; the provider lets repeats within that time pass
 //     ended    the consumer needs nothing more of this group
+//
+// A provider tells a consumer that calls the connection's session, which wants must repeat, and
+// gives a sign of life each second (proto/frame-message.md).
 //
 // Link identity: the SRT stream id is "#!::r=<consumer node>,s=<link id>"; ids are not secret, the
 // link key is, and is never sent. Both sides know the key from the plan.
@@ -22,28 +27,33 @@
 
 struct frame_want {
     uint64_t channel;
-    uint32_t group, plan_epoch;
+    uint32_t group, plan_epoch, start;
     int64_t from, credit;
     bool ended;
     int missing_count;
     int64_t missing[FRAME_WANT_MISSING_MAX];
 };
 
+// What a link has seen since its client or its connection began.
 struct frame_link_stats {
-    uint64_t messages, bytes;    // opened and delivered
-    uint64_t incomplete;         // parts never came
-    uint64_t bad, replayed;      // refused: damaged, wrong key or kind; seen before
+    uint64_t messages, bytes;    // received and valid; for a provider: sent
+    uint64_t incomplete;         // messages whose parts never came
+    uint64_t bad, replayed;      // refused: damaged, wrong key, kind or session; seen before
     uint64_t resent;             // datagrams that libsrt had to send again
+    uint64_t dropped;            // datagrams that libsrt gave up as too late
     double rtt_ms, loss_percent; // of the last second
 };
 
 // ---- Provider -------------------------------------------------------------------------------
 // One listener for all consumers of a node. Callbacks run on the server's threads, several at once,
 // and must not block. Stream ids must be as above with names of [A-Za-z0-9._-]{1,64}; others get
-// SRT reject reason 1400, unknown links 1403, too many peers (FRAME_PEERS_MAX) 1402. A consumer
-// that proves itself on a new connection ends its older one of the same link. A peer that shows no
-// valid message for 5 s is closed.
+// SRT reject reason 1400, unknown links 1403, and 1402 when there is no place. Consumers beyond
+// FRAME_PEERS_MAX are closed when they prove themselves; one that does so on a new connection ends
+// its older one of the same link. A peer that shows no
+// valid message for 5 s is closed, one that has never shown any after 2 s. Of those at most
+// FRAME_UNPROVEN_MAX are kept, beside the peers; a further one takes the place of the oldest.
 #define FRAME_PEERS_MAX        64
+#define FRAME_UNPROVEN_MAX     16
 #define FRAME_PEER_QUEUE_BYTES (32 << 20)
 struct frame_server;
 struct frame_peer; // one connected consumer
@@ -61,10 +71,18 @@ struct frame_server_config {
 int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
                         struct diagnostic *reterr);
 int frame_server_port(const struct frame_server *server);
+// Whether it listens on all addresses of the host, so that the listen address is none to call.
+bool frame_server_is_wildcard(const struct frame_server *server);
 // Most bytes per second that each peer gets (default 75 MB/s = 600 Mbit/s): keep it below 60 % of
 // the link, since a burst that overruns it costs more in repairs than it gains. Thread: any.
 void frame_server_set_rate(struct frame_server *server, int64_t bytes_per_second);
 void frame_server_destroy(struct frame_server **server); // joins its threads
+struct frame_peer_stats {
+    char consumer[65], link_id[65];
+    struct frame_link_stats link;
+};
+// Of the connected consumers that have proved themselves; returns how many. Thread: any.
+int frame_server_stats(struct frame_server *server, struct frame_peer_stats ret[FRAME_PEERS_MAX]);
 // Seals and queues a message for a peer; takes a copy of the payload. -EAGAIN when the peer's queue
 // (bounded in bytes) is full: try again when it has drained; -EPIPE when it is gone. Thread: any.
 int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, const void *payload,
@@ -75,13 +93,15 @@ void frame_peer_unref(struct frame_peer **peer);
 
 // ---- Consumer -------------------------------------------------------------------------------
 // One per (provider, link). Connects by itself, again and again, with back-off; never blocks
-// callers.
+// callers. A connection on which nothing valid arrives for FRAME_SILENCE_MS is closed and made
+// anew: libsrt 1.5.1 can stop delivering while the connection stands.
+#define FRAME_SILENCE_MS 3000
 struct frame_client;
 struct frame_client_config {
     const char *address; // "host:port"
     const char *consumer, *link_id;
     uint8_t key[LINK_KEY_BYTES];
-    int latency_ms; // SRT latency, both ways; 50 on a LAN, >= 4 x RTT elsewhere
+    int latency_ms; // SRT latency, both ways; at least 120 and 4 x RTT
     // A verified message; takes the payload (free). Runs on the client's thread; must not block.
     void (*on_frame)(void *opaque, const struct frame_header *header, uint8_t *payload,
                      size_t size);
@@ -90,7 +110,10 @@ struct frame_client_config {
 };
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr);
-void frame_client_destroy(struct frame_client **client); // joins its thread
+// Asks the client to end and to close its connection; does not wait. Thread: any.
+void frame_client_close(struct frame_client *client);
+// Joins its thread, which may be looking up a name: that can take seconds.
+void frame_client_destroy(struct frame_client **client);
 // Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated; an ended
 // one is forgotten after two seconds of repeating. Thread: any.
 void frame_client_want(struct frame_client *client, const struct frame_want *want);

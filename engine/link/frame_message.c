@@ -13,7 +13,7 @@
 #include "engine/link/bytes.h"
 
 #define MAGIC     0x31465356u // "VSF1"
-#define VERSION   1
+#define VERSION   2
 #define NONCE_AT  48 // boot and counter, as they stand in the header
 #define WINDOW    4096
 #define BOOTS_MAX 16
@@ -55,6 +55,11 @@ static EVP_CIPHER_CTX *cipher_create(const uint8_t key[LINK_KEY_BYTES], bool enc
     EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
     must(cipher && EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, NULL, encrypt));
     return cipher;
+}
+
+void frame_session_draw(uint8_t ret[FRAME_SESSION_BYTES])
+{
+    must(RAND_bytes(ret, FRAME_SESSION_BYTES) == 1);
 }
 
 struct frame_sealer *frame_sealer_create(const uint8_t key[LINK_KEY_BYTES])

@@ -13,6 +13,10 @@
 
 #define NS_PER_MS          INT64_C(1000000)
 #define SILENCE_NS         (5000 * NS_PER_MS)
+#define UNPROVEN_NS        (2000 * NS_PER_MS)
+#define SIGN_OF_LIFE_NS    (1000 * NS_PER_MS)
+#define GREETING_NS        (250 * NS_PER_MS) // until the consumer has answered
+#define STATS_NS           (1000 * NS_PER_MS)
 #define QUEUE_MESSAGES_MAX 4096
 // Wants are short; whoever sends more does not speak our language.
 #define WANT_MESSAGE_MAX (FRAME_MESSAGE_HEADER_BYTES + WANT_BYTES_MAX + FRAME_MESSAGE_TAG_BYTES)
@@ -29,10 +33,12 @@ struct outgoing {
 struct frame_peer {
     // -- constant after create
     struct frame_peer_config config;
+    uint8_t session[FRAME_SESSION_BYTES]; // what wants must repeat
+    int64_t created_ns;
     pthread_t thread;
     // -- atomic
     atomic_int references;
-    atomic_bool stop, ended;
+    atomic_bool stop, ended, proven;
     _Atomic int64_t bytes_per_second;
     struct srt_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock
@@ -42,14 +48,15 @@ struct frame_peer {
     struct outgoing *first, **last;
     size_t queued_bytes;
     int queued;
+    struct frame_link_stats stats;
     // -- own thread
     struct frame_opener *opener;
     struct part_joiner *joiner;
     struct outgoing *current; // being cut into parts
     int current_part;
     uint32_t number;
-    int64_t tokens_at_ns, tokens, heard_at_ns, rate_set;
-    bool proven, wanted;
+    int64_t tokens_at_ns, tokens, heard_at_ns, rate_set, greet_at_ns, stats_at_ns;
+    bool wanted;
     struct log_limit bad_limit;
 };
 
@@ -136,6 +143,8 @@ static void message_sent(struct frame_peer *p)
     pthread_mutex_lock(&p->lock);
     p->queued_bytes -= p->current->size;
     p->queued--;
+    p->stats.messages++;
+    p->stats.bytes += p->current->size;
     pthread_mutex_unlock(&p->lock);
     outgoing_free(&p->current);
     p->number++;
@@ -178,7 +187,46 @@ static enum pump pump(struct frame_peer *p)
     return PUMP_IDLE;
 }
 
+// The session at first, then a sign of life. A full queue is sign enough.
+static void greet(struct frame_peer *p, int64_t now)
+{
+    if (now < p->greet_at_ns)
+        return;
+    struct frame_header header = {.kind = FRAME_MESSAGE_PICTURE};
+    memcpy(header.revision, p->session, sizeof header.revision);
+    (void)frame_peer_send(p, &header, NULL, 0);
+    p->greet_at_ns = now + (atomic_load(&p->proven) ? SIGN_OF_LIFE_NS : GREETING_NS);
+}
+
+static void read_stats(struct frame_peer *p, int64_t now_ns)
+{
+    SRT_TRACEBSTATS now;
+    if (now_ns < p->stats_at_ns || srt_bistats(p->config.socket, &now, 1, 1))
+        return;
+    p->stats_at_ns = now_ns + STATS_NS;
+    pthread_mutex_lock(&p->lock);
+    p->stats.rtt_ms = now.msRTT;
+    p->stats.loss_percent = now.pktSent > 0 ? 100.0 * now.pktSndLoss / (double)now.pktSent : 0;
+    p->stats.resent += (uint64_t)now.pktRetrans;
+    p->stats.dropped += (uint64_t)now.pktSndDrop;
+    pthread_mutex_unlock(&p->lock);
+}
+
 // ---- Receiving, own thread --------------------------------------------------------------------
+
+// Refused: damaged, of another kind, seen before, or a recording of another connection.
+static void on_refused(struct frame_peer *p, int error)
+{
+    pthread_mutex_lock(&p->lock);
+    p->stats.replayed += error == -ESTALE;
+    p->stats.bad += error != -ESTALE;
+    pthread_mutex_unlock(&p->lock);
+    uint64_t count = log_limit(&p->bad_limit, clock_monotonic_ns(), 1000 * NS_PER_MS);
+    if (count)
+        log_debug("frame_want_refused", "consumer=%s link=%s error=%d count=%llu",
+                  p->config.name.consumer, p->config.name.link_id, error,
+                  (unsigned long long)count);
+}
 
 static void on_message(struct frame_peer *p, const uint8_t *message, size_t size)
 {
@@ -189,22 +237,18 @@ static void on_message(struct frame_peer *p, const uint8_t *message, size_t size
     int error = frame_open(p->opener, message, size, &header, &payload, &payload_size);
     if (!error && header.kind != FRAME_MESSAGE_WANT)
         error = -EPROTO;
+    if (!error && memcmp(header.revision, p->session, sizeof p->session))
+        error = -ESTALE;
     if (!error && payload_size)
         error = frame_want_read(payload, payload_size, &want);
     if (error) {
-        uint64_t count = log_limit(&p->bad_limit, clock_monotonic_ns(), 1000 * NS_PER_MS);
-        if (count)
-            log_debug("frame_want_refused", "consumer=%s link=%s error=%d count=%llu",
-                      p->config.name.consumer, p->config.name.link_id, error,
-                      (unsigned long long)count);
+        on_refused(p, error);
         free(payload);
         return;
     }
     p->heard_at_ns = clock_monotonic_ns();
-    if (!p->proven) {
-        p->proven = true;
+    if (!atomic_exchange(&p->proven, true))
         p->config.on_proven(p->config.server, p);
-    }
     if (payload_size) {
         p->wanted = true;
         p->config.on_want(p->config.opaque, p, &want);
@@ -253,15 +297,18 @@ static void drop_queue(struct frame_peer *p)
 static void *peer_run(void *arg)
 {
     struct frame_peer *p = arg;
-    p->heard_at_ns = p->tokens_at_ns = clock_monotonic_ns();
+    p->heard_at_ns = p->tokens_at_ns = p->created_ns;
     while (!atomic_load(&p->stop)) {
+        int64_t now = clock_monotonic_ns();
+        greet(p, now);
+        read_stats(p, now);
         enum pump state = pump(p);
         if (state == PUMP_BROKEN || !receive(p) ||
-            clock_monotonic_ns() - p->heard_at_ns > SILENCE_NS)
+            now - p->heard_at_ns > (atomic_load(&p->proven) ? SILENCE_NS : UNPROVEN_NS))
             break;
         srt_waiter_watch(&p->waiter, p->config.socket,
                          SRT_EPOLL_IN | (state == PUMP_FULL ? SRT_EPOLL_OUT : 0));
-        srt_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : 500);
+        srt_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : GREETING_NS / NS_PER_MS);
     }
     drop_queue(p);
     srt_waiter_watch(&p->waiter, SRT_INVALID_SOCK, 0);
@@ -279,11 +326,13 @@ int frame_peer_create(const struct frame_peer_config *config, struct frame_peer 
     p->config = *config;
     atomic_init(&p->references, 1);
     atomic_init(&p->bytes_per_second, config->bytes_per_second);
+    p->created_ns = clock_monotonic_ns();
     pthread_mutex_init(&p->lock, NULL);
     p->last = &p->first;
     p->sealer = frame_sealer_create(config->key);
     p->opener = frame_opener_create(config->key);
     p->joiner = part_joiner_create(WANT_MESSAGE_MAX);
+    frame_session_draw(p->session);
     int error = srt_waiter_init(&p->waiter);
     if (!error)
         error = thread_start(&p->thread, "frame-peer", peer_run, p);
@@ -322,4 +371,23 @@ bool frame_peer_is(const struct frame_peer *peer, const struct frame_peer *other
 void frame_peer_set_rate(struct frame_peer *peer, int64_t bytes_per_second)
 {
     atomic_store(&peer->bytes_per_second, bytes_per_second);
+}
+
+bool frame_peer_proven(const struct frame_peer *peer)
+{
+    return atomic_load(&peer->proven);
+}
+
+int64_t frame_peer_created_ns(const struct frame_peer *peer)
+{
+    return peer->created_ns;
+}
+
+void frame_peer_stats(struct frame_peer *peer, struct frame_peer_stats *ret)
+{
+    strcpy(ret->consumer, peer->config.name.consumer);
+    strcpy(ret->link_id, peer->config.name.link_id);
+    pthread_mutex_lock(&peer->lock);
+    ret->link = peer->stats;
+    pthread_mutex_unlock(&peer->lock);
 }

@@ -25,3 +25,6 @@ void frame_peer_join(struct frame_peer **peer); // waits for the thread, gives u
 bool frame_peer_ended(const struct frame_peer *peer); // its thread can be joined without waiting
 bool frame_peer_is(const struct frame_peer *peer, const struct frame_peer *other); // same link
 void frame_peer_set_rate(struct frame_peer *peer, int64_t bytes_per_second);
+bool frame_peer_proven(const struct frame_peer *peer); // it has shown that it has the key
+int64_t frame_peer_created_ns(const struct frame_peer *peer);
+void frame_peer_stats(struct frame_peer *peer, struct frame_peer_stats *ret);

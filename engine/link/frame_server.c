@@ -15,21 +15,24 @@
 
 #define BYTES_PER_SECOND INT64_C(75000000)
 #define BACKLOG          16
+// Peers, callers that have not proved themselves, and as many again that are being closed.
+#define SLOTS (FRAME_PEERS_MAX + 2 * FRAME_UNPROVEN_MAX)
 
 struct frame_server {
     // -- constant after create
     struct frame_server_config config;
     SRTSOCKET listener;
     int port;
+    bool wildcard;
     pthread_t thread;
     // -- atomic
     atomic_bool stop;
-    atomic_int peer_count;
+    atomic_int slot_count;
     _Atomic int64_t bytes_per_second;
     struct srt_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock; only the own thread adds and removes
     pthread_mutex_t lock;
-    struct frame_peer *peers[FRAME_PEERS_MAX];
+    struct frame_peer *peers[SLOTS];
 };
 
 // Runs on the receiving thread of libsrt: answers from memory only.
@@ -46,7 +49,7 @@ static int on_caller(void *opaque, SRTSOCKET socket, int version, const struct s
         reason = SRT_REJX_DOWN;
     else if (stream_id_parse(stream_id, &name))
         reason = SRT_REJX_BAD_REQUEST;
-    else if (atomic_load(&s->peer_count) >= FRAME_PEERS_MAX)
+    else if (atomic_load(&s->slot_count) == SLOTS)
         reason = SRT_REJX_OVERLOAD;
     else if (!s->config.link_key(s->config.opaque, name.consumer, name.link_id, key))
         reason = SRT_REJX_FORBIDDEN;
@@ -58,14 +61,24 @@ static int on_caller(void *opaque, SRTSOCKET socket, int version, const struct s
 
 // ---- Peers ------------------------------------------------------------------------------------
 
-// A consumer that calls again has lost its older connection, whether we know it yet or not.
+// A consumer that calls again has lost its older connection, whether we know it yet or not. An
+// unproven caller of the same name may be the consumer on its way back, or a stranger: it stays.
 static void on_proven(void *server, struct frame_peer *peer)
 {
     struct frame_server *s = server;
+    int proven = 0;
     pthread_mutex_lock(&s->lock);
-    for (int i = 0; i < FRAME_PEERS_MAX; i++)
-        if (s->peers[i] && s->peers[i] != peer && frame_peer_is(s->peers[i], peer))
-            frame_peer_close(s->peers[i]);
+    for (int i = 0; i < SLOTS; i++) {
+        struct frame_peer *other = s->peers[i];
+        if (!other || other == peer || !frame_peer_proven(other))
+            continue;
+        if (frame_peer_is(other, peer))
+            frame_peer_close(other);
+        else
+            proven++;
+    }
+    if (proven >= FRAME_PEERS_MAX)
+        frame_peer_close(peer);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -79,7 +92,7 @@ static void on_end(void *server, struct frame_peer *peer)
 // Joins the peers that have ended, or all of them.
 static void reap(struct frame_server *s, bool all)
 {
-    for (int i = 0; i < FRAME_PEERS_MAX; i++) {
+    for (int i = 0; i < SLOTS; i++) {
         pthread_mutex_lock(&s->lock);
         struct frame_peer *peer = s->peers[i];
         bool now = peer && (all || frame_peer_ended(peer));
@@ -90,8 +103,25 @@ static void reap(struct frame_server *s, bool all)
             continue;
         frame_peer_close(peer);
         frame_peer_join(&peer);
-        atomic_fetch_sub(&s->peer_count, 1);
+        atomic_fetch_sub(&s->slot_count, 1);
     }
+}
+
+// Makes room for one more caller that has proved nothing yet. Called with the lock held.
+static void limit_unproven(struct frame_server *s)
+{
+    struct frame_peer *oldest = NULL;
+    int count = 0;
+    for (int i = 0; i < SLOTS; i++) {
+        struct frame_peer *p = s->peers[i];
+        if (!p || frame_peer_proven(p) || frame_peer_ended(p))
+            continue;
+        count++;
+        if (!oldest || frame_peer_created_ns(p) < frame_peer_created_ns(oldest))
+            oldest = p;
+    }
+    if (count >= FRAME_UNPROVEN_MAX)
+        frame_peer_close(oldest);
 }
 
 static void add_peer(struct frame_server *s, SRTSOCKET socket)
@@ -118,15 +148,16 @@ static void add_peer(struct frame_server *s, SRTSOCKET socket)
     }
     int slot = 0;
     pthread_mutex_lock(&s->lock);
-    while (slot < FRAME_PEERS_MAX && s->peers[slot])
+    limit_unproven(s);
+    while (slot < SLOTS && s->peers[slot])
         slot++;
-    int error = slot == FRAME_PEERS_MAX ? -EBUSY : 0;
+    int error = slot == SLOTS ? -EBUSY : 0;
     if (error)
         srt_close(socket);
     else
         error = frame_peer_create(&config, &s->peers[slot]);
     if (!error)
-        atomic_fetch_add(&s->peer_count, 1);
+        atomic_fetch_add(&s->slot_count, 1);
     pthread_mutex_unlock(&s->lock);
     log_debug("frame_peer", "consumer=%s link=%s error=%d", config.name.consumer,
               config.name.link_id, error);
@@ -148,7 +179,7 @@ static void *server_run(void *arg)
     srt_close(s->listener);
     // All are told before any is waited for.
     pthread_mutex_lock(&s->lock);
-    for (int i = 0; i < FRAME_PEERS_MAX; i++)
+    for (int i = 0; i < SLOTS; i++)
         if (s->peers[i])
             frame_peer_close(s->peers[i]);
     pthread_mutex_unlock(&s->lock);
@@ -180,7 +211,11 @@ static int listen_on(struct frame_server *s, struct diagnostic *reterr)
         return diagnostic_set(reterr, -EIO, "frame_listen", "", "no address: %s",
                               srt_getlasterror_str());
     // The port stands at the same place in both families.
-    s->port = ntohs(((struct sockaddr_in *)&address.storage)->sin_port);
+    const struct sockaddr_in *v4 = (struct sockaddr_in *)&address.storage;
+    const struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address.storage;
+    s->port = ntohs(v4->sin_port);
+    s->wildcard = v4->sin_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr)
+                                             : v4->sin_addr.s_addr == htonl(INADDR_ANY);
     return 0;
 }
 
@@ -230,11 +265,27 @@ int frame_server_port(const struct frame_server *server)
     return server->port;
 }
 
+bool frame_server_is_wildcard(const struct frame_server *server)
+{
+    return server->wildcard;
+}
+
+int frame_server_stats(struct frame_server *server, struct frame_peer_stats ret[FRAME_PEERS_MAX])
+{
+    int count = 0;
+    pthread_mutex_lock(&server->lock);
+    for (int i = 0; i < SLOTS && count < FRAME_PEERS_MAX; i++)
+        if (server->peers[i] && frame_peer_proven(server->peers[i]))
+            frame_peer_stats(server->peers[i], &ret[count++]);
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
 void frame_server_set_rate(struct frame_server *server, int64_t bytes_per_second)
 {
     atomic_store(&server->bytes_per_second, bytes_per_second);
     pthread_mutex_lock(&server->lock);
-    for (int i = 0; i < FRAME_PEERS_MAX; i++)
+    for (int i = 0; i < SLOTS; i++)
         if (server->peers[i])
             frame_peer_set_rate(server->peers[i], bytes_per_second);
     pthread_mutex_unlock(&server->lock);

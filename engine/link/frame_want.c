@@ -6,7 +6,7 @@
 
 #include "engine/link/bytes.h"
 
-#define VERSION 1
+#define VERSION 2
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX])
 {
@@ -16,7 +16,7 @@ size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MA
     out[0] = VERSION;
     out[1] = want->ended;
     put_u16(out + 2, (uint16_t)count);
-    put_u32(out + 4, 0);
+    put_u32(out + 4, want->start);
     put_u64(out + 8, want->channel);
     put_u32(out + 16, want->group);
     put_u32(out + 20, want->plan_epoch);
@@ -29,12 +29,13 @@ size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MA
 
 int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
 {
-    if (size < 40 || bytes[0] != VERSION || bytes[1] > 1 || get_u32(bytes + 4) != 0)
+    if (size < 40 || bytes[0] != VERSION || bytes[1] > 1)
         return -EPROTO;
     int count = get_u16(bytes + 2);
     if (count > FRAME_WANT_MISSING_MAX || size != 40 + 8 * (size_t)count)
         return -EPROTO;
     *ret = (struct frame_want){
+        .start = get_u32(bytes + 4),
         .channel = get_u64(bytes + 8),
         .group = get_u32(bytes + 16),
         .plan_epoch = get_u32(bytes + 20),

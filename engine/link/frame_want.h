@@ -1,9 +1,5 @@
 // WANT messages as bytes, and the stream ids of frame links. Private to engine/link and its tests.
-//
-// Payload, version 1, little-endian; the message header repeats channel, group, plan_epoch:
-//   0 u8 version  1 u8 ended  2 u16 missing_count  4 u32 0
-//   8 u64 channel  16 u32 group  20 u32 plan_epoch  24 i64 from  32 i64 credit  40 i64 missing[]
-// An empty payload is a sign of life of a consumer that wants nothing at present.
+// Layout: proto/frame-message.md.
 #pragma once
 
 #include "engine/link/frame_link.h"

@@ -1,7 +1,5 @@
 // Messages as SRT datagrams: cutting into parts and joining them. Private to engine/link.
-//
-// A part: u32 message number, u16 part, u16 parts, then bytes; all parts but the last are full.
-// Thread: any, on separate objects.
+// Layout: proto/frame-message.md. Thread: any, on separate objects.
 #pragma once
 
 #include <stddef.h>

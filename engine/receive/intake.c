@@ -6,15 +6,21 @@
 #include "engine/receive/payload.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WISH_PERIOD_NS  INT64_C(20000000)
 #define BYTES_PER_GROUP ((size_t)8 << 20) // at least
+// A want and its answer wait out the latency each; sending and the wish's period come on top.
+#define REPEAT_NS(latency_ms) (INT64_C(1000000) * (2 * (latency_ms) + 60))
+
+static atomic_uint starts; // tells intakes apart that follow each other on a link
 
 struct intake {
     // -- constant after create
     struct intake_config config;
+    uint32_t start;
     pthread_t thread;
     bool running;
     struct cost cost;
@@ -76,6 +82,7 @@ static void tell_wishes(struct intake *in, int64_t now)
     for (int i = 0; i < in->config.group_count; i++) {
         struct frame_want want;
         window_want(in->windows[i], now, &want);
+        want.start = in->start;
         if (!want_differs(&want, &in->sent[i]))
             continue;
         in->sent[i] = want;
@@ -111,6 +118,7 @@ int intake_create(const struct intake_config *config, struct intake **ret)
 {
     struct intake *in = base_alloc(sizeof *in);
     in->config = *config;
+    in->start = atomic_fetch_add(&starts, 1) + 1;
     in->cursor = config->cursor;
     pthread_mutex_init(&in->lock, NULL);
     pthread_condattr_t attr;
@@ -130,6 +138,7 @@ int intake_create(const struct intake_config *config, struct intake **ret)
             .lead_frames = config->lead_frames,
             .bytes_max = share > BYTES_PER_GROUP ? share : BYTES_PER_GROUP,
             .cursor = config->cursor,
+            .repeat_ns = REPEAT_NS(config->latency_ms),
         };
         memcpy(window.revision, config->revision, sizeof window.revision);
         in->windows[i] = window_create(&window);
@@ -160,6 +169,7 @@ void intake_destroy(struct intake **intake)
         struct frame_want ended = {.channel = in->config.channel,
                                    .group = in->config.groups[i].group,
                                    .plan_epoch = in->config.plan_epoch,
+                                   .start = in->start,
                                    .from = in->cursor,
                                    .credit = in->cursor,
                                    .ended = true};

@@ -30,6 +30,7 @@ struct intake_config {
     struct intake_group groups[INTAKE_GROUPS_MAX]; // bottom to top
     int64_t cursor;
     size_t bytes_max; // coded payload of all groups together
+    int latency_ms;   // of the links, one way
     // The newest wish of group `index`. Called on the decode thread, about as often as it changes;
     // must not block.
     void (*want)(void *opaque, int index, const struct frame_want *want);

@@ -1,7 +1,8 @@
 // Connections to providers: one frame client per (address, link id), shared by the groups and plans
 // that use it, and the way of a message to the intakes that take it.
 //
-// Thread: links_acquire and links_release: the control thread; the rest any.
+// Own thread: ends the clients of links that were released.
+// Thread: all functions any.
 #pragma once
 
 #include "engine/receive/intake.h"
@@ -14,19 +15,24 @@ struct link_target {
 };
 
 struct links;
-// `node`: this node's name, as providers know it.
-struct links *links_create(const char *node);
-void links_destroy(struct links **links); // all are released by then
+// `node`: this node's name, as providers know it. `latency_ms`: of SRT, one way; at least 120 and
+// four round trips. What libsrt cannot repair within it is asked for again by number.
+struct links *links_create(const char *node, int latency_ms);
+// All are released by then. Waits for clients that are looking up a name, which can take seconds.
+void links_destroy(struct links **links);
+int links_latency_ms(const struct links *links);
 
 struct link;
 // -EINVAL ... with a diagnostic when the client cannot be made; it connects by itself later.
 int links_acquire(struct links *links, const struct link_target *target, struct link **ret,
                   struct diagnostic *reterr);
-void links_release(struct links *links, struct link **link);
+void links_release(struct links *links, struct link **link); // does not wait
 void link_want(struct link *link, const struct frame_want *want);
 
 // What an intake takes goes to it until it is removed; after links_remove_intake has returned no
 // call into it is under way. -ENOSPC.
 int links_add_intake(struct links *links, struct intake *intake);
 void links_remove_intake(struct links *links, struct intake *intake);
-uint64_t links_stray(struct links *links); // messages that belonged to nobody
+// What each link has seen, as a line `frame_link_stats` each. Programs call it once a minute.
+void links_log(struct links *links);
+#define LINKS_LOG_NS INT64_C(60000000000)

@@ -8,6 +8,7 @@
 
 #define CAPACITY_MAX 2048
 #define NEVER        INT64_MAX
+#define LONG_AGO     (INT64_MIN / 2)
 
 struct slot {
     int64_t frame;      // which frame this place stands for now
@@ -19,6 +20,7 @@ struct slot {
     struct group_frame *decoded;
     int32_t *stem;
     int64_t noticed_ns; // when something newer showed that this one is missing
+    int64_t asked_ns;   // when it was last asked for
 };
 
 struct base {
@@ -29,15 +31,27 @@ struct base {
     struct group_frame *decoded; // neither payload nor decoded: the entry is free
 };
 
+// A key below the cursor that differences wait for, and when it was last asked for.
+struct asked_key {
+    int64_t frame, asked_ns;
+};
+
 struct window {
     struct window_config config;
     int64_t cursor, newest; // newest message so far, cursor - 1 at first
     int capacity;
     size_t bytes;
+    int64_t heard_ns; // when something was last stored, or first wanted
     struct base bases[WINDOW_BASES_MAX];
+    struct asked_key asked_keys[WINDOW_BASES_MAX];
     struct window_counts counts;
     struct slot slots[];
 };
+
+static struct slot empty_slot(int64_t frame)
+{
+    return (struct slot){.frame = frame, .noticed_ns = NEVER, .asked_ns = LONG_AGO};
+}
 
 struct window *window_create(const struct window_config *config)
 {
@@ -49,8 +63,11 @@ struct window *window_create(const struct window_config *config)
     w->capacity = capacity;
     w->cursor = config->cursor;
     w->newest = config->cursor - 1;
+    w->heard_ns = NEVER;
+    for (int i = 0; i < WINDOW_BASES_MAX; i++)
+        w->asked_keys[i] = (struct asked_key){-1, LONG_AGO};
     for (int64_t n = w->cursor; n < w->cursor + capacity; n++)
-        w->slots[n % capacity] = (struct slot){.frame = n, .noticed_ns = NEVER};
+        w->slots[n % capacity] = empty_slot(n);
     return w;
 }
 
@@ -61,7 +78,7 @@ static void slot_clear(struct window *w, struct slot *s, int64_t frame)
     free(s->payload);
     free(s->stem);
     group_frame_unref(&s->decoded);
-    *s = (struct slot){.frame = frame, .noticed_ns = NEVER};
+    *s = empty_slot(frame);
 }
 
 static void base_clear(struct window *w, struct base *b)
@@ -195,6 +212,7 @@ int window_put(struct window *w, const struct frame_header *h, uint8_t *payload,
         return -ENOSPC;
     }
     s->present = true;
+    w->heard_ns = now_ns;
     s->base_frame = h->base_frame;
     s->payload = payload;
     s->size = size;
@@ -343,40 +361,64 @@ bool window_take(struct window *w, int64_t n, struct group_frame **ret_frame, in
 
 // ---- Asking ------------------------------------------------------------------------------------
 
-static void add_missing(struct frame_want *want, int64_t frame)
+// Names `frame` unless it was named a short time ago: an answer may be on its way.
+static void ask(const struct window *w, int64_t frame, int64_t *asked_ns, int64_t now_ns,
+                struct frame_want *want)
 {
-    for (int i = 0; i < want->missing_count; i++)
-        if (want->missing[i] == frame)
-            return;
-    if (want->missing_count < FRAME_WANT_MISSING_MAX)
-        want->missing[want->missing_count++] = frame;
+    if (now_ns - *asked_ns < w->config.repeat_ns || want->missing_count == FRAME_WANT_MISSING_MAX)
+        return;
+    *asked_ns = now_ns;
+    want->missing[want->missing_count++] = frame;
 }
 
-void window_want(const struct window *w, int64_t now_ns, struct frame_want *ret)
+// A key that a difference in the window needs and that is nowhere.
+static void ask_key(struct window *w, int64_t frame, int64_t now_ns, struct frame_want *want)
+{
+    struct slot *slot = slot_of(w, frame);
+    if (slot) {
+        ask(w, frame, &slot->asked_ns, now_ns, want);
+        return;
+    }
+    struct asked_key *best = &w->asked_keys[0];
+    for (int i = 0; i < WINDOW_BASES_MAX && best->frame != frame; i++)
+        if (w->asked_keys[i].frame == frame || w->asked_keys[i].asked_ns < best->asked_ns)
+            best = &w->asked_keys[i];
+    if (best->frame != frame)
+        *best = (struct asked_key){frame, LONG_AGO};
+    ask(w, frame, &best->asked_ns, now_ns, want);
+    if (frame < want->from)
+        want->from = frame;
+}
+
+static bool key_here(const struct window *w, const struct slot *s)
+{
+    const struct slot *key = slot_of(w, s->base_frame);
+    return s->decoded || s->base_frame == s->frame || find_base(w, s->base_frame) ||
+           (key && key->present);
+}
+
+void window_want(struct window *w, int64_t now_ns, struct frame_want *ret)
 {
     *ret = (struct frame_want){.channel = w->config.channel,
                                .group = w->config.group,
                                .plan_epoch = w->config.plan_epoch,
                                .from = w->cursor,
                                .credit = w->cursor + w->config.lead_frames};
-    for (int64_t n = w->cursor; n <= w->newest; n++) {
-        const struct slot *s = slot_of(w, n);
-        if (!s->present) {
-            if (s->noticed_ns != NEVER && now_ns - s->noticed_ns >= WINDOW_GAP_NS)
-                add_missing(ret, n);
-            continue;
-        }
-        const struct slot *key = slot_of(w, s->base_frame);
-        if (s->decoded || s->base_frame == n || find_base(w, s->base_frame) ||
-            (key && key->present))
-            continue;
-        add_missing(ret, s->base_frame);
-        if (s->base_frame < ret->from)
-            ret->from = s->base_frame;
-    }
     // Memory before lead: what is here already may be used up first.
     if (w->bytes > w->config.bytes_max / 4 * 3 && ret->credit > w->newest + 1)
         ret->credit = w->newest + 1;
+    if (w->heard_ns == NEVER)
+        w->heard_ns = now_ns;
+    bool silent = now_ns - w->heard_ns >= WINDOW_SILENCE * w->config.repeat_ns;
+    int64_t end = silent && ret->credit > w->newest + 1 ? ret->credit : w->newest + 1;
+    for (int64_t n = w->cursor; n < end; n++) {
+        struct slot *s = slot_of(w, n);
+        bool gap = s->noticed_ns != NEVER && now_ns - s->noticed_ns >= WINDOW_GAP_NS;
+        if (!s->present && (gap || silent))
+            ask(w, n, &s->asked_ns, now_ns, ret);
+        else if (s->present && !key_here(w, s))
+            ask_key(w, s->base_frame, now_ns, ret);
+    }
 }
 
 int64_t window_slack(const struct window *w)

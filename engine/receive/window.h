@@ -16,6 +16,9 @@
 
 #define WINDOW_BASES_MAX 4
 #define WINDOW_GAP_NS    INT64_C(30000000) // a hole is asked for when it is this old
+// When nothing has come for so many times `repeat_ns`, all that may come is asked for by number:
+// the last frames below the credit may be lost, and nothing newer shows it.
+#define WINDOW_SILENCE 2
 
 struct window_config {
     uint64_t channel;
@@ -25,6 +28,7 @@ struct window_config {
     int lead_frames;
     size_t bytes_max;
     int64_t cursor;
+    int64_t repeat_ns; // how long an answer takes at most: what is missing is named again after it
 };
 
 struct window_counts {
@@ -63,8 +67,8 @@ bool window_has(const struct window *window, int64_t n);
 // Gives frame `n`: a reference, and the stem itself, which can be taken once. False: not there.
 bool window_take(struct window *window, int64_t n, struct group_frame **ret_frame,
                  int32_t **ret_stem);
-// What to ask for now.
-void window_want(const struct window *window, int64_t now_ns, struct frame_want *ret);
+// What to ask for now. Missing frames are noted as asked for: the want has to be sent.
+void window_want(struct window *window, int64_t now_ns, struct frame_want *ret);
 // Frames from the cursor on that are here without a hole.
 int64_t window_slack(const struct window *window);
 void window_counts(const struct window *window, struct window_counts *ret);

@@ -7,6 +7,29 @@ rtmp_port=${VISTTER_RTMP:-1935}
 frame_port=${VISTTER_FRAMES:-7800} # worker N serves frames on this plus N
 server=http://127.0.0.1:$http_port
 
+# What would fail later, in one line, before anything slow begins.
+farm_check() {
+    local port variable protocol program purpose
+    [[ $frame_port =~ ^[1-9][0-9]{0,4}$ ]] || die "VISTTER_FRAMES: $frame_port is not a port"
+    while read -r port variable protocol program purpose; do
+        [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65535 ]] || die "$variable: $port is not a port"
+        alive "$program" || port_free "$protocol" "$port" ||
+            die "port $port is in use by another program; $purpose needs it ($variable=PORT names another)"
+    done <<PORTS
+$http_port VISTTER_HTTP tcp coordinator the page
+$control_port VISTTER_CONTROL tcp coordinator the control link
+$preview_port VISTTER_PREVIEW tcp edge the preview
+$rtmp_port VISTTER_RTMP tcp nginx the RTMP server
+$((frame_port + 1)) VISTTER_FRAMES udp worker1 the first worker
+$((frame_port + 2)) VISTTER_FRAMES udp worker2 the second worker
+PORTS
+    [ ${#pg_socket} -le 85 ] ||
+        die "$var is too long a name for the database's socket; VISTTER_VAR=FOLDER names another"
+    local packages=
+    [ -z "$(missing_packages build run)" ] || packages=yes
+    need_space "$var" 2048 "$build" 200 ${packages:+/usr 2000 /var/cache/apt 700}
+}
+
 make_key() { # file bytes: a secret in hex, readable by its owner only
     [ -s "$1" ] && return 0
     (umask 077 && openssl rand -hex "$2" >"$1")
@@ -18,9 +41,6 @@ farm_prepare() {
     make_key "$var/keys/cluster.key" 32
     make_key "$var/keys/secret.key" 32
     make_key "$var/keys/demo-stream.key" 16
-    alive coordinator || { need_port "$http_port" "the page and the API"; need_port "$control_port" "the control link"; }
-    alive edge || need_port "$preview_port" "the preview"
-    alive nginx || need_port "$rtmp_port" "the RTMP server"
 }
 
 nginx_start() {
@@ -62,7 +82,7 @@ coordinator_start() { # [flags]
 edge_start() { # [flags]
     start edge "$build/edge/vistter-edge" --name edge1 --coordinators "127.0.0.1:$control_port" \
         --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" \
-        --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
+        --cache "$var/cache/edge" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }
 
 farm_start() {
@@ -86,37 +106,67 @@ nodes_joined() {
     [ "$(vistter --json node list | jq 'length')" -ge 3 ]
 }
 
-# Makes the demo channel the first time; later the coordinator resumes what was on air.
+# Makes the demo channel, or completes what an interrupted ops/up left of it. Once it has been started
+# it is the user's: it resumes by itself, or stays stopped.
 demo_on_air() {
-    if ! vistter --json channel list | jq -e '.[] | select(.name == "demo")' >/dev/null; then
-        "$top/ops/demo/make-timeline" >"$var/demo.json"
-        vistter timeline put demo "$var/demo.json"
+    vistter --json channel list | jq -e '.[] | select(.name == "demo" and .timeline != "")' >/dev/null || demo_make
+    ! vistter --json channel status demo | jq -e '.state == "stopped"' >/dev/null || return 0
+    # Where it does not, others of the farm may well be on air: that ends nothing.
+    (wait_until 60 "the demo channel did not come on air; see ops/status and $var/log" demo_live) || true
+}
+
+demo_make() {
+    "$top/ops/demo/make-timeline" >"$var/demo.json"
+    vistter timeline put demo "$var/demo.json"
+    vistter --json channel list | jq -e '.[] | select(.name == "demo")' >/dev/null ||
         vistter channel create demo --width 1280 --height 720 --rate 30
-        vistter destination add demo --kind rtmp --name platform \
-            --url "rtmp://127.0.0.1:$rtmp_port/live" --key-file "$var/keys/demo-stream.key"
-        vistter destination add demo --kind recording --name archive
-        vistter channel start demo demo
-    fi
+    demo_destination platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+        --key-file "$var/keys/demo-stream.key"
+    demo_destination archive --kind recording
+    vistter channel start demo demo
     wait_until 60 "the demo channel did not come on air; see ops/status and $var/log" demo_live
+}
+
+demo_destination() { # name flags...
+    local name=$1
+    shift
+    vistter --json destination list demo | jq -e --arg name "$name" '.[] | select(.name == $name)' >/dev/null ||
+        vistter destination add demo --name "$name" "$@"
 }
 
 demo_live() {
     vistter --json channel status demo | jq -e '.state == "on_air"' >/dev/null
 }
 
-# Waits until a program ends by itself, which nobody wants.
+farm_is_whole() {
+    local name
+    for name in $programs; do alive "$name" || return 1; done
+}
+
+farm_runs() {
+    local name
+    for name in $programs; do ! alive "$name" || return 0; done
+    return 1
+}
+
+# Says when a program ends that nobody stopped; the others go on. Returns when none is left.
 farm_watch() {
-    local pids=() name
-    for name in $programs; do pids+=("$(cat "$run/$name.pid")"); done
-    wait -n "${pids[@]}" || true
-    for name in $programs; do
-        alive "$name" || say "$name has ended; see $var/log/$name.log"
+    local name pid known=
+    disown -a # the shell's own words about their end
+    while farm_runs; do
+        for name in $known; do
+            ! alive "$name" || continue
+            farm_lock >/dev/null # ops/down and another ops/up finish first
+            [ ! -e "$run/$name.pid" ] || alive "$name" ||
+                say "$name has ended; see $var/log/$name.log. The rest goes on; ops/up starts it again."
+            farm_unlock
+        done
+        known=
+        for name in $programs; do ! alive "$name" || known="$known $name"; done
+        pause 1
     done
 }
 
 farm_stop() {
-    local name
-    for name in edge worker2 worker1 coordinator; do stop "$name"; done
-    stop nginx QUIT
-    pg_stop
+    stop_all edge worker2 worker1 coordinator nginx postgres
 }

@@ -6,7 +6,7 @@ import { assertAnswer, operationOf } from "./contract.js";
 
 export class Client {
   constructor(server) {
-    this.server = server;
+    this.server = server; // {origin, port}
     this.seen = new Set(); // operationIds
     this.transcript = []; // all that was answered
   }

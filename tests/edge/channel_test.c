@@ -185,6 +185,11 @@ static void *run_provider(void *opaque)
 
 static uint64_t total_resent;
 
+void frame_client_close(struct frame_client *client)
+{
+    (void)client; // destroyed right after
+}
+
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr)
 {
@@ -232,25 +237,32 @@ void frame_client_stats(struct frame_client *client, struct frame_link_stats *re
 static struct plan *make_plan(uint32_t epoch, bool committed, int64_t at_frame, int64_t epoch_ns)
 {
     struct plan *p = base_alloc(sizeof *p);
-    *p = (struct plan){.channel = 7,
-                       .name = "demo",
-                       .epoch = epoch,
-                       .committed = committed,
-                       .at_frame = at_frame,
-                       .width = W,
-                       .height = H,
-                       .rate = rate,
-                       .epoch_ns = epoch_ns,
-                       .playout_delay_ns = 500000000,
-                       .lead_frames = 45,
-                       .revision = {(uint8_t)epoch},
-                       .group_count = 2,
-                       .rendition_count = 1};
+    *p = (struct plan){
+        .channel = 7,
+        .name = "demo",
+        .epoch = epoch,
+        .committed = committed,
+        .at_frame = at_frame,
+        .width = W,
+        .height = H,
+        .rate = rate,
+        .epoch_ns = epoch_ns,
+        .playout_delay_ns = 500000000,
+        .lead_frames = 45,
+        .revision = {(uint8_t)epoch},
+        .group_count = 2,
+        .output_count = 1,
+        .outputs = {{.output = 1, .width = W, .height = H, .group_count = 2, .groups = {0, 1}}},
+        .rendition_count = 1};
     atomic_init(&p->references, 1);
     for (uint32_t g = 0; g < 2; g++)
-        p->groups[g] = (struct plan_group){
-            .group = g + 1, .from_base = g == 0, .from = {.address = "test", .link_id = "test"}};
+        p->groups[g] = (struct plan_group){.group = g + 1,
+                                           .width = W,
+                                           .height = H,
+                                           .from_base = g == 0,
+                                           .from = {.address = "test", .link_id = "test"}};
     p->renditions[0] = (struct plan_rendition){
+        .output = 1,
         .rendition = 1,
         .width = W,
         .height = H,
@@ -358,7 +370,7 @@ static void check_recording(const char *folder)
     DIR *dir = opendir(folder);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (strstr(entry->d_name, ".mkv") && !strstr(entry->d_name, ".part"))
+        if (strlen(entry->d_name) > 4 && !strcmp(entry->d_name + strlen(entry->d_name) - 4, ".mkv"))
             snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
     if (dir)
         closedir(dir);
@@ -382,7 +394,7 @@ int main(int argc, char **argv)
     snprintf(rec, sizeof rec, "%s/rec", folder);
     struct outlet_hub *hub = NULL;
     CHECK_OK(outlet_hub_create(argv[1], &hub, NULL));
-    struct links *links = links_create("edge");
+    struct links *links = links_create("edge", 120);
     struct channel_config config = {.channel = 7,
                                     .links = links,
                                     .outputs = {.hub = hub,
@@ -390,7 +402,6 @@ int main(int argc, char **argv)
                                                 .record_folder = folder,
                                                 .segment_seconds = 900},
                                     .window_bytes = 64 << 20,
-                                    .hash_folder = "",
                                     .hash_file = hash};
     struct channel *c = NULL;
     CHECK_OK(channel_create(&config, &c));

@@ -19,11 +19,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SECRET "rtmp://127.0.0.1:1/live/very-secret-key"
+#define SECRET   "rtmp://127.0.0.1:1/live/very-secret-key"
+#define LINK_KEY "very-secret-link-key-of-32-bytes" // as many, without the end
 
 static struct seen {
     pthread_mutex_t lock;
     uint64_t reports, instance, version;
+    int64_t reported_ns, longest_silence_ns; // between two reports of one instance
     int channels, plans;
     int64_t cursor;
     uint64_t frames, late, concealed;
@@ -36,6 +38,10 @@ static void on_report(void *opaque, const node_report_message *r)
 {
     (void)opaque;
     pthread_mutex_lock(&seen.lock);
+    int64_t now = clock_monotonic_ns();
+    if (seen.instance == r->instance && now - seen.reported_ns > seen.longest_silence_ns)
+        seen.longest_silence_ns = now - seen.reported_ns;
+    seen.reported_ns = now;
     seen.reports++;
     seen.instance = r->instance;
     seen.version = r->state_version;
@@ -111,9 +117,10 @@ static int64_t epoch_ns;
 
 static pid_t start_edge(const char *program)
 {
-    char key[128], state[128], coordinators[64], listen[64], rec[128], log[128];
+    char key[128], state[128], cache[128], coordinators[64], listen[64], rec[128], log[128];
     snprintf(key, sizeof key, "--cluster-key=%s/key", folder);
     snprintf(state, sizeof state, "--state-folder=%s/state", folder);
+    snprintf(cache, sizeof cache, "--cache=%s/cache", folder);
     snprintf(coordinators, sizeof coordinators, "--coordinators=127.0.0.1:%d", control_port);
     snprintf(listen, sizeof listen, "--preview-listen=127.0.0.1:%d", preview_port);
     snprintf(rec, sizeof rec, "--record-folder=%s/rec", folder);
@@ -122,8 +129,8 @@ static pid_t start_edge(const char *program)
     if (!pid) {
         if (!freopen(log, "a", stderr))
             _exit(126);
-        execl(program, "vistter-edge", "--name", "edge-1", key, state, coordinators, listen, rec,
-              NULL);
+        execl(program, "vistter-edge", "--name", "edge-1", key, state, cache, coordinators, listen,
+              rec, NULL);
         _exit(127);
     }
     return pid;
@@ -179,7 +186,7 @@ static void fill_told(struct told *t, uint64_t version)
     snprintf(t->address, sizeof t->address, "127.0.0.1:%d", provider_port);
     t->link.consumer = t->output.edge = (char *)(uintptr_t) "edge-1";
     t->link.link_id = (char *)(uintptr_t) "l1";
-    t->link.key = (ProtobufCBinaryData){32, t->bytes};
+    t->link.key = (ProtobufCBinaryData){32, (uint8_t *)(uintptr_t)LINK_KEY};
     t->link_list[0] = &t->link;
     t->group.group = 1;
     t->group.from_base = true;
@@ -253,10 +260,58 @@ static void check_secrets(void)
     snprintf(path, sizeof path, "%s/state/edge-1.state", folder);
     CHECK_OK(stat(path, &status));
     CHECK(status.st_mode & 0777, ==, 0600);
-    snprintf(command, sizeof command, "grep -q very-secret %s/log", folder);
+    CHECK(status.st_size, >, 200); // it holds the plans
+    snprintf(command, sizeof command, "grep -rq very-secret %s/log %s/state", folder, folder);
     CHECK(WEXITSTATUS(system(command)), ==, 1);
     struct seen now_seen = newest_report();
     CHECK_TRUE(!strstr(now_seen.error, "secret"));
+}
+
+static void kill_edge(pid_t edge)
+{
+    kill(edge, SIGKILL);
+    waitpid(edge, NULL, 0);
+}
+
+// A power cut tore the newest state: the edge goes on with the one before it.
+static pid_t tear_state(const char *program, pid_t edge)
+{
+    char path[128];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/state/edge-1.state", folder);
+    uint64_t before = newest_report().instance;
+    kill_edge(edge);
+    CHECK_OK(stat(path, &status));
+    CHECK_OK(truncate(path, status.st_size / 2));
+    edge = start_edge(program);
+    WAIT_UNTIL(seen.instance != before && seen.version == 2 && seen.plan_epoch == 1);
+    return edge;
+}
+
+// An encoder that cannot keep up has a second's work and more in its queue when it goes; the edge
+// reports all the while, since after one second of silence it would count as lost.
+static void stop_slow_encoder(struct control_server *server, struct told *t)
+{
+    fill_told(t, 4);
+    t->rendition.rendition = 2;
+    t->rendition.width = 3840;
+    t->rendition.height = 2160;
+    t->rendition.preset = (char *)(uintptr_t) "slow";
+    fill_plan(t, 0, 4, newest_report().cursor + 25);
+    t->state.n_channels = 1;
+    tell(server, t);
+    WAIT_UNTIL(seen.plan_epoch == 4);
+    int64_t from = newest_report().cursor;
+    WAIT_UNTIL(seen.cursor > from + 100);
+    fill_told(t, 5);
+    t->stopped[0] = 7;
+    t->state.n_stopped_channels = 1;
+    t->state.stopped_channels = t->stopped;
+    tell(server, t);
+    WAIT_UNTIL(seen.channels == 0);
+    uint64_t reports = newest_report().reports;
+    WAIT_UNTIL(seen.reports > reports + 5);
+    CHECK(newest_report().longest_silence_ns / 1000000, <, 1000);
 }
 
 static void run_story(const char *program, struct control_server **server,
@@ -305,10 +360,17 @@ static void run_story(const char *program, struct control_server **server,
     WAIT_UNTIL(seen.plan_epoch == 3 && seen.plans == 1);
     check_secrets();
 
+    edge = tear_state(program, edge);
+    fill_told(&t, 3);
+    fill_plan(&t, 0, 1, 0);
+    fill_plan(&t, 1, 3, newest_report().cursor + 25);
+    t.state.n_channels = 2;
+    tell(*server, &t);
+    WAIT_UNTIL(seen.plan_epoch == 3);
+
     // Without a coordinator, killed and started again: it goes on from what it remembers.
     control_server_destroy(server);
-    kill(edge, SIGKILL);
-    waitpid(edge, NULL, 0);
+    kill_edge(edge);
     uint64_t before = newest_report().instance;
     edge = start_edge(program);
     check_preview();
@@ -323,18 +385,16 @@ static void run_story(const char *program, struct control_server **server,
 
     fill_told(&t, 2); // late news from before
     (void)control_server_send(*server, "edge-1", &t.state);
-    fill_told(&t, 4);
-    fill_plan(&t, 0, 3, 0);
-    t.state.n_channels = 1;
-    t.stopped[0] = 7;
-    t.state.n_stopped_channels = 1;
-    t.state.stopped_channels = t.stopped;
-    tell(*server, &t);
-    WAIT_UNTIL(seen.channels == 0);
+    stop_slow_encoder(*server, &t);
     kill(edge, SIGTERM);
     int status = -1;
     waitpid(edge, &status, 0);
     CHECK(status, ==, 0);
+    char command[256];
+    snprintf(command, sizeof command,
+             "tail -n 1 %s/log | grep -q 'stopped pictures_outstanding=0 packets_outstanding=0$'",
+             folder);
+    CHECK_OK(system(command));
 }
 
 int main(int argc, char **argv)

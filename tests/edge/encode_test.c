@@ -109,6 +109,64 @@ static void test_purity(void)
     video_encoder_destroy(&second);
 }
 
+// A rendition that scales, with sound: all that is encoded on the way to a destination.
+static void encode_noise(struct catch *c)
+{
+    struct rendition_config config = {.name = "test",
+                                      .width = 320,
+                                      .height = 180,
+                                      .video_bitrate = 400000,
+                                      .audio_bitrate = 128000,
+                                      .gop_frames = 20,
+                                      .rate = {25, 1},
+                                      .preset = "medium",
+                                      .on_packet = on_packet,
+                                      .opaque = c};
+    struct rendition *r = NULL;
+    CHECK_OK(rendition_create(&config, &r, NULL));
+    uint64_t seed = 1;
+    for (int n = 0; n < 40; n++) { // fewer than the queue holds
+        struct programme_frame *f = test_programme(config.rate, 640, 360, n);
+        for (int y = 0; y < 360; y++) // noise that moves, so that motion search has work
+            for (int x = 0; x < 640; x += 4)
+                f->picture->plane[0][y * f->picture->stride[0] + (x + 3 * n) % 640] =
+                    (uint8_t)(16 + check_random(&seed) % 200);
+        for (int i = 0; i < 2 * f->sample_count; i++)
+            f->samples[i] = (int32_t)(check_random(&seed) % 8000000) - 4000000;
+        rendition_push(r, f);
+        programme_frame_unref(&f);
+    }
+    rendition_destroy(&r);
+}
+
+// The same bytes without FFmpeg's assembly, without x264's, and with older instructions of each.
+static void test_processors(void)
+{
+    static const struct {
+        const char *x264;
+        int ffmpeg;
+    } levels[] = {{"c", 0}, {"avx2", AV_CPU_FLAG_SSE2}, {"c", -1}, {"avx2", -1}};
+    static struct catch reference, other;
+    encode_noise(&reference);
+    CHECK(reference.count, >, 100);
+    for (int i = 0; i < 4; i++) {
+        setenv("VISTTER_CPU", levels[i].x264, 1);
+        av_force_cpu_flags(levels[i].ffmpeg);
+        encode_noise(&other);
+        CHECK(other.count, ==, reference.count);
+        for (int k = 0; k < other.count && k < reference.count; k++) {
+            const struct packet *p = other.packets[k], *q = reference.packets[k];
+            CHECK(p->stream, ==, q->stream);
+            CHECK(p->size, ==, q->size);
+            CHECK_BYTES(p->data, q->data, p->size < q->size ? p->size : q->size);
+        }
+        release(&other);
+    }
+    unsetenv("VISTTER_CPU");
+    av_force_cpu_flags(-1);
+    release(&reference);
+}
+
 static void check_times(const struct catch *c, int64_t base, int frames, int64_t left_out)
 {
     bool seen[512] = {0};
@@ -288,6 +346,7 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--bench"))
         return bench();
     test_purity();
+    test_processors();
     test_times();
     test_refusals();
     test_audio();

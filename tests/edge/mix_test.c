@@ -123,12 +123,13 @@ static const struct rate rate = {30, 1};
 static const struct mixer_group two[] = {{1, true}, {2, false}};
 static int32_t stem_a[1600 * 2], stem_b[1600 * 2];
 
+static const struct mixer_slate *slate; // of the following calls of mix
 static struct programme_frame *mix(struct mixer *m, int64_t n, const struct group_frame *a,
                                    const struct group_frame *b, struct mixer_result *result)
 {
     struct intake_frame inputs[2] = {{a, a ? stem_a : NULL}, {b, b ? stem_b : NULL}};
     struct programme_frame *f = NULL;
-    CHECK_OK(mixer_frame(m, n, inputs, &f, result));
+    CHECK_OK(mixer_frame(m, n, inputs, slate, &f, result));
     CHECK(f->frame, ==, n);
     CHECK(f->sample_count, ==, 1600);
     CHECK(f->first_sample, ==, n * 1600);
@@ -194,8 +195,8 @@ static void test_back(struct mixer *m, const struct group_frame *a, const struct
     programme_frame_unref(&f);
 }
 
-// Without its base the programme is black after half a second, with what is above it.
-static void test_slate(struct mixer *m, const struct group_frame *b)
+// Without its base and a slate the programme is black after half a second, with what is above it.
+static void test_black(struct mixer *m, const struct group_frame *b)
 {
     struct mixer_result r = {0};
     for (int64_t n = 1023; n <= 1022 + 16; n++) {
@@ -204,9 +205,54 @@ static void test_slate(struct mixer *m, const struct group_frame *b)
         CHECK(luma(f, 0, 0), ==, held ? 80 : 16);
         // 118 + (16 * 127 + 127) / 255 = 126
         CHECK(luma(f, 20, 20), ==, held ? 158 : 126);
-        CHECK(r.worst, ==, held ? MIXER_HOLD : MIXER_FALLBACK);
+        CHECK(r.worst, ==, held ? MIXER_HOLD : MIXER_SLATE);
         programme_frame_unref(&f);
     }
+}
+
+// With a slate: its picture in place of the base, and its sound, which repeats, from the sample
+// that belongs to the channel's frame. Fades of 480 samples at both ends.
+static void test_slate(struct mixer *m, const struct group_frame *a, const struct group_frame *b)
+{
+    struct mixer_result r;
+    struct picture *picture = picture_create(PICTURE_OPAQUE, W, H);
+    picture_fill(picture, (uint8_t[4]){100, 128, 128, 255});
+    static int32_t bed[2 * 1000];
+    for (int i = 0; i < 2000; i++)
+        bed[i] = 10000 + i;
+    const struct mixer_slate with = {picture, bed, 1000};
+    struct programme_frame *f = mix(m, 1500, a, b, &r);
+    programme_frame_unref(&f);
+    slate = &with;
+    for (int64_t n = 1501; n <= 1518; n++) {
+        f = mix(m, n, NULL, b, &r);
+        bool held = n <= 1515;
+        CHECK(r.worst, ==, held ? MIXER_HOLD : MIXER_SLATE);
+        CHECK(r.worst_group, ==, 1);
+        CHECK(luma(f, 0, 0), ==, held ? 80 : 100);
+        // 118 + (100 * 127 + 127) / 255 = 168
+        CHECK(luma(f, 20, 20), ==, held ? 158 : 168);
+        for (int i = 0; i < 1600 && !held; i++) {
+            int64_t sample = bed[2 * ((n * 1600 + i) % 1000)];
+            if (n == 1516 && i < 480)
+                sample = sample * i / 480;
+            CHECK(f->samples[2 * i], ==, sample - 300);
+        }
+        programme_frame_unref(&f);
+    }
+    // Back: the bed falls from its last sample, the base's sound rises.
+    int64_t last = bed[2 * ((1518 * 1600 + 1599) % 1000)];
+    f = mix(m, 1519, a, b, &r);
+    CHECK(r.worst, ==, MIXER_FRESH);
+    CHECK(luma(f, 0, 0), ==, 80);
+    for (int i = 0; i < 1600; i++) {
+        int64_t sample =
+            i < 480 ? last * (479 - i) / 480 + (int64_t)stem_a[2 * i] * i / 480 : stem_a[2 * i];
+        CHECK(f->samples[2 * i], ==, sample - 300);
+    }
+    programme_frame_unref(&f);
+    slate = NULL;
+    picture_unref(&picture);
 }
 
 // A new plan whose groups are all late: the old plan's last good programme stays, half a second.
@@ -246,7 +292,8 @@ static void test_mixer(void)
     test_fresh(m, a, b);
     test_late(m, a);
     test_back(m, a, b);
-    test_slate(m, b);
+    test_black(m, b);
+    test_slate(m, a, b);
     test_switch(m, a, b, other);
     mixer_destroy(&m);
     group_frame_unref(&a);

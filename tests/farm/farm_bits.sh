@@ -10,14 +10,14 @@ mixed_since() { # first-frame: how many frames from there on the edge has mixed
 has_mixed() { [ "$(mixed_since "$1")" -ge "$2" ]; } # first-frame frames
 
 # Compares what the edge mixed, from the channel's start on, with an offline render.
-same_bits() { # what channel rate frames
+same_bits() { # what channel rate frames [timeline]
     local start
     start=$(vistter --json channel status "$2" | jq .start_frame)
     wait_until 120 "$2 did not run $4 frames" has_mixed "$start" "$4"
     check "$1: nothing concealed" [ "$(counter "$2" concealed)" = 0 ]
     vistter channel stop "$2" >/dev/null
     wait_until 30 "$2 did not stop" is_stopped "$2"
-    "$build/coordinator/vistter" render "$var/media-in/torture.json" --quiet --cache "$var/render-cache" \
+    "$build/coordinator/vistter" render "$var/media-in/${5:-torture}.json" --quiet --cache "$var/render-cache" \
         --width 640 --height 360 --rate "$3" --start "$start" --frames "0..$4" --hash "$var/offline"
     awk -v first="$start" -v end=$((start + $4)) '$1 >= first && $1 < end' "$var/mixed" >"$var/online"
     check "$1: same bits as offline" diff -q "$var/offline" "$var/online"
@@ -25,9 +25,9 @@ same_bits() { # what channel rate frames
     : >"$var/mixed"
 }
 
-begin() { # channel rate
+begin() { # channel rate [timeline]
     vistter channel create "$1" --width 640 --height 360 --rate "$2" >/dev/null
-    vistter channel start "$1" torture >/dev/null
+    vistter channel start "$1" "${3:-torture}" >/dev/null
     wait_until 60 "$1 did not come on air" is_live "$1"
 }
 
@@ -48,6 +48,13 @@ for workers in 1 2 3; do
     done
     for name in edge worker1 worker2 worker3 coordinator; do stop "$name"; done
 done
+
+# The timeline that has every property on every kind of clip.
+farm_of 3
+vistter timeline put properties "$var/media-in/properties.json" >/dev/null
+begin properties 29.97 properties
+same_bits "every property" properties 29.97 100 properties
+for name in edge worker1 worker2 worker3 coordinator; do stop "$name"; done
 
 # Every cut, one after the other, while the channel is on air: each is another plan at one frame.
 cut_is() { vistter --json channel status every | jq -e ".groups | length == 2 and .[1].track_from == $1" >/dev/null; }

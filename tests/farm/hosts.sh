@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # Several hosts: coordinator, two workers, edge and RTMP server in five network namespaces of their own,
-# joined by a bridge. PostgreSQL stands beside the coordinator, by its Unix socket.
+# joined by a bridge, started by the very lines of README's three hosts from an installation below a folder.
+# PostgreSQL stands beside the coordinator, by its Unix socket.
 # Usage: hosts.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 [ "$(id -u)" = 0 ] || { echo "network namespaces need root" >&2; trap - EXIT; exit 77; }
 tag=v$$
 subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
-hosts="hub coord work1 work2 edge rtmp"
+hosts="hub coord work1 edge work2 rtmp"
 
-hosts_down() { local h; for h in $hosts; do ip netns del "$tag-$h" 2>/dev/null || true; done; }
-trap 'set +e; stop edge; stop worker1; stop worker2; stop coordinator; stop nginx QUIT; hosts_down; finish' EXIT
+clean_up() { local h; for h in $hosts; do ip netns del "$tag-$h" 2>/dev/null; done; }
 
 # The bridge lives in a namespace too, so that the machine's own network is not touched.
 ip netns add "$tag-hub"
 ip -n "$tag-hub" link add bridge type bridge
 ip -n "$tag-hub" link set bridge up
-number=1
-for host in coord work1 work2 edge rtmp; do
+number=0
+for host in coord work1 edge work2 rtmp; do
     number=$((number + 1))
     ip netns add "$tag-$host"
     ip -n "$tag-$host" link set lo up
@@ -25,19 +25,29 @@ for host in coord work1 work2 edge rtmp; do
     ip -n "$tag-$host" addr add "$subnet.$number/24" dev eth0
     ip -n "$tag-$host" link set eth0 up
 done
-coord=$subnet.2 work1=$subnet.3 work2=$subnet.4 edge=$subnet.5 rtmp=$subnet.6
+rtmp=$subnet.5
 on() { # host command...
     local host=$1
     shift
     ip netns exec "$tag-$host" "$@"
 }
 
+# README's addresses are this network's, its folders lie in ours, the database is the private one.
+cmake --install "$build" --prefix "$var/usr" >"$var/install.log"
+line_of() { # program
+    sed -n '/^## Three hosts/,/^## Where/p' "$source/README.md" | sed -e ':a' -e '/\\$/{N;s/ *\\\n */ /;ba' -e '}' |
+        sed -n "s/^ *\($1 .*\)/\1/p" | sed -e "s|192\.0\.2\.|$subnet.|g" -e "s|host=/run/postgresql dbname=vistter|$pg_database|" \
+            -e "s| /srv/| $var/srv/|g" -e "s| /var/| $var/var/|g" -e "s| /usr/local/| $var/usr/|g" \
+            -e "s| \([a-z]*\.key\)| $var/keys/\1|g" -e "s|^|exec $var/usr/bin/|"
+}
+begin() { # name host line
+    start "$1" ip netns exec "$tag-$2" bash -c "$3"
+}
+
 farm_prepare
+mkdir -p "$var/srv" "$var/var/cache" "$var/var/lib" # what every host has
 pg_start
-server=http://$coord:8080
-vistter() { on coord "$build/coordinator/vistter" --server "$server" "$@"; }
-nginx_start() { :; }
-http_port=8080 control_port=7700 preview_port=8090 rtmp_port=1935
+vistter() { on coord "$var/usr/bin/vistter" --server "http://$subnet.1:8080" "$@"; }
 cat >"$var/nginx/nginx.conf" <<CONF
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 daemon off;
@@ -47,21 +57,13 @@ error_log $var/log/nginx-error.log;
 events { worker_connections 256; }
 rtmp { server { listen $rtmp:1935; chunk_size 4096; application live { live on; record off; } } }
 CONF
-start nginx ip netns exec "$tag-rtmp" nginx -p "$var/nginx" -c "$var/nginx/nginx.conf" -e "$var/log/nginx-error.log"
+begin nginx rtmp "exec nginx -p $var/nginx -c $var/nginx/nginx.conf -e $var/log/nginx-error.log"
 # Nodes first: order does not matter.
-for n in 1 2; do
-    host=work$n
-    start "worker$n" ip netns exec "$tag-$host" "$build/worker/vistter-worker" --name "worker$n" \
-        --coordinators "$coord:7700" --cluster-key "$var/keys/cluster.key" \
-        --frame-listen "${!host}:7800" --cache "$var/cache/worker$n"
-done
-start edge ip netns exec "$tag-edge" "$build/edge/vistter-edge" --name edge1 --coordinators "$coord:7700" \
-    --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" --preview-listen "$edge:8090" \
-    --record-folder "$var/recordings"
-start coordinator ip netns exec "$tag-coord" "$build/coordinator/vistter-coordinator" --database "$pg_database" \
-    --http-listen "$coord:8080" --control-listen "$coord:7700" --media "$var/media" --migrations "$top/migrations" \
-    --media-url "http://$coord:8080/api/v1/media" --cluster-key "$var/keys/cluster.key" \
-    --secret-key "$var/keys/secret.key"
+worker=$(line_of vistter-worker)
+begin worker1 work1 "$worker"
+begin worker2 work2 "$(sed "s/worker1/worker2/; s/$subnet.2:/$subnet.4:/; s|cache/vistter|cache/second|" <<<"$worker")"
+begin edge edge "$(line_of vistter-edge)"
+begin coordinator coord "$(line_of vistter-coordinator)"
 wait_until 30 "the coordinator did not start" vistter status
 wait_until 30 "the nodes did not join" nodes_are 3
 

@@ -1,20 +1,10 @@
 # Vocabulary of the farm tests: a farm of its own per test, in a folder of its own, on ports of its own.
 # Sourced by tests/farm/*.sh with: lib.sh BUILD_FOLDER SOURCE_FOLDER
+# VISTTER_KEEP=1 keeps the folder.
 set -eu
-VISTTER_BUILD=$1 source=$2
-VISTTER_VAR=$(mktemp -d -t vistter-farm-XXXXXX)
-chmod 755 "$VISTTER_VAR"
-export VISTTER_BUILD VISTTER_VAR
-
-free_port() { # a port that nobody listens on, kept apart between tests by the process id
-    local port=$((20000 + ($$ * 7 + RANDOM) % 20000))
-    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-    echo "$port"
-}
-VISTTER_HTTP=$(free_port) VISTTER_CONTROL=$(free_port) VISTTER_PREVIEW=$(free_port) VISTTER_RTMP=$(free_port) VISTTER_FRAMES=$(free_port)
-. "$source/ops/lib/common.sh"
-. "$source/ops/lib/postgres.sh"
-. "$source/ops/lib/farm.sh"
+VISTTER_BUILD=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
+export VISTTER_BUILD
+. "$source/ops/lib/private.sh"
 
 failed=0 passed=0
 check() { # description command...
@@ -28,28 +18,22 @@ check() { # description command...
     fi
 }
 
+clean_up() { :; } # a test may have more to put right
 finish() {
-    local status=$? name
-    farm_stop
-    for name in $programs worker3; do stop "$name"; done
+    local status=$?
+    trap '' INT TERM HUP
+    set +e
+    private_farm_stop || status=1
     if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
-        for name in "$var"/log/*.log; do
-            echo "--- ${name##*/}" >&2
-            tail -n 15 "$name" >&2
-        done
+        show_logs
         status=1
     fi
-    # What was stopped cleanly has let go of every picture.
-    if grep -h 'pictures_outstanding=' "$var"/log/*.log 2>/dev/null | grep -v 'pictures_outstanding=0'; then
-        echo "failed: pictures outstanding after stop" >&2
-        status=1
-    fi
-    rm -rf "$VISTTER_VAR"
+    clean_up
+    private_farm_remove
     echo "$passed passed, $failed failed"
     exit "$status"
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
 
 # Starts a coordinator, an edge, nginx-rtmp and N workers.
 farm_of() { # workers [coordinator's flags]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Received by others: ffmpeg and ffprobe read the channel back from nginx-rtmp. No decode error, rising
-# time stamps, constant frame rate, flash and beep within 5 ms; the recording plays, also that of an
-# edge that was killed.
+# time stamps, constant frame rate and bit rate, BT.709, closed GOPs of two seconds at n mod G = 0, flash
+# and beep within 5 ms; the recording of an edge that was killed together with its recorder plays.
 # Usage: received.sh BUILD_FOLDER SOURCE_FOLDER [SECONDS]
 . "$2/tests/farm/lib.sh"
 seconds=${3:-120}
@@ -43,6 +43,12 @@ constant() {
 check "video time stamps rise" rising "$var/received.flv" v
 check "audio time stamps rise" rising "$var/received.flv" a
 check "constant frame rate" constant "$var/received.flv"
+colours=$(ffprobe -v error -select_streams v -show_entries \
+    stream=pix_fmt,color_range,color_space,color_transfer,color_primaries -of csv=p=0 "$var/received.flv")
+check "BT.709, limited range ($colours)" [ "$colours" = yuv420p,tv,bt709,bt709,bt709 ]
+traced() { ffmpeg -v info -nostdin -i "$1" -map 0:v -c copy -bsf:v trace_headers -f null - 2>&1; }
+gops_hold() { traced "$1" | python3 "$source/tests/farm/check_stream.py" 60 30 ${2:-} >&2; }
+check "GOPs and bit rate are what the stream declares" gops_hold "$var/received.flv"
 frames=$(stamps "$var/received.flv" v | wc -l)
 check "as many frames as $seconds seconds have ($frames)" [ "$frames" -ge $((seconds * 30 - 90)) ]
 
@@ -78,11 +84,36 @@ check "nothing concealed" [ "$(counter flash concealed)" = 0 ]
 check "the stream key is in no log" [ -z "$(grep -l "$key" "$var"/log/*.log)" ]
 check "nor in an answer" [ -z "$(vistter --json status | grep "$key")" ]
 
-# A killed edge: what it had recorded plays.
-kill -KILL "$(cat "$run/edge.pid")"
-timeout 10 tail --pid="$(cat "$run/edge.pid")" -f /dev/null || true
+# An edge and all its children killed at one blow, the recorder in the middle of a segment: what it had
+# recorded plays, and ends where what another child had sent to the platform ends.
+pictures_after_key() { # of the last GOP
+    ffprobe -v error -select_streams v -show_entries packet=flags -of csv=p=0 "$1" |
+        awk '/K/ {n = 0} {n++} END {print n + 0}'
+}
+ffmpeg -v error -nostdin -y -rw_timeout 20000000 -i "rtmp://127.0.0.1:$rtmp_port/live/$key" -c copy -f flv "$var/last.flv" \
+    2>/dev/null &
+receiver=$!
+has_gop() { [ "$(pictures_after_key "$var/last.flv")" -gt 20 ]; }
+wait_until 30 "the second receiver got nothing" has_gop
+edge=$(cat "$run/edge.pid")
+children=$(pgrep -P "$edge" | tr '\n' ' ')
+check "the edge has children for platform, recording and preview ($children)" [ "$(wc -w <<<"$children")" = 3 ]
+# shellcheck disable=SC2086
+kill -KILL "$edge" $children
+timeout 10 tail --pid="$edge" -f /dev/null || true
 rm -f "$run/edge.pid"
-recording=$(find "$var/recordings" -name '*.mkv*' -size +0 | sort | tail -n 1)
-check "there is a recording" [ -n "$recording" ]
-recorded=$(ffprobe -v error -count_packets -select_streams v -show_entries stream=nb_read_packets -of csv=p=0 "$recording" || echo 0)
-check "the recording of the killed edge plays ($recorded frames)" [ "${recorded%%,*}" -ge $((seconds * 30 - 90)) ]
+wait "$receiver" || true
+recording=$(find "$var/recordings" -name '*.mkv.part' -size +0)
+check "the recorder had no time to seal its file" [ -n "$recording" ]
+first=$(sed 's/^flash-\([0-9]*\)-.*/\1/' <<<"${recording##*/}")
+check "it decodes without an error" ffmpeg -v error -xerror -nostdin -i "$recording" -map 0:v -f framemd5 -y "$var/decoded"
+check "with sound" ffmpeg -v error -xerror -nostdin -i "$recording" -map 0:a -f null -
+decoded=$(grep -vc '^#' "$var/decoded")
+check "every picture of it ($decoded)" [ "$decoded" = "$(stamps "$recording" v | wc -l)" ]
+check "from the start to the end ($decoded)" [ "$decoded" -ge $((seconds * 30)) ]
+check "its GOPs, which start at n mod G = 0" gops_hold "$recording" "$first"
+check "without a gap" constant "$recording"
+recorded=$(pictures_after_key "$recording") sent=$(pictures_after_key "$var/last.flv")
+difference=$(((sent - recorded + 90) % 60 - 30)) # one of them may have come to the next GOP
+check "within two pictures of what was sent ($recorded of $sent in the last GOP)" \
+    [ "$difference" -ge -2 ] && [ "$difference" -le 2 ]

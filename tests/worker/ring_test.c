@@ -26,6 +26,9 @@ int main(void)
     // At a key, everything before goes.
     ring_forget(&ring, 180);
     CHECK(ring.first, ==, 180);
+    // Right at the end: the next frame will need the newest key, and so will who joins there.
+    ring_forget(&ring, 400);
+    CHECK(ring.first, ==, 360);
     // Past the end, everything goes; the numbers go on.
     ring_forget(&ring, 500);
     CHECK(ring.count, ==, 0);

@@ -83,11 +83,15 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
         .rate = {(int32_t)p->rate_num, (int32_t)p->rate_den},
         .lead_frames = LEAD_FRAMES,
         .bytes_max = BYTES_MAX,
+        .latency_ms = links_latency_ms(config->links),
         .want = want,
         .decoded = decoded,
         .opaque = b,
     };
     memcpy(b->config.revision, p->revision.data, sizeof b->config.revision);
+    const group_plan *own = p->groups[config->group]; // those beneath have its size
+    int width = (int)(own->width ? own->width : p->width);
+    int height = (int)(own->height ? own->height : p->height);
     for (size_t i = first; i < config->group; i++) {
         int error = acquire(b, p->groups[i], config->node, reterr);
         if (error) {
@@ -95,7 +99,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
             return error;
         }
         b->config.groups[b->config.group_count++] =
-            (struct intake_group){p->groups[i]->group, (int)p->width, (int)p->height};
+            (struct intake_group){p->groups[i]->group, width, height};
     }
     *ret = b;
     return 0;
@@ -148,7 +152,7 @@ int beneath_picture(struct beneath *b, int64_t n, struct picture **ret)
     intake_take(b->intake, n, frames);
     for (int i = 0; i < b->config.group_count; i++)
         groups[i] = frames[i].frame;
-    error = group_fold_all(groups, b->config.group_count, ret);
+    error = group_fold_all(NULL, groups, b->config.group_count, ret);
     intake_release(frames, b->config.group_count);
     assert(error || *ret); // the lowest group is opaque
     return error;

@@ -47,7 +47,8 @@ const struct coded_frame *ring_get(const struct ring *ring, int64_t frame)
 
 void ring_forget(struct ring *ring, int64_t from)
 {
-    const struct coded_frame *f = ring_get(ring, from);
+    // The next frame to come will refer to the same key as the last.
+    const struct coded_frame *f = ring_get(ring, from == ring_end(ring) ? from - 1 : from);
     int64_t keep = f ? f->base : from;
     while (ring->count && ring->first < keep)
         drop_first(ring);

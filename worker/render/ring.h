@@ -31,5 +31,5 @@ static inline int64_t ring_end(const struct ring *ring)
 bool ring_full(const struct ring *ring);
 void ring_push(struct ring *ring, struct coded_frame frame);                // takes the payload
 const struct coded_frame *ring_get(const struct ring *ring, int64_t frame); // NULL: not here
-// Forgets what is below the key that frame `from` needs.
+// Forgets what is below the key that frame `from` needs, or will need when it is the next to come.
 void ring_forget(struct ring *ring, int64_t from);

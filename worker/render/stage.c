@@ -26,13 +26,24 @@
 #define PREPARE_WAIT_MS             500
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
+// Tracks' costs are means over about so many seconds of programme.
+#define COST_SECONDS 10
+
+// A frame to be sent once more, and when that was done; 0: not yet. Kept for a while, so that the
+// same wish, repeated, is not answered twice.
+struct again {
+    int64_t frame, sent_ns;
+};
 
 // One consumer's wished state and how far it has been served. -- guarded by lock
 struct consumer {
     struct frame_peer *peer; // NULL: free slot
+    uint32_t start;
     int64_t from, credit, next;
-    int missing_count;
-    int64_t missing[FRAME_WANT_MISSING_MAX];
+    int64_t first; // where serving began, and
+    int64_t key;   // the key below it that was sent too
+    int again_count;
+    struct again again[FRAME_WANT_MISSING_MAX];
 };
 
 struct stage {
@@ -46,13 +57,15 @@ struct stage {
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
+    int64_t repeat_ns;
+    int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
     struct cost render_cost, code_cost;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing, committed, arrived; // arrived: something from beneath, since last looked
-    int64_t start_frame; // channel frame of the timeline's frame 0; known once committed
+    bool closing, committed, woken; // woken: something to look at, since last looked
+    int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
     struct consumer consumers[CONSUMERS_MAX];
     struct stage_status status;
     // -- stage thread
@@ -64,7 +77,6 @@ struct stage {
     size_t key_bytes, last_bytes;
     bool last_was_key;
     int32_t *sound;
-    double track_ns[TIMELINE_TRACKS_MAX]; // sums
 };
 
 bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint32_t group)
@@ -82,29 +94,69 @@ static struct consumer *find_consumer(struct stage *s, const struct frame_peer *
     return NULL;
 }
 
+// Called with the lock held.
+static void wake(struct stage *s)
+{
+    s->woken = true;
+    pthread_cond_signal(&s->changed);
+}
+
+static bool is_listed(const struct consumer *c, int64_t frame)
+{
+    for (int i = 0; i < c->again_count; i++)
+        if (c->again[i].frame == frame)
+            return true;
+    return false;
+}
+
+// Notes what is to be sent once more, and forgets what was, after the time an answer takes.
+static void note_missing(const struct stage *s, struct consumer *c, const struct frame_want *want)
+{
+    int64_t now = clock_monotonic_ns();
+    int kept = 0;
+    for (int i = 0; i < c->again_count; i++) {
+        const struct again *a = &c->again[i];
+        if (a->frame >= want->from && (!a->sent_ns || now - a->sent_ns < s->repeat_ns))
+            c->again[kept++] = *a;
+    }
+    c->again_count = kept;
+    for (int i = 0; i < want->missing_count; i++)
+        if (want->missing[i] >= want->from && !is_listed(c, want->missing[i]) &&
+            c->again_count < FRAME_WANT_MISSING_MAX)
+            c->again[c->again_count++] = (struct again){.frame = want->missing[i]};
+}
+
+static void note_want(struct stage *s, struct frame_peer *peer, const struct frame_want *want)
+{
+    struct consumer *c = find_consumer(s, peer);
+    if (!c)
+        c = find_consumer(s, NULL);
+    if (!c)
+        return;
+    if (c->peer != peer || c->start != want->start)
+        *c = (struct consumer){.peer = peer,
+                               .start = want->start,
+                               .next = want->from,
+                               .first = want->from,
+                               .key = want->from};
+    c->from = want->from;
+    c->credit = want->credit;
+    if (c->next < want->from)
+        c->next = want->from;
+    note_missing(s, c, want);
+}
+
 void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_want *want)
 {
     pthread_mutex_lock(&s->lock);
-    struct consumer *c = find_consumer(s, peer);
-    if (want->ended) {
-        if (c)
-            *c = (struct consumer){0};
+    if (!want->ended) {
+        note_want(s, peer, want);
     } else {
-        if (!c) {
-            c = find_consumer(s, NULL);
-            if (c)
-                *c = (struct consumer){.peer = peer, .next = want->from};
-        }
-        if (c) {
-            c->from = want->from;
-            c->credit = want->credit;
-            if (c->next < want->from)
-                c->next = want->from;
-            c->missing_count = want->missing_count;
-            memcpy(c->missing, want->missing, sizeof c->missing);
-        }
+        struct consumer *c = find_consumer(s, peer);
+        if (c && c->start == want->start)
+            *c = (struct consumer){0};
     }
-    pthread_cond_signal(&s->changed);
+    wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -119,7 +171,7 @@ void stage_gone(struct stage *s, struct frame_peer *peer)
 
 // ---- Sending ----------------------------------------------------------------------------------
 
-static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame)
+static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t frame)
 {
     const struct coded_frame *coded = ring_get(&s->ring, frame);
     assert(coded);
@@ -134,38 +186,89 @@ static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame)
         .height = s->height,
     };
     memcpy(header.revision, s->revision, sizeof header.revision);
-    int error = frame_peer_send(peer, &header, coded->payload, coded->size);
-    if (!error)
-        s->status.bytes += coded->size;
+    return frame_peer_send(peer, &header, coded->payload, coded->size);
+}
+
+// A frame asked for again that is here, or -1. One that is not is made again, with what follows.
+static int64_t next_again(struct stage *s, struct consumer *c)
+{
+    for (int i = 0; i < c->again_count; i++) {
+        int64_t frame = c->again[i].frame;
+        if (c->again[i].sent_ns)
+            continue;
+        if (frame < c->next && ring_get(&s->ring, frame))
+            return frame;
+        if (frame < c->next)
+            c->next = c->first = frame;
+        c->again[i--] = c->again[--c->again_count]; // it comes with the others
+    }
+    return -1;
+}
+
+// The frame that a consumer gets next, or -1. Called with the lock held.
+static int64_t next_to_send(struct stage *s, struct consumer *c)
+{
+    int64_t frame = next_again(s, c);
+    if (frame >= 0 || c->next >= c->credit)
+        return frame;
+    const struct coded_frame *coded = ring_get(&s->ring, c->next);
+    if (!coded)
+        return -1;
+    // The key that this frame refers to may lie below what the consumer asked for first.
+    return coded->base < c->first && coded->base != c->key ? coded->base : c->next;
+}
+
+// Called with the lock held.
+static void note_sent(struct stage *s, struct consumer *c, int64_t frame)
+{
+    s->status.bytes += ring_get(&s->ring, frame)->size;
+    if (frame == c->next) {
+        c->next++;
+        return;
+    }
+    for (int i = 0; i < c->again_count; i++) {
+        if (c->again[i].frame == frame && !c->again[i].sent_ns) {
+            c->again[i].sent_ns = clock_monotonic_ns();
+            return;
+        }
+    }
+    c->key = frame;
+}
+
+// Sends one frame to a consumer, with the lock held, which is let go meanwhile: sending seals, and
+// wants and reports need not wait for that. -ENODATA: there is nothing to send.
+static int serve_one(struct stage *s, struct consumer *c)
+{
+    int64_t frame = next_to_send(s, c);
+    if (frame < 0)
+        return -ENODATA;
+    struct frame_peer *peer = frame_peer_ref(c->peer);
+    uint32_t start = c->start;
+    pthread_mutex_unlock(&s->lock);
+    int error = send_frame(s, peer, frame);
+    pthread_mutex_lock(&s->lock);
+    if (!error && c->peer == peer && c->start == start)
+        note_sent(s, c, frame);
+    frame_peer_unref(&peer);
     return error;
 }
 
-// Sends what is here and asked for. Called with the lock held (peer_send only queues).
-// Returns -EAGAIN when a peer's queue was full, so that the caller comes back soon.
-static int serve_consumer(struct stage *s, struct consumer *c)
+// Sends what is here and asked for. Returns whether a peer's queue was full, so that the caller
+// comes back soon.
+static bool serve(struct stage *s)
 {
-    int error = 0;
-    while (c->missing_count && !error) {
-        int64_t frame = c->missing[c->missing_count - 1];
-        if (ring_get(&s->ring, frame))
-            error = send_frame(s, c->peer, frame);
-        if (!error)
-            c->missing_count--;
+    bool full = false;
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        int error = 0;
+        while (!error && s->consumers[i].peer)
+            error = serve_one(s, &s->consumers[i]);
+        full = full || error == -EAGAIN;
     }
-    while (!error && c->next < c->credit && ring_get(&s->ring, c->next)) {
-        const struct coded_frame *coded = ring_get(&s->ring, c->next);
-        // The key that this frame refers to may lie below what the consumer asked for first.
-        if (coded->base < c->from && coded->base != c->next && c->next == c->from)
-            error = send_frame(s, c->peer, coded->base);
-        if (!error)
-            error = send_frame(s, c->peer, c->next);
-        if (!error)
-            c->next++;
-    }
-    return error == -EAGAIN ? error : 0;
+    return full;
 }
 
-// The frame to render next, or -1. Called with the lock held.
+// The frame to render next, or -1: what somebody may have and has not got, up to the highest credit
+// of those. Called with the lock held.
 static int64_t next_to_render(struct stage *s)
 {
     int64_t lowest = -1, credit = -1, from = -1;
@@ -175,21 +278,24 @@ static int64_t next_to_render(struct stage *s)
             continue;
         if (from < 0 || c->from < from)
             from = c->from;
-        if (c->next < c->credit && (lowest < 0 || c->next < lowest)) {
+        if (c->next >= c->credit)
+            continue;
+        if (lowest < 0 || c->next < lowest)
             lowest = c->next;
+        if (c->credit > credit)
             credit = c->credit;
-        }
     }
     if (from >= 0)
         ring_forget(&s->ring, from);
-    if (lowest < 0 || lowest >= credit || !s->committed)
+    if (lowest < 0 || !s->committed)
         return -1;
     // A consumer behind or far ahead of the ring: start over there.
     if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
         ring_clear(&s->ring, lowest);
         s->key_frame = -1;
     }
-    return ring_full(&s->ring) ? -1 : ring_end(&s->ring);
+    int64_t end = ring_end(&s->ring);
+    return ring_full(&s->ring) || end >= credit ? -1 : end;
 }
 
 // ---- Rendering --------------------------------------------------------------------------------
@@ -258,19 +364,24 @@ static int code_frame(struct stage *s, int64_t frame, const struct group_frame *
     return error;
 }
 
-static void note_report(struct stage *s, int64_t frame, const struct render_report *report)
+static void note_problems(struct stage *s, const struct render_report *report)
 {
-    pthread_mutex_lock(&s->lock);
-    s->status.frame = frame;
-    s->status.frames++;
-    for (int i = 0; i < s->status.track_count; i++) {
-        s->track_ns[i] += (double)report->track_ns[s->track_from + i];
-        s->status.track_ms[i] = s->track_ns[i] / 1e6 / (double)s->status.frames;
-    }
     if (report->problems) {
         s->status.problems++;
         diagnostic_format(&report->first, s->status.problem, sizeof s->status.problem);
     }
+}
+
+static void note_report(struct stage *s, int64_t frame, const struct render_report *report)
+{
+    uint64_t window = COST_SECONDS * (uint64_t)s->rate.num / (uint64_t)s->rate.den;
+    pthread_mutex_lock(&s->lock);
+    s->status.frame = frame;
+    s->status.frames++;
+    for (int i = 0; i < s->status.track_count; i++)
+        cost_mean_add(&s->status.track_ms[i], s->status.frames, window,
+                      (double)report->track_ns[s->track_from + i] / 1e6);
+    note_problems(s, report);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -309,8 +420,11 @@ static int render_one(struct stage *s, int64_t frame, int64_t start_frame)
 
 // ---- The thread -------------------------------------------------------------------------------
 
+// Called with the lock held. Does not wait when something has come since `woken` was cleared.
 static void wait_changed(struct stage *s, int64_t timeout_ns)
 {
+    if (s->woken || s->closing)
+        return;
     int64_t due = clock_monotonic_ns() + timeout_ns;
     struct timespec t = {due / 1000000000, due % 1000000000};
     pthread_cond_timedwait(&s->changed, &s->lock, &t);
@@ -333,6 +447,30 @@ static void set_state(struct stage *s, enum stage_state state, const struct diag
     pthread_mutex_unlock(&s->lock);
 }
 
+// Opens and positions the sources of the frame where the plan will probably take effect, so that
+// the first credit finds them warm. What is wrong there is known before it is on air.
+static int warm_up(struct stage *s, struct diagnostic *reterr)
+{
+    struct group_frame *group = NULL;
+    struct picture *black = NULL;
+    struct render_report report;
+    if (s->beneath && !(black = picture_create(PICTURE_OPAQUE, s->width, s->height)))
+        return diagnostic_set(reterr, -ENOMEM, "render_memory", "", "out of memory");
+    if (black)
+        picture_clear(black);
+    int error =
+        renderer_frame(s->renderer, s->warm_local, s->warm_frame, black, &group, s->sound, &report);
+    group_frame_unref(&group);
+    picture_unref(&black);
+    if (error)
+        return diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
+                              strerror(-error));
+    pthread_mutex_lock(&s->lock);
+    note_problems(s, &report);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
 static int open_renderer(struct stage *s, struct diagnostic *reterr)
 {
     struct render_config config = {
@@ -347,23 +485,7 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
         .resolver = prepared_resolver(s->prepared),
     };
     int error = renderer_create(&config, &s->renderer, reterr);
-    if (error)
-        return error;
-    // Opens and positions the sources of the timeline's start, so that the first credit finds them
-    // warm.
-    struct group_frame *group = NULL;
-    struct picture *black = NULL;
-    struct render_report report;
-    if (s->beneath && !(black = picture_create(PICTURE_OPAQUE, s->width, s->height)))
-        return diagnostic_set(reterr, -ENOMEM, "render_memory", "", "out of memory");
-    if (black)
-        picture_clear(black);
-    error = renderer_frame(s->renderer, 0, 0, black, &group, s->sound, &report);
-    group_frame_unref(&group);
-    picture_unref(&black);
-    return error ? diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
-                                  strerror(-error))
-                 : 0;
+    return error ? error : warm_up(s, reterr);
 }
 
 static bool prepare(struct stage *s)
@@ -398,23 +520,21 @@ static void *stage_main(void *opaque)
         return NULL;
     pthread_mutex_lock(&s->lock);
     while (!s->closing) {
-        int full = 0;
-        for (int i = 0; i < CONSUMERS_MAX; i++)
-            if (s->consumers[i].peer && serve_consumer(s, &s->consumers[i]))
-                full = -EAGAIN;
+        s->woken = false;
+        bool full = serve(s);
         int64_t frame = next_to_render(s);
-        if (frame >= 0) {
-            int64_t start_frame = s->start_frame;
-            s->arrived = false;
-            pthread_mutex_unlock(&s->lock);
-            int error = render_one(s, frame, start_frame);
-            pthread_mutex_lock(&s->lock);
-            // Out of memory: give the rest of the node time to let some go.
-            if (error && !s->closing && !(error == -EAGAIN && s->arrived))
-                wait_changed(s, 100000000);
-        } else {
+        if (frame < 0) {
             wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
+            continue;
         }
+        int64_t start_frame = s->start_frame;
+        pthread_mutex_unlock(&s->lock);
+        int error = render_one(s, frame, start_frame);
+        pthread_mutex_lock(&s->lock);
+        if (error && error != -EAGAIN)
+            s->woken = false; // out of memory: gives the rest of the node time to let some go
+        if (error)
+            wait_changed(s, 100000000);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -425,8 +545,7 @@ static void on_arrived(void *opaque)
 {
     struct stage *s = opaque;
     pthread_mutex_lock(&s->lock);
-    s->arrived = true;
-    pthread_cond_signal(&s->changed);
+    wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -438,14 +557,18 @@ struct stage *stage_create(const struct stage_config *config)
     s->channel = plan->channel;
     s->plan_epoch = plan->plan_epoch;
     s->group = group->group;
-    s->width = (int)plan->width;
-    s->height = (int)plan->height;
+    s->width = (int)(group->width ? group->width : plan->width);
+    s->height = (int)(group->height ? group->height : plan->height);
     s->track_from = (int)group->track_from;
     s->track_to = (int)group->track_to;
     s->base = group->from_base;
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
+    s->repeat_ns = config->repeat_ns;
+    s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;
+    bool later = plan->start_frame != INT64_MIN && plan->start_frame < s->warm_frame;
+    s->warm_local = later ? s->warm_frame - plan->start_frame : 0;
     s->key_frame = -1;
     s->sound = base_alloc(SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof *s->sound);
     s->status = (struct stage_status){
@@ -484,7 +607,16 @@ void stage_commit(struct stage *s, int64_t at_frame, int64_t start_frame)
     pthread_mutex_lock(&s->lock);
     s->committed = true;
     s->start_frame = start_frame == INT64_MIN ? at_frame : start_frame;
-    pthread_cond_signal(&s->changed);
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void stage_close(struct stage *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->closing = true;
+    memset(s->consumers, 0, sizeof s->consumers);
+    wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -494,10 +626,7 @@ void stage_destroy(struct stage **stage)
     if (!s)
         return;
     *stage = NULL;
-    pthread_mutex_lock(&s->lock);
-    s->closing = true;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
+    stage_close(s);
     thread_join(s->thread);
     beneath_destroy(&s->beneath);
     renderer_destroy(&s->renderer);

@@ -2,9 +2,10 @@
 //
 // A group with an adjust track takes the groups beneath it in (beneath.h).
 //
-// Own thread: prepare (fetch the revision and its media, open the renderer), then render, code and
-// send for as long as a consumer gives credit. It has no clock: frames are made as fast as credit
-// allows, and made again from anywhere when a consumer asks for frames that are no longer here.
+// Own thread: prepare (fetch the revision and its media, open the renderer, render the frame where
+// the plan will probably take effect), then render, code and send for as long as a consumer gives
+// credit. It has no clock: frames are made as fast as credit allows, none at or above the highest,
+// and made again from anywhere when a consumer asks for frames that are no longer here.
 #pragma once
 
 #include "engine/link/frame_link.h"
@@ -19,12 +20,17 @@ struct stage_config {
     struct media_cache *cache;
     const char *node;    // this worker's name
     struct links *links; // to the providers of what lies beneath
+    int64_t repeat_ns;   // a frame that was sent again is not sent again to that peer for so long
 };
 
 enum stage_state { STAGE_PREPARING, STAGE_PREPARED, STAGE_REFUSED };
 
 struct stage *stage_create(const struct stage_config *config);
-void stage_destroy(struct stage **stage); // joins the thread
+// Asks the thread to end and lets go of all consumers; does not wait. Calls of stage_want and
+// stage_gone are over by then. Thread: any.
+void stage_close(struct stage *stage);
+// Closes it and joins the thread, which may be parsing or rendering something heavy. Thread: any.
+void stage_destroy(struct stage **stage);
 bool stage_is(const struct stage *stage, uint64_t channel, uint32_t plan_epoch, uint32_t group);
 // Tells the stage that its plan is committed: where it takes effect, and where the timeline's frame
 // 0 stands (INT64_MIN: there). Nothing is rendered for consumers before. Thread: any.
@@ -44,8 +50,8 @@ struct stage_status {
     uint64_t frames, bytes;
     int track_count;
     int track[TIMELINE_TRACKS_MAX];
-    double track_ms[TIMELINE_TRACKS_MAX]; // mean per frame
-    uint64_t problems;                    // frames with a fallback
+    double track_ms[TIMELINE_TRACKS_MAX]; // mean per frame over about 10 s of programme
+    uint64_t problems;                    // frames with a fallback, that of preparing included
     char problem[768];                    // the newest, in words
 };
 void stage_read(struct stage *stage, struct stage_status *ret);

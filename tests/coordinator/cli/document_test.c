@@ -57,8 +57,8 @@ static void test_untouched(void)
         " { \"n\" : 0.10 , \"m\":1e2,\"t\":[true,null,-0.0] }\r\n",
         "{\"assets\":[\"file:a\"],\"fonts\":{\"a\":\"file:a\"}}", // of the wrong type
         "{\"tracks\":[{\"assets\":{\"a\":\"file:a\"},\"text\":\"\\\"assets\\\": {\\\"a\\\\\"}]}",
-        "{\"fonts\":[1,{\"assets\":\"file:x\"},[\"file:x\"]],\"assets\":{\"k\":{\"z\":\"file:q\"}}"
-        "}",
+        ("{\"fonts\":[1,{\"assets\":\"file:x\"},[\"file:x\"]],\"assets\":{\"k\":{\"z\":\"file:q\"}}"
+         "}"),
         "{\"assets\":{},\"fonts\":[]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

@@ -138,6 +138,51 @@ static void test_new_revision(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// Where frame 0 of the timeline stands in the newest plan, and where that plan takes effect.
+static int64_t newest_start(int64_t *ret_at)
+{
+    const struct sim_row *row = &sim.rows[sim.row_count - 1];
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, row->size, row->bytes);
+    int64_t start = plan->start_frame;
+    *ret_at = plan->at_frame;
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    return start;
+}
+
+static void test_another_timeline_begins(uint64_t seed)
+{
+    int64_t at, first, second;
+    sim_create(&sim, seed);
+    sim.run[0] = 1;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    first = newest_start(&at);
+    CHECK(first, ==, at);
+    sim_channel(&sim, 0, true, 2, 6); // another revision goes on
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    CHECK(newest_start(&at), ==, first);
+    sim.run[0] = 3;
+    sim_channel(&sim, 0, true, 3, 6); // another timeline begins
+    sim_run(&sim, 15 * SECOND);
+    CHECK(sim.row_count, ==, 3);
+    second = newest_start(&at);
+    CHECK(second, ==, at);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_kill(&sim, used_worker(0)); // another placement of it goes on
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 4);
+    CHECK(newest_start(&at), ==, second);
+    sim.run[0] = 4;
+    sim_channel(&sim, 0, true, 3, 6); // another that has the same content begins, too
+    sim_run(&sim, 15 * SECOND);
+    CHECK(newest_start(&at), ==, at);
+    CHECK(at, >, second);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
 static void test_worker_lost(uint64_t seed)
 {
     sim_create(&sim, seed);
@@ -276,6 +321,36 @@ static void test_restart_touches_nothing(uint64_t seed)
     }
 }
 
+// Two tracks of one group turn out to be dear: they are parted while on air, once.
+static void test_measured_costs(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 12);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, sim.rows[0].size, sim.rows[0].bytes);
+    uint32_t from = 0;
+    for (size_t g = 0; g < plan->n_groups; g++)
+        if (plan->groups[g]->track_to - plan->groups[g]->track_from >= 2)
+            from = plan->groups[g]->track_from;
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    for (uint32_t t = 0; t < 12; t++)
+        sim.track_ms[t] = t == from || t == from + 1 ? 60 : 0.1;
+    sim_run(&sim, 40 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    plan = vistter__control__v1__channel_plan__unpack(NULL, sim.rows[1].size, sim.rows[1].bytes);
+    bool parted = false;
+    for (size_t g = 0; g < plan->n_groups; g++)
+        parted |= plan->groups[g]->track_from == from + 1;
+    CHECK_TRUE(parted);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_run(&sim, 200 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    sim_destroy(&sim);
+}
+
 // A worker takes seconds to dial again: that is no loss.
 static void test_restart_with_slow_nodes(uint64_t seed)
 {
@@ -408,12 +483,14 @@ int main(int argc, char **argv)
         test_start_and_stop(seed);
         test_slow_start_begins_at_first_frame(seed);
         test_new_revision(seed);
+        test_another_timeline_begins(seed);
         test_worker_lost(seed);
         test_edge_lost(seed);
         test_nobody_there(seed);
         test_refusal(seed);
         test_mute_worker(seed);
         test_restart_touches_nothing(seed);
+        test_measured_costs(seed);
         test_restart_with_slow_nodes(seed);
         test_pause(seed);
         test_deposed(seed);

@@ -243,6 +243,22 @@ static void node_report(struct sim *sim, int index)
             r->state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED && p->epoch < 4096)
             node->prepared[p->channel - 1][p->epoch / 64] |= UINT64_C(1) << (p->epoch % 64);
     }
+    Vistter__Control__V1__StageReport stage, *stage_list[] = {&stage};
+    Vistter__Control__V1__TrackCost costs[PLANNER_TRACKS_MAX], *cost_list[PLANNER_TRACKS_MAX];
+    vistter__control__v1__stage_report__init(&stage);
+    stage.channel = 1;
+    stage.plan_epoch = node->plan_count ? node->plans[0].epoch : 0;
+    stage.group = 1;
+    stage.tracks = cost_list;
+    for (uint32_t t = 0; t < PLANNER_TRACKS_MAX; t++) {
+        vistter__control__v1__track_cost__init(&costs[t]);
+        costs[t].track = t;
+        costs[t].ms = sim->track_ms[t];
+        cost_list[t] = &costs[t];
+        stage.n_tracks += sim->track_ms[t] > 0;
+    }
+    report.stages = stage_list;
+    report.n_stages = !node->edge && stage.n_tracks > 0;
     report.channels = channel_list;
     for (int c = 0; node->edge && c < SIM_CHANNELS; c++) {
         const struct sim_plan *active = sim_active(sim, index, c);
@@ -456,6 +472,7 @@ static void channel_set(struct sim *sim, int index)
     plan.outputs = outputs;
     struct farm_channel channel = {.plan = &plan,
                                    .running = sim->running[index],
+                                   .run = sim->run[index],
                                    .tracks = tracks,
                                    .track_count = sim->track_count[index],
                                    .cut_count = -1,

@@ -85,12 +85,14 @@ struct sim {
     uint32_t reserved[SIM_CHANNELS];
     bool running[SIM_CHANNELS];
     uint8_t revision[SIM_CHANNELS];
+    uint64_t run[SIM_CHANNELS]; // of the timeline; 0 unless a test says otherwise
     int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];
     struct sim_seen seen[SIM_PLANS];
     int seen_count;
     // Faults, in per mille of messages or writes.
     int lose, repeat, delay_ms_max, refuse, store_fails;
     int prepare_ms_max;
+    double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
 };
 
 void sim_create(struct sim *sim, uint64_t seed);

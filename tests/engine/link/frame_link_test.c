@@ -2,6 +2,7 @@
 // through losses and restarts too.
 #include "engine/link/frame_link.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +13,8 @@
 
 #include "engine/base/clock.h"
 #include "engine/link/frame_want.h"
+#include "engine/link/srt_parts.h"
+#include "engine/link/srt_socket.h"
 #include "engine/link/tile_codec.h"
 #include "tests/engine/compose/random_picture.h"
 
@@ -74,7 +77,9 @@ struct provider {
     pthread_mutex_t lock;
     struct frame_peer *peer;
     int64_t next;
-    int wants, gone, refused_keys;
+    int wants, gone;
+    int others;                 // wants of groups that no consumer here asks for
+    int named;                  // frames that wants named as missing
     bool mute;                  // only remembers the peer
     int64_t missing_at[FRAMES]; // when it was sent last: requests repeat
     atomic_int key_requests;
@@ -101,6 +106,8 @@ static void provider_want(void *opaque, struct frame_peer *peer, const struct fr
     int64_t now = clock_monotonic_ns();
     pthread_mutex_lock(&p->lock);
     p->wants++;
+    p->others += want->group != wish.group;
+    p->named += want->missing_count;
     if (p->peer != peer)
         p->next = want->from;
     p->peer = peer;
@@ -421,6 +428,171 @@ static void test_queue(void)
     consumer_stop(&consumer);
 }
 
+// What a wish asked for once more that was replaced before it could be sent goes with the next one;
+// what is below the new wish's first frame does not.
+static void test_unsent(void)
+{
+    struct provider provider = {.mute = true};
+    struct consumer consumer = {0};
+    CHECK_OK(provider_start(&provider, 0));
+    consumer_start(&consumer, frame_server_port(provider.server), "link.A", key);
+    struct frame_want want = wish; // the connection does not stand yet
+    want.missing_count = 2;
+    want.missing[0] = 3;
+    want.missing[1] = 8;
+    frame_client_want(consumer.client, &want);
+    want.from = 5;
+    want.missing_count = 1;
+    want.missing[0] = 9;
+    frame_client_want(consumer.client, &want);
+    int64_t until = clock_monotonic_ns() + PATIENCE_S * SECOND_NS;
+    int wants = 0, named = 0;
+    while (!wants && clock_monotonic_ns() < until) {
+        clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 100);
+        pthread_mutex_lock(&provider.lock);
+        wants = provider.wants;
+        named = provider.named;
+        pthread_mutex_unlock(&provider.lock);
+    }
+    CHECK(wants, >, 0);
+    CHECK(named, ==, 2 * wants); // 8 and 9
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+}
+
+// ---- Strangers: they know the name of a link, which is no secret, and speak SRT ---------------
+
+static SRTSOCKET stranger_call(int port)
+{
+    char address[32];
+    struct srt_address to;
+    static const char id[] = "#!::r=edge-1,s=link.A";
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    CHECK_OK(srt_address_resolve(address, false, &to, NULL));
+    SRTSOCKET s = srt_socket_create(60);
+    bool yes = true;
+    int timeout_ms = PATIENCE_S * 1000;
+    CHECK_OK(srt_setsockflag(s, SRTO_RCVSYN, &yes, sizeof yes)); // waits for the connection
+    CHECK_OK(srt_setsockflag(s, SRTO_RCVTIMEO, &timeout_ms, sizeof timeout_ms));
+    CHECK_OK(srt_setsockflag(s, SRTO_STREAMID, id, sizeof id - 1));
+    CHECK_OK(srt_connect(s, (struct sockaddr *)&to.storage, to.size));
+    return s;
+}
+
+// Waits until the other side has closed the connection.
+static bool stranger_closed(SRTSOCKET s)
+{
+    char part[PART_BYTES_MAX];
+    while (srt_recvmsg2(s, part, sizeof part, NULL) > 0)
+        continue;
+    return srt_getlasterror(NULL) != SRT_EASYNCRCV && srt_getlasterror(NULL) != SRT_ETIMEOUT;
+}
+
+// A want of an earlier connection, played back, proves nothing: it does not come through, and the
+// consumer keeps its connection.
+static void test_recording(void)
+{
+    struct provider provider = {0};
+    struct consumer consumer = {0};
+    CHECK_OK(provider_start(&provider, 0));
+    consumer_start(&consumer, frame_server_port(provider.server), "link.A", key);
+    CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
+
+    struct frame_sealer *sealer = frame_sealer_create(key);
+    struct frame_want old = wish;
+    old.group = 77;
+    uint8_t payload[WANT_BYTES_MAX], part[PART_BYTES_MAX], *message = NULL;
+    size_t size = frame_want_write(&old, payload);
+    struct frame_header header = {.kind = FRAME_MESSAGE_WANT, .revision = "earlier"};
+    CHECK_OK(frame_seal(sealer, &header, payload, size, &message, &size));
+    size = part_write(part, 0, 0, message, size);
+    free(message);
+    SRTSOCKET stranger = stranger_call(frame_server_port(provider.server));
+    CHECK(srt_sendmsg2(stranger, (char *)part, (int)size, NULL), ==, size);
+    CHECK_TRUE(stranger_closed(stranger));
+    srt_close(stranger);
+    frame_sealer_destroy(&sealer);
+
+    pthread_mutex_lock(&consumer.lock);
+    CHECK(consumer.disconnects, ==, 0);
+    pthread_mutex_unlock(&consumer.lock);
+    pthread_mutex_lock(&provider.lock);
+    CHECK(provider.others, ==, 0);
+    pthread_mutex_unlock(&provider.lock);
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+}
+
+// More strangers than there are places for peers: all are let in, the oldest go, and a consumer
+// finds its place.
+static void test_crowd(void)
+{
+    enum { CROWD = FRAME_PEERS_MAX + 6 };
+    struct provider provider = {0};
+    struct consumer consumer = {0};
+    SRTSOCKET strangers[CROWD];
+    CHECK_OK(provider_start(&provider, 0));
+    for (int i = 0; i < CROWD; i++)
+        strangers[i] = stranger_call(frame_server_port(provider.server));
+    CHECK_TRUE(stranger_closed(strangers[0]));
+    consumer_start(&consumer, frame_server_port(provider.server), "link.A", key);
+    CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
+    struct frame_peer_stats stats[FRAME_PEERS_MAX];
+    CHECK(frame_server_stats(provider.server, stats), ==, 1);
+    CHECK_TEXT(stats[0].consumer, "edge-1");
+    CHECK_TEXT(stats[0].link_id, "link.A");
+    CHECK(stats[0].link.messages, >=, FRAMES);
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+    for (int i = 0; i < CROWD; i++)
+        srt_close(strangers[i]);
+}
+
+// A provider whose connection stands but brings nothing, as when libsrt stops delivering.
+static void test_silence(void)
+{
+    struct consumer consumer = {0};
+    struct srt_address address;
+    CHECK_OK(srt_address_resolve("127.0.0.1:0", true, &address, NULL));
+    SRTSOCKET listener = srt_socket_create(0), accepted[2];
+    bool yes = true;
+    CHECK_OK(srt_setsockflag(listener, SRTO_RCVSYN, &yes, sizeof yes));
+    CHECK_OK(srt_bind(listener, (struct sockaddr *)&address.storage, address.size));
+    CHECK_OK(srt_listen(listener, 4));
+    CHECK_OK(srt_getsockname(listener, (struct sockaddr *)&address.storage, &address.size));
+    consumer_start(&consumer, ntohs(((struct sockaddr_in *)&address.storage)->sin_port), "link.A",
+                   key);
+    for (int i = 0; i < 2; i++) {
+        accepted[i] = srt_accept(listener, NULL, NULL);
+        CHECK_TRUE(accepted[i] != SRT_INVALID_SOCK);
+    }
+    CHECK_TRUE(consumer_wait(&consumer, &consumer.disconnects, 1)); // and it was the consumer
+    consumer_stop(&consumer);
+    for (int i = 0; i < 2; i++)
+        srt_close(accepted[i]);
+    srt_close(listener);
+}
+
+static void test_wildcard(void)
+{
+    static const struct {
+        const char *listen;
+        bool wildcard;
+    } cases[] = {{"127.0.0.1:0", false}, {"*:0", true},    {":0", true},      {"0.0.0.0:0", true},
+                 {"0:0", true},          {"[::]:0", true}, {"[::1]:0", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct frame_server_config config = {.listen = cases[i].listen};
+        struct frame_server *server = NULL;
+        struct diagnostic diagnostic = {0};
+        int error = frame_server_create(&config, &server, &diagnostic);
+        if (error && cases[i].listen[0] == '[') // a host without IPv6
+            continue;
+        CHECK_OK(error);
+        CHECK(frame_server_is_wildcard(server), ==, cases[i].wildcard);
+        frame_server_destroy(&server);
+    }
+}
+
 // Starts the relay towards `port`; ends when the write end of *ret_stdin is closed.
 static pid_t relay_start(int port, const char *loss, const char *delay, int *ret_stdin,
                          int *ret_port)
@@ -503,6 +675,11 @@ int main(int argc, char **argv)
     test_restart();
     test_takeover();
     test_queue();
+    test_unsent();
+    test_recording();
+    test_crowd();
+    test_silence();
+    test_wildcard();
     test_loss("2", 60);
     test_loss("0.3", 12);
     test_one_libsrt();

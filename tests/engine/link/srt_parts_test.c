@@ -81,6 +81,7 @@ static void test_want(void)
         .channel = UINT64_C(0xfedcba9876543210),
         .group = 4000000000,
         .plan_epoch = 17,
+        .start = 0x0a0b0c0d,
         .from = -5,
         .credit = INT64_C(1) << 40,
         .ended = true,
@@ -92,10 +93,11 @@ static void test_want(void)
     struct frame_want out;
     size_t size = frame_want_write(&want, bytes);
     CHECK(size, ==, 40 + 64 * 8);
-    CHECK_BYTES(bytes, "\x01\x01\x40\x00\x00\x00\x00\x00\x10\x32\x54\x76\x98\xba\xdc\xfe", 16);
+    CHECK_BYTES(bytes, "\x02\x01\x40\x00\x0d\x0c\x0b\x0a\x10\x32\x54\x76\x98\xba\xdc\xfe", 16);
     CHECK_OK(frame_want_read(bytes, size, &out));
     CHECK(out.channel, ==, want.channel);
     CHECK(out.group, ==, want.group);
+    CHECK(out.start, ==, want.start);
     CHECK(out.from, ==, -5);
     CHECK(out.credit, ==, want.credit);
     CHECK_TRUE(out.ended);
@@ -106,9 +108,9 @@ static void test_want(void)
     bytes[2] = 65;
     CHECK_ERROR(frame_want_read(bytes, size + 8, &out), -EPROTO);
     bytes[2] = 64;
-    bytes[0] = 2;
-    CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
     bytes[0] = 1;
+    CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
+    bytes[0] = 2;
     bytes[1] = 2;
     CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
 }

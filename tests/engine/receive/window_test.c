@@ -17,6 +17,7 @@ static const struct window_config config = {
     .lead_frames = 40,
     .bytes_max = 100000,
     .cursor = 1000,
+    .repeat_ns = 200 * MS,
 };
 
 static struct frame_header header(int64_t frame, int64_t base)
@@ -93,7 +94,7 @@ static void test_refusals(void)
     window_destroy(&w);
 }
 
-// A hole is asked for when it is 30 ms old, and until it is filled.
+// A hole is asked for when it is 30 ms old, again each 200 ms, and until it is filled.
 static void test_missing(void)
 {
     struct window *w = window_create(&config);
@@ -113,16 +114,45 @@ static void test_missing(void)
     CHECK(want.missing_count, ==, 3);
     for (int i = 0; i < 3; i++)
         CHECK(want.missing[i], ==, 1001 + i);
+    window_want(w, 329 * MS, &want); // an answer may be on its way
+    CHECK(want.missing_count, ==, 0);
     CHECK_OK(put(w, 1002, 1000, 8, 140 * MS));
-    window_want(w, 141 * MS, &want);
+    window_want(w, 330 * MS, &want);
     CHECK(want.missing_count, ==, 2);
+    CHECK(want.missing[0], ==, 1001);
+    CHECK(want.missing[1], ==, 1003);
     CHECK(window_slack(w), ==, 1);
     window_advance(w, 1002);
-    window_want(w, 141 * MS, &want);
+    window_want(w, 530 * MS, &want);
     CHECK(want.from, ==, 1002);
     CHECK(want.credit, ==, 1042);
     CHECK(want.missing_count, ==, 1);
     CHECK(want.missing[0], ==, 1003);
+    window_destroy(&w);
+}
+
+// When nothing comes at all, what may come is asked for by number; what is here is not.
+static void test_silence(void)
+{
+    struct window *w = window_create(&config);
+    struct frame_want want;
+    window_want(w, 0, &want);
+    window_want(w, 399 * MS, &want);
+    CHECK(want.missing_count, ==, 0);
+    window_want(w, 400 * MS, &want);
+    CHECK(want.missing_count, ==, 40);
+    CHECK(want.missing[39], ==, 1039);
+    CHECK_OK(put(w, 1000, 1000, 8, 410 * MS));
+    window_want(w, 809 * MS, &want);
+    CHECK(want.missing_count, ==, 0);
+    window_want(w, 810 * MS, &want);
+    CHECK(want.missing_count, ==, 39);
+    CHECK(want.missing[0], ==, 1001);
+    // All that the credit allows is here: there is nothing to ask for.
+    for (int64_t n = 1001; n < 1040; n++)
+        CHECK_OK(put(w, n, 1000, 8, 900 * MS));
+    window_want(w, 9000 * MS, &want);
+    CHECK(want.missing_count, ==, 0);
     window_destroy(&w);
 }
 
@@ -153,6 +183,18 @@ static void test_keys(void)
     CHECK(want.from, ==, 990);
     CHECK(want.missing_count, ==, 1);
     CHECK(want.missing[0], ==, 990);
+    window_want(w, 199 * MS, &want);
+    CHECK(want.from, ==, 990);        // still to be kept
+    CHECK(want.missing_count, ==, 4); // the holes 1005 and 1007 to 1009
+    CHECK(want.missing[0], ==, 1005);
+    window_want(w, 200 * MS, &want);
+    CHECK(want.missing_count, ==, 1);
+    CHECK(want.missing[0], ==, 990);
+    // A key within the window is named once.
+    CHECK_OK(put(w, 1012, 1011, 8, 0));
+    window_want(w, 300 * MS, &want);
+    CHECK(want.missing_count, ==, 1);
+    CHECK(want.missing[0], ==, 1011);
     CHECK(decode_next(w, 1020), ==, -1);
     CHECK_OK(put(w, 990, 990, 8, 0));
     window_want(w, 0, &want);
@@ -256,6 +298,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "seed %" PRIu64 "\n", seed);
     test_refusals();
     test_missing();
+    test_silence();
     test_keys();
     test_broken();
     test_credit();

@@ -1,0 +1,206 @@
+// Changes of channels: the store first, then the farm.
+#include "coordinator/channel_plan.h"
+#include "coordinator/coordinator_private.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/timeline/timeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool store_failed(int error)
+{
+    return error == -EIO || error == -ETIMEDOUT || error == -EREMOTEIO;
+}
+
+// Tells the farm how a channel is now.
+static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
+                 struct diagnostic *reterr)
+{
+    struct store_channel channel;
+    struct store_output *outputs = NULL;
+    struct store_destination *destinations = NULL;
+    struct timeline *timeline = NULL;
+    size_t count = 0, output_count = 0;
+    int error = store_channel_get(c->store, name, &channel, reterr);
+    if (!error)
+        error = store_destination_list(c->store, channel.id, &destinations, &count, reterr);
+    if (!error)
+        error = store_output_list(c->store, channel.id, &outputs, &output_count, reterr);
+    if (!error && channel.on_air)
+        error = timeline_load(c, channel.revision, &timeline, reterr);
+    if (!error) {
+        struct channel_plan plan;
+        struct channel_parts parts = {&channel, outputs, output_count, destinations, count};
+        channel_plan_init(&plan, &parts, timeline, c->settings.cuts);
+        error = farm_run_set_channel(farm, &plan.channel, reterr);
+        channel_plan_finish(&plan);
+    }
+    timeline_unref(&timeline);
+    if (destinations)
+        explicit_bzero(destinations, count * sizeof *destinations);
+    free(destinations);
+    free(outputs);
+    return error;
+}
+
+// The end of a change: `error` is what became of the write. A write whose answer was lost may still
+// be made after this look at the store, so that there has to be another.
+static int finish(struct coordinator *c, const char *name, int error, struct diagnostic *reterr)
+{
+    int applied = apply(c, coordinator_farm(c), name, error ? NULL : reterr);
+    if (store_failed(error) || store_failed(applied))
+        atomic_store(&c->unapplied, true);
+    pthread_mutex_unlock(&c->changing);
+    return error ? error : applied;
+}
+
+int coordinator_create_channel(struct coordinator *c, const struct store_channel *channel,
+                               struct diagnostic *reterr)
+{
+    uint64_t id;
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_channel_create(c->store, channel, &id, reterr), reterr);
+}
+
+int coordinator_delete_channel(struct coordinator *c, const char *name, struct diagnostic *reterr)
+{
+    uint64_t id;
+    pthread_mutex_lock(&c->changing);
+    int error = store_channel_delete(c->store, name, &id, reterr);
+    if (error)
+        return finish(c, name, error, reterr);
+    farm_run_remove_channel(coordinator_farm(c), id);
+    pthread_mutex_unlock(&c->changing);
+    return 0;
+}
+
+// The next frame that the edge will emit: it ends a channel as soon as it hears of it.
+static int64_t frame_now(const struct store_channel *channel)
+{
+    int64_t frame = rate_frame_at_ns(channel->rate, clock_realtime_ns() - channel->epoch_ns -
+                                                        CHANNEL_PLAYOUT_DELAY_NS);
+    return frame < 0 ? 0 : frame;
+}
+
+int coordinator_change_channel(struct coordinator *c, const struct store_channel *channel,
+                               const struct store_change *change, struct diagnostic *reterr)
+{
+    struct store_change wanted = *change;
+    pthread_mutex_lock(&c->changing);
+    wanted.at_frame = frame_now(channel);
+    return finish(c, channel->name, store_channel_change(c->store, channel->name, &wanted, reterr),
+                  reterr);
+}
+
+int coordinator_add_output(struct coordinator *c, const struct store_channel *channel,
+                           const struct store_output *output, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_output_add(c->store, output, reterr), reterr);
+}
+
+int coordinator_remove_output(struct coordinator *c, const struct store_channel *channel,
+                              const char *name, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_output_remove(c->store, channel->id, name, reterr),
+                  reterr);
+}
+
+int coordinator_set_slate(struct coordinator *c, const struct store_channel *channel,
+                          const char *timeline, const char *revision, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name,
+                  store_channel_set_slate(c->store, channel->id, timeline, revision, reterr),
+                  reterr);
+}
+
+int coordinator_add_destination(struct coordinator *c, const struct store_channel *channel,
+                                const struct store_destination *destination,
+                                struct diagnostic *reterr)
+{
+    uint64_t id;
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_destination_add(c->store, destination, &id, reterr),
+                  reterr);
+}
+
+int coordinator_remove_destination(struct coordinator *c, const struct store_channel *channel,
+                                   const char *name, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_destination_remove(c->store, channel->id, name, reterr),
+                  reterr);
+}
+
+// ---- All channels -----------------------------------------------------------------------------
+
+// One channel that cannot be shown must not keep the others off air.
+static int apply_all(struct coordinator *c, struct farm_run *farm,
+                     const struct store_channel *channels, size_t count, struct diagnostic *reterr)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct diagnostic why;
+        char text[1024];
+        pthread_mutex_lock(&c->changing);
+        int error = apply(c, farm, channels[i].name, &why);
+        pthread_mutex_unlock(&c->changing);
+        if (store_failed(error)) {
+            if (reterr)
+                *reterr = why;
+            return error;
+        }
+        if (error && error != -ENOENT)
+            log_error("channel_refused", "channel=%s reason=\"%s\"", channels[i].name,
+                      diagnostic_format(&why, text, sizeof text));
+    }
+    return 0;
+}
+
+bool channels_apply(struct coordinator *c)
+{
+    struct store_channel *channels;
+    size_t count;
+    if (store_channel_list(c->store, &channels, &count, NULL))
+        return false;
+    bool ok = !apply_all(c, coordinator_farm(c), channels, count, NULL);
+    free(channels);
+    return ok;
+}
+
+static int load_plans(struct farm_run *farm, const struct store_plan *plans, size_t plan_count,
+                      const struct store_channel *channels, size_t channel_count,
+                      struct diagnostic *reterr)
+{
+    int error = 0;
+    for (size_t i = 0; i < plan_count && !error; i++) {
+        bool on_air = false;
+        for (size_t k = 0; k < channel_count; k++)
+            on_air = on_air || (channels[k].id == plans[i].channel && channels[k].on_air);
+        if (on_air)
+            error = farm_run_load(farm, plans[i].bytes, plans[i].size, reterr);
+    }
+    return error;
+}
+
+int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr)
+{
+    struct store_plan *plans = NULL;
+    struct store_channel *channels = NULL;
+    size_t plan_count = 0, channel_count = 0;
+    int error = store_plan_list(c->store, &plans, &plan_count, reterr);
+    if (!error)
+        error = store_channel_list(c->store, &channels, &channel_count, reterr);
+    if (!error)
+        error = load_plans(farm, plans, plan_count, channels, channel_count, reterr);
+    if (!error)
+        error = apply_all(c, farm, channels, channel_count, reterr);
+    for (size_t i = 0; i < plan_count; i++)
+        free(plans[i].bytes);
+    free(plans);
+    free(channels);
+    return error;
+}

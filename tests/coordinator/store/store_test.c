@@ -1,0 +1,436 @@
+// The store at a real PostgreSQL: store_test CONNINFO KEY_FILE MIGRATIONS POSTMASTER_PID
+#include "coordinator/store/store.h"
+#include "engine/base/clock.h"
+#include "engine/base/thread.h"
+#include "tests/check.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define THREADS   8
+#define TTL_MS    3000
+#define BOUND_NS  INT64_C(8000000000) // well above what store.h promises, far below for ever
+#define REVISION  "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define REVISION2 "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static const char *database, *key, *migrations;
+static pid_t postmaster;
+static struct store *store; // leads, from test_lease on
+static uint64_t channel;
+
+static struct store *open_store(const char *holder)
+{
+    struct store *s = NULL;
+    CHECK_OK(store_open(&(struct store_config){database, key, holder}, &s, NULL));
+    return s;
+}
+
+// The postmaster and all its processes.
+static void signal_database(int signal)
+{
+    char path[64], list[4096];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
+    FILE *file = fopen(path, "re");
+    size_t size = file ? fread(list, 1, sizeof list - 1, file) : 0;
+    CHECK(size, >, 0);
+    list[size] = 0;
+    if (file)
+        fclose(file);
+    kill(postmaster, signal);
+    for (char *at = list, *end; (end = at, strtol(at, &end, 10)) && end != at; at = end)
+        kill((pid_t)strtol(at, NULL, 10), signal);
+}
+
+static void run_threads(void *(*run)(void *opaque))
+{
+    pthread_t threads[THREADS];
+    int64_t begin_ns = clock_monotonic_ns();
+    for (intptr_t i = 0; i < THREADS; i++)
+        CHECK_OK(thread_start(&threads[i], "test", run, (void *)i));
+    for (int i = 0; i < THREADS; i++)
+        thread_join(threads[i]);
+    CHECK(clock_monotonic_ns() - begin_ns, <, BOUND_NS);
+}
+
+// ---- Migrations and the lease -----------------------------------------------------------------
+
+static void *migrate_main(void *opaque)
+{
+    (void)opaque;
+    struct store *s = open_store("migrates");
+    int error;
+    do
+        error = store_migrate(s, migrations, NULL);
+    while (error == -EAGAIN); // another is at it
+    CHECK_OK(error);
+    store_close(&s);
+    return NULL;
+}
+
+static struct store_channel example(const char *name)
+{
+    struct store_channel c = {.width = 640, .height = 360, .rate = {25, 1}};
+    snprintf(c.name, sizeof c.name, "%s", name);
+    return c;
+}
+
+// Every function that writes; gives how many refused because this store does not lead.
+static int writes_refused(struct store *s)
+{
+    struct store_channel c = example("never");
+    struct store_destination d = {.channel = channel, .name = "never", .kind = STORE_RECORDING};
+    struct store_change change = {.kind = STORE_STOPPED};
+    struct store_revision revision;
+    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1};
+    struct store_node node = {.name = "never", .role = "edge"};
+    uint64_t id;
+    int refused = 0;
+    refused += store_media_put(s, REVISION, "never", "{}", NULL) == -ESTALE;
+    refused += store_timeline_put(s, "never", "{}", 2, REVISION, &revision, NULL) == -ESTALE;
+    refused += store_channel_create(s, &c, &id, NULL) == -ESTALE;
+    refused += store_channel_delete(s, "one", &id, NULL) == -ESTALE;
+    refused += store_channel_change(s, "one", &change, NULL) == -ESTALE;
+    refused += store_destination_add(s, &d, &id, NULL) == -ESTALE;
+    refused += store_destination_remove(s, channel, "archive", NULL) == -ESTALE;
+    refused += store_plan_reserve(s, channel, 99, NULL) == -ESTALE;
+    refused += store_plan_put(s, &commit, NULL) == -ESTALE;
+    refused += store_node_put(s, &node, NULL) == -ESTALE;
+    return refused;
+}
+
+static void test_lease(void)
+{
+    uint64_t epoch, later;
+    struct store *first = open_store("first");
+    CHECK(writes_refused(first), ==, 10); // nobody leads yet
+    CHECK_OK(store_lease(first, TTL_MS, &epoch, NULL));
+    struct store_channel c = example("one");
+    CHECK_OK(store_channel_create(first, &c, &channel, NULL));
+    store = open_store("second");
+    CHECK_ERROR(store_lease(store, TTL_MS, &later, NULL), -EAGAIN);
+    CHECK(writes_refused(store), ==, 10);
+    CHECK_OK(store_lease(first, 1, &epoch, NULL)); // runs out at once
+    while (store_lease(store, 600000, &later, NULL) == -EAGAIN)
+        ;
+    CHECK(later, >, epoch);
+    CHECK(writes_refused(first), ==, 10); // it does not know yet, and still writes nothing
+    CHECK_ERROR(store_lease(first, TTL_MS, &epoch, NULL), -EAGAIN);
+    store_close(&first);
+}
+
+// ---- The log ----------------------------------------------------------------------------------
+
+static void change(enum store_event kind, const char *timeline, const char *revision,
+                   int64_t number, int64_t at_frame, int expected)
+{
+    struct store_change wanted = {.kind = kind, .number = number, .at_frame = at_frame};
+    snprintf(wanted.timeline, sizeof wanted.timeline, "%s", timeline);
+    snprintf(wanted.revision, sizeof wanted.revision, "%s", revision);
+    CHECK_ERROR(store_channel_change(store, "one", &wanted, NULL), expected);
+}
+
+static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
+{
+    char bytes[32];
+    snprintf(bytes, sizeof bytes, "plan %u", epoch);
+    struct store_commit row = {
+        channel, epoch, at_frame, start_frame, revision, (const uint8_t *)bytes, strlen(bytes)};
+    return store_plan_put(store, &row, NULL);
+}
+
+// What the log says is on air at a frame: the fold by seq of events up to it.
+static void check_fold(int64_t frame, int64_t number, int64_t start_frame)
+{
+    char *text = NULL;
+    CHECK_OK(store_event_list(store, channel, &text, NULL));
+    json_t *events = json_loads(text, 0, NULL), *event;
+    const json_t *state = NULL;
+    size_t i;
+    json_array_foreach(events, i, event)
+    {
+        const json_t *at = json_object_get(event, "at_frame");
+        CHECK(json_integer_value(json_object_get(event, "seq")), ==, i + 1); // no holes
+        if (json_is_integer(at) && json_integer_value(at) <= frame)
+            state = json_object_get(event, "payload");
+    }
+    CHECK(json_integer_value(json_object_get(state, "number")), ==, number);
+    CHECK(json_integer_value(json_object_get(state, "start_frame")), ==, start_frame);
+    json_decref(events);
+    free(text);
+}
+
+static struct store_channel get(void)
+{
+    struct store_channel c = {0};
+    CHECK_OK(store_channel_get(store, "one", &c, NULL));
+    return c;
+}
+
+static void test_log(void)
+{
+    change(STORE_STOPPED, "", "", 0, 5, 0); // is stopped: no event
+    change(STORE_REVISION, "a", REVISION, 1, 0, -EBUSY);
+    CHECK_ERROR(commit(1, 50, 50, REVISION), -ESTALE); // never started
+    change(STORE_STARTED, "a", REVISION, 1, 0, 0);
+    change(STORE_STARTED, "a", REVISION, 1, 0, -EBUSY);
+    CHECK(get().start_frame, ==, -1);
+    check_fold(1000000, 0, 0); // asked for, not on air
+    CHECK_OK(store_plan_reserve(store, channel, 1, NULL));
+    CHECK_OK(commit(1, 100, 100, REVISION));
+    check_fold(99, 0, 0);
+    check_fold(100, 1, 100);
+    CHECK(get().start_frame, ==, 100);
+    CHECK(get().last_at_frame, ==, 100);
+    // Another revision goes on; the same again is no change; one that was overtaken never held.
+    change(STORE_REVISION, "a", REVISION, 1, 0, 0);
+    change(STORE_REVISION, "a", REVISION2, 2, 0, 0);
+    CHECK(get().run, ==, 1);
+    CHECK_OK(commit(2, 200, 100, REVISION2));
+    CHECK_OK(commit(2, 200, 100, REVISION2)); // its answer was lost
+    CHECK_OK(commit(3, 250, 100, REVISION2)); // placed elsewhere
+    check_fold(199, 1, 100);
+    check_fold(200, 2, 100);
+    check_fold(300, 2, 100);
+    // Another timeline is another run.
+    change(STORE_REVISION, "b", REVISION, 7, 0, 0);
+    CHECK(get().run, ==, 3);
+    CHECK(get().start_frame, ==, -1);
+    CHECK_OK(commit(4, 400, 400, REVISION));
+    check_fold(399, 2, 100);
+    check_fold(400, 7, 400);
+    struct store_plan *plans;
+    size_t count;
+    CHECK_OK(store_plan_list(store, &plans, &count, NULL));
+    CHECK(count, ==, 2); // the newest and the one before it
+    CHECK(plans[0].plan_epoch, ==, 3);
+    CHECK(plans[1].plan_epoch, ==, 4);
+    CHECK_BYTES(plans[1].bytes, "plan 4", 6);
+    free(plans[0].bytes);
+    free(plans[1].bytes);
+    free(plans);
+    change(STORE_STOPPED, "", "", 0, 500, 0);
+    check_fold(499, 7, 400);
+    check_fold(500, 0, 0);
+    CHECK_ERROR(commit(5, 600, 400, REVISION), -ESTALE); // it must not come back
+    CHECK_OK(store_plan_list(store, &plans, &count, NULL));
+    CHECK(count, ==, 0);
+    free(plans);
+}
+
+static void *race_main(void *opaque)
+{
+    bool starts = (intptr_t)opaque % 2;
+    for (int i = 0; i < 20; i++) {
+        struct store_change wanted = {.kind = starts ? STORE_STARTED : STORE_STOPPED,
+                                      .timeline = "a",
+                                      .revision = REVISION,
+                                      .number = 1,
+                                      .at_frame = 600};
+        int error = store_channel_change(store, "one", &wanted, NULL);
+        CHECK_TRUE(!error || (starts && error == -EBUSY));
+    }
+    return NULL;
+}
+
+// However requests fall together, a stop follows a start and a start a stop.
+static void test_race(void)
+{
+    run_threads(race_main);
+    char *text = NULL;
+    CHECK_OK(store_event_list(store, channel, &text, NULL));
+    json_t *events = json_loads(text, 0, NULL), *event;
+    const char *before = "stopped";
+    size_t i;
+    json_array_foreach(events, i, event)
+    {
+        const char *kind = json_string_value(json_object_get(event, "kind"));
+        CHECK(json_integer_value(json_object_get(event, "seq")), ==, i + 1);
+        if (!strcmp(kind, "started") || !strcmp(kind, "stopped"))
+            CHECK_TRUE(strcmp(kind, before) != 0);
+        if (!strcmp(kind, "started") || !strcmp(kind, "stopped"))
+            before = kind;
+    }
+    json_decref(events);
+    free(text);
+    change(STORE_STOPPED, "", "", 0, 600, 0);
+}
+
+static void *put_main(void *opaque)
+{
+    char bytes[64], sha256[65];
+    struct store_revision revision;
+    for (int i = 0; i < 5; i++) {
+        snprintf(bytes, sizeof bytes, "{\"a\":%d}", (int)(intptr_t)opaque * 100 + i);
+        snprintf(sha256, sizeof sha256, "%064x", (unsigned)((intptr_t)opaque * 100 + i));
+        CHECK_OK(store_timeline_put(store, "many", bytes, strlen(bytes), sha256, &revision, NULL));
+    }
+    return NULL;
+}
+
+static void test_timelines(void)
+{
+    struct store_revision revision;
+    char *bytes = NULL;
+    size_t size;
+    run_threads(put_main);
+    CHECK_OK(store_timeline_get(store, "many", 0, &revision, &bytes, &size, NULL));
+    CHECK(revision.number, ==, THREADS * 5);
+    free(bytes);
+}
+
+// ---- Small things -----------------------------------------------------------------------------
+
+static void test_rows(void)
+{
+    struct store_destination d = {
+        .channel = channel, .name = "main", .url = "rtmp://h/a", .key = "a secret"};
+    struct store_destination *list;
+    struct store_node *nodes, node = {.name = "w", .role = "worker", .version = "1"};
+    size_t count;
+    uint64_t id;
+    CHECK_OK(store_destination_add(store, &d, &id, NULL));
+    CHECK_ERROR(store_destination_add(store, &d, &id, NULL), -EEXIST);
+    CHECK_OK(store_destination_list(store, channel, &list, &count, NULL));
+    CHECK(count, ==, 1);
+    CHECK_TEXT(list[0].key, "a secret");
+    free(list);
+    CHECK_OK(store_destination_list_all(store, &list, &count, NULL));
+    CHECK(count, ==, 1);
+    CHECK_TEXT(list[0].key, "");
+    free(list);
+    CHECK_OK(store_node_put(store, &node, NULL));
+    snprintf(node.frame_address, sizeof node.frame_address, "h:1");
+    CHECK_OK(store_node_put(store, &node, NULL));
+    CHECK_OK(store_node_list(store, &nodes, &count, NULL));
+    CHECK(count, ==, 1);
+    CHECK_TEXT(nodes[0].frame_address, "h:1");
+    int64_t age_ms = clock_realtime_ns() / 1000000 - nodes[0].seen_ms;
+    CHECK_TRUE(age_ms >= -1000 && age_ms < 60000);
+    free(nodes);
+    CHECK(store_media_known(store, REVISION, NULL), ==, 0);
+    CHECK_OK(store_media_put(store, REVISION, "name", "{}", NULL));
+    CHECK(store_media_known(store, REVISION, NULL), ==, 1);
+}
+
+// ---- A database that does not do as it should ---------------------------------------------------
+
+static void query(PGconn *c, const char *sql)
+{
+    PGresult *r = PQexec(c, sql);
+    CHECK_TRUE(PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK);
+    PQclear(r);
+}
+
+// Its sessions are ended behind its back: neither lost nor done twice.
+static void test_sessions_ended(PGconn *other)
+{
+    struct store_channel *channels;
+    size_t before, after;
+    uint64_t id;
+    CHECK_OK(store_channel_list(store, &channels, &before, NULL));
+    free(channels);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "ended%d", i);
+        struct store_channel c = example(name);
+        query(other, "select pg_terminate_backend(pid) from pg_stat_activity "
+                     "where application_name = 'vistter-coordinator'");
+        // Until they are gone for the others, too.
+        CHECK_OK(store_channel_create(store, &c, &id, NULL));
+        CHECK_OK(store_channel_list(store, &channels, &after, NULL));
+        free(channels);
+        CHECK(after, ==, before + (size_t)i + 1);
+    }
+}
+
+static void test_busy(PGconn *other)
+{
+    struct store_change stop = {.kind = STORE_STOPPED};
+    query(other, "begin");
+    query(other, "select 1 from channels where name = 'one' for update");
+    int64_t begin_ns = clock_monotonic_ns();
+    struct diagnostic why;
+    CHECK_ERROR(store_channel_change(store, "one", &stop, &why), -ETIMEDOUT);
+    CHECK_TEXT(why.code, "database_busy");
+    CHECK(clock_monotonic_ns() - begin_ns, <, BOUND_NS);
+    query(other, "rollback");
+    CHECK_OK(store_channel_change(store, "one", &stop, NULL));
+}
+
+static void *frozen_main(void *opaque)
+{
+    struct store_channel *channels, c = example("frozen");
+    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1};
+    size_t count;
+    uint64_t id;
+    int error = 0;
+    switch ((intptr_t)opaque) {
+    case 0:
+        error = store_lease(store, 600000, &id, NULL);
+        break;
+    case 1:
+        error = store_plan_put(store, &row, NULL);
+        break;
+    case 2:
+        error = store_channel_create(store, &c, &id, NULL);
+        break;
+    default:
+        error = store_channel_list(store, &channels, &count, NULL);
+    }
+    CHECK_TRUE(error == -EIO || error == -ETIMEDOUT);
+    return NULL;
+}
+
+static void test_frozen(void)
+{
+    struct store_channel *channels;
+    size_t count;
+    uint64_t epoch;
+    signal_database(SIGSTOP);
+    run_threads(frozen_main);
+    int64_t begin_ns = clock_monotonic_ns();
+    struct store *late = open_store("late");
+    CHECK_ERROR(store_channel_list(late, &channels, &count, NULL), -EIO); // cannot even connect
+    store_close(&late);
+    CHECK(clock_monotonic_ns() - begin_ns, <, BOUND_NS);
+    signal_database(SIGCONT);
+    begin_ns = clock_monotonic_ns();
+    int error;
+    do
+        error = store_channel_list(store, &channels, &count, NULL);
+    while (error == -EIO && clock_monotonic_ns() - begin_ns < BOUND_NS);
+    CHECK_OK(error);
+    for (size_t i = 0; i < count; i++)
+        CHECK_TRUE(strcmp(channels[i].name, "frozen") != 0); // it was never committed
+    free(channels);
+    CHECK_OK(store_lease(store, 600000, &epoch, NULL));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 5)
+        return 77;
+    database = argv[1];
+    key = argv[2];
+    migrations = argv[3];
+    postmaster = (pid_t)atoi(argv[4]);
+    PGconn *other = PQconnectdb(database);
+    CHECK_TRUE(PQstatus(other) == CONNECTION_OK);
+    run_threads(migrate_main);
+    test_lease();
+    test_log();
+    test_race();
+    test_timelines();
+    test_rows();
+    test_sessions_ended(other);
+    test_busy(other);
+    test_frozen();
+    store_lease_release(store);
+    store_close(&store);
+    PQfinish(other);
+    return check_end();
+}

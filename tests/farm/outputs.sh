@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Outputs beside the programme, and the slate. Each output's checksums against an offline render of
+# what it should be; then all workers die, and the slate's picture and sound are on air until one is
+# back, as the ledger says.
+# Usage: outputs.sh BUILD_FOLDER SOURCE_FOLDER
+. "$2/tests/farm/lib.sh"
+
+render() { # timeline output arguments...
+    "$build/coordinator/vistter" render "$1" --quiet --cache "$var/render-cache" --hash "$2" "${@:3}"
+}
+mixed() { awk -v first="$start" -v end=$((start + 90)) '$1 >= first && $1 < end' "$1"; } # hash-file
+has_mixed() { [ "$(mixed "$1" 2>/dev/null | wc -l)" = 90 ]; }
+
+# Some of the torture timeline's tracks: a video, a moving picture, blended video, a picture, shapes.
+"$source/tests/farm/make-torture" "$var/media-in" --complete >/dev/null
+jq '.tracks |= [.[0, 1, 2, 7, 10]]' "$var/media-in/torture.json" >"$var/media-in/programme.json"
+jq '.tracks |= .[:3]' "$var/media-in/programme.json" >"$var/media-in/clean.json"
+cat >"$var/slate.json" <<'JSON'
+{"schema": "vistter.timeline/1", "format": {"width": 640, "height": 360, "rate": "30"}, "duration": 40,
+ "background": "#203050", "tracks": [{"clips": [{"kind": "pattern", "start": 0, "duration": 40,
+ "size": [320, 180], "pattern": {"kind": "bars", "tone": {"frequency": 440, "level": -20}}}]}]}
+JSON
+farm_of 2
+vistter timeline put programme "$var/media-in/programme.json" >/dev/null
+vistter timeline put slate "$var/slate.json" >/dev/null
+vistter channel create main --width 640 --height 360 --rate 30 >/dev/null
+vistter channel slate main slate >/dev/null
+vistter output add main --name small --width 320 --height 180 >/dev/null
+vistter output add main --name clean --tracks 3 >/dev/null
+vistter destination add main --name archive --kind recording --output clean >/dev/null
+vistter channel start main programme >/dev/null
+wait_until 60 "main did not come on air" is_live main
+start=$(vistter --json channel status main | jq .start_frame)
+
+for output in "" .small .clean; do
+    wait_until 60 "output '$output' did not run" has_mixed "$var/mixed$output"
+done
+render "$var/media-in/programme.json" "$var/offline" --start "$start" --frames 0..90
+render "$var/media-in/programme.json" "$var/offline.small" --start "$start" --frames 0..90 --width 320 --height 180
+render "$var/media-in/clean.json" "$var/offline.clean" --start "$start" --frames 0..90
+for output in "" .small .clean; do
+    check "output '$output' has the bits of an offline render" diff -q <(mixed "$var/mixed$output") "$var/offline$output"
+done
+groups=$(vistter --json channel status main | jq -c .groups)
+check "there is a cut where the clean feed ends" jq -e 'any(.width == 640 and .track_from == 3)' <<<"$groups"
+check "both workers have a part" jq -e 'map(.provider) | unique | length == 2' <<<"$groups"
+check "each size starts from its base" jq -e '[.[] | select(.track_from == 0) | .width] | sort == [320, 640]' <<<"$groups"
+check "nothing concealed" [ "$(counter main concealed)" = 0 ]
+check "the clean feed is recorded under its own name" compgen -G "$var/recordings/main-clean*" >/dev/null
+
+# An output that comes while the channel is on air, and one that goes, change nothing else.
+vistter output add main --name late --width 480 --height 270 >/dev/null
+wait_until 60 "the late output did not run" test -s "$var/mixed.late"
+vistter output remove main small >/dev/null
+outputs_on_air() { vistter --json channel status main | jq -e '.groups | all(.width != 320)' >/dev/null; }
+wait_until 60 "the small output did not go" outputs_on_air
+check "still nothing concealed" [ "$(counter main concealed)" = 0 ]
+
+# The slate.
+render "$var/slate.json" "$var/offline.slate" --frames 0..40
+slate_line() { # frame: what the slate's line for this channel frame must be
+    awk -v n="$1" '$1 == n % 40 {print $2, $3}' "$var/offline.slate"
+}
+on_slate() { # a whole second of the programme is the slate, picture and sound
+    local n picture sound
+    tail -n 30 "$var/mixed" | while read -r n picture sound; do
+        [ "$picture $sound" = "$(slate_line "$n")" ] || return 1
+    done
+}
+stop worker1 KILL
+stop worker2 KILL
+wait_until 30 "the slate did not come" on_slate
+check "the slate is on air" on_slate
+check "the channel is still on air" is_live main
+worker_start 1
+on_programme() { # a whole second of it; the timeline repeats after 60 frames, and so does its offline render
+    local n picture sound
+    tail -n 30 "$var/mixed" | while read -r n picture sound; do
+        awk -v n=$((start + (n - start) % 60)) '$1 == n {print $2, $3}' "$var/offline" | grep -qx "$picture $sound" || return 1
+    done
+}
+wait_until 60 "the programme did not come back" on_programme
+ledger_says() { cat "$var/edge"/as-run-*.jsonl | jq -se --arg step "$1" 'any(.output == 1 and .step == $step)' >/dev/null; }
+wait_until 10 "the ledger does not tell of the slate" ledger_says slate
+check "the ledger tells of what was held" ledger_says hold
+# Every programme frame that is no frame of the timeline is in a run of the ledger.
+check "the ledger has every frame on the slate" jq -se --rawfile mixed "$var/mixed" \
+    --arg picture "$(head -n 1 "$var/offline.slate" | cut -d' ' -f2)" '
+    [.[] | select(.output == 1)] as $runs
+    | [$mixed | split("\n")[] | split(" ") | select(.[1] == $picture) | .[0] | tonumber]
+    | length > 30 and all(. as $n | any($runs[]; .step == "slate" and .from <= $n and $n <= .to))' \
+    <(cat "$var/edge"/as-run-*.jsonl)

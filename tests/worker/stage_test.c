@@ -1,0 +1,642 @@
+// Render stages: real ones, with a small timeline in a media cache; their peers and the links
+// between them are stood in for here, so that a test decides what gets through and when. What
+// arrives is decoded and compared with an uncut render of the same timeline.
+#include "worker/render/stage.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/thread.h"
+#include "engine/frame/sound.h"
+#include "engine/media/media.h"
+#include "engine/receive/links.h"
+#include "engine/receive/payload.h"
+#include "engine/render/render.h"
+#include "tests/check.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define W            64
+#define H            36
+#define START        990 // channel frame of the timeline's frame 0
+#define AT           1000
+#define FRAMES_MAX   2000
+#define PATIENCE_NS  INT64_C(60000000000)
+#define NEVER_REPEAT INT64_C(3600000000000)
+
+static const struct rate rate = {30, 1};
+
+// Three tracks of which the upper two may be cut off: a moving pattern, an adjustment of it, and a
+// moving shape. A clip far in has lost its picture.
+static const char timeline_text[] =
+    "{\"schema\":\"vistter.timeline/1\",\"name\":\"stage\","
+    "\"format\":{\"width\":64,\"height\":36,\"rate\":\"30\"},"
+    "\"assets\":{\"gone\":\"sha256:"
+    "0000000000000000000000000000000000000000000000000000000000000000\"},"
+    "\"tracks\":["
+    "{\"clips\":[{\"kind\":\"pattern\",\"start\":0,\"duration\":3000,\"pattern\":{\"kind\":"
+    "\"grid\"},\"position\":{\"keyframes\":[{\"at\":0,\"value\":[0,0]},{\"at\":3000,\"value\":"
+    "[3000,0]}]}}]},"
+    "{\"clips\":[{\"kind\":\"adjust\",\"start\":0,\"duration\":3000,\"brightness\":0.1,"
+    "\"contrast\":1.3}]},"
+    "{\"clips\":[{\"kind\":\"shape\",\"start\":0,\"duration\":2000,\"shape\":{\"kind\":\"ellipse\","
+    "\"size\":[20,20],\"fill\":\"#ff8040c0\"},\"position\":{\"keyframes\":[{\"at\":0,\"value\":"
+    "[10,10]},{\"at\":50,\"value\":[50,30]}]}},"
+    "{\"kind\":\"image\",\"start\":2000,\"duration\":10,\"asset\":\"gone\"}]}]}";
+
+// ---- What the stage talks to ------------------------------------------------------------------
+
+struct frame_peer {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    atomic_int references;
+    // -- guarded by lock
+    int room;     // messages that it takes; then its queue is full
+    int attempts; // calls of frame_peer_send
+    bool hold;    // they take until this is false
+    int count[FRAMES_MAX];
+    int64_t newest;
+    struct group_frame *frames[FRAMES_MAX]; // decoded
+    struct frame_client *client;            // or: a link to another stage
+};
+
+struct frame_client {
+    struct frame_client_config config;
+    struct frame_peer peer;
+    atomic_bool closed;
+};
+
+static struct media_cache *cache;
+static uint8_t revision[32];
+static char folder[] = "/tmp/vistter-stage-test-XXXXXX";
+static struct stage *providers[4]; // of links, by group
+
+static void peer_init(struct frame_peer *peer, int room)
+{
+    memset(peer, 0, sizeof *peer);
+    pthread_mutex_init(&peer->lock, NULL);
+    pthread_cond_init(&peer->changed, NULL);
+    atomic_init(&peer->references, 1);
+    peer->room = room;
+    peer->newest = -1;
+}
+
+static void peer_finish(struct frame_peer *peer)
+{
+    CHECK(atomic_load(&peer->references), ==, 1); // nobody sends any more
+    for (int i = 0; i < FRAMES_MAX; i++)
+        group_frame_unref(&peer->frames[i]);
+    pthread_cond_destroy(&peer->changed);
+    pthread_mutex_destroy(&peer->lock);
+}
+
+struct frame_peer *frame_peer_ref(struct frame_peer *peer)
+{
+    atomic_fetch_add(&peer->references, 1);
+    return peer;
+}
+
+void frame_peer_unref(struct frame_peer **peer)
+{
+    atomic_fetch_sub(&(*peer)->references, 1);
+    *peer = NULL;
+}
+
+static void take_picture(struct frame_peer *peer, const struct frame_header *h, const void *payload,
+                         size_t size)
+{
+    struct group_frame *frame = NULL;
+    int32_t *stem = NULL;
+    const struct group_frame *base = h->base_frame == h->frame ? NULL : peer->frames[h->base_frame];
+    CHECK_TRUE(base || h->base_frame == h->frame); // its key came before
+    CHECK_OK(payload_decode(payload, size, W, H, base, rate_sample_count(rate, h->frame), &frame,
+                            &stem));
+    group_frame_unref(&peer->frames[h->frame]);
+    peer->frames[h->frame] = frame;
+    free(stem);
+}
+
+int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const void *payload,
+                    size_t size)
+{
+    if (peer->client) {
+        uint8_t *copy = malloc(size);
+        memcpy(copy, payload, size);
+        peer->client->config.on_frame(peer->client->config.opaque, h, copy, size);
+        return 0;
+    }
+    pthread_mutex_lock(&peer->lock);
+    peer->attempts++;
+    pthread_cond_broadcast(&peer->changed);
+    while (peer->hold)
+        pthread_cond_wait(&peer->changed, &peer->lock);
+    int error = peer->room ? 0 : -EAGAIN;
+    CHECK_TRUE(h->frame >= 0 && h->frame < FRAMES_MAX);
+    if (!error) {
+        peer->room--;
+        peer->count[h->frame]++;
+        peer->newest = h->frame;
+        take_picture(peer, h, payload, size);
+    }
+    pthread_cond_broadcast(&peer->changed);
+    pthread_mutex_unlock(&peer->lock);
+    return error;
+}
+
+int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
+                        struct diagnostic *reterr)
+{
+    (void)reterr;
+    struct frame_client *c = base_alloc(sizeof *c);
+    c->config = *config;
+    peer_init(&c->peer, 0);
+    c->peer.client = c;
+    *ret = c;
+    return 0;
+}
+
+void frame_client_close(struct frame_client *client)
+{
+    atomic_store(&client->closed, true);
+}
+
+void frame_client_destroy(struct frame_client **client)
+{
+    for (int g = 0; g < 4; g++)
+        if (providers[g])
+            stage_gone(providers[g], &(*client)->peer);
+    peer_finish(&(*client)->peer);
+    free(*client);
+    *client = NULL;
+}
+
+void frame_client_want(struct frame_client *client, const struct frame_want *want)
+{
+    if (!atomic_load(&client->closed))
+        stage_want(providers[want->group], &client->peer, want);
+}
+
+void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
+{
+    (void)client;
+    *ret = (struct frame_link_stats){0};
+}
+
+// ---- Words for the stories --------------------------------------------------------------------
+
+// Waits until `*value` is at least `least`.
+static void peer_wait(struct frame_peer *peer, const int *value, int least)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_NS / 1000000000;
+    pthread_mutex_lock(&peer->lock);
+    int late = 0;
+    while (*value < least && !late)
+        late = pthread_cond_timedwait(&peer->changed, &peer->lock, &until);
+    CHECK(*value, >=, least);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static void peer_make_room(struct frame_peer *peer, int room)
+{
+    pthread_mutex_lock(&peer->lock);
+    peer->room = room;
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static int peer_count(struct frame_peer *peer, int64_t frame)
+{
+    pthread_mutex_lock(&peer->lock);
+    int count = peer->count[frame];
+    pthread_mutex_unlock(&peer->lock);
+    return count;
+}
+
+static struct frame_want want_of(uint32_t group, int64_t from, int64_t credit)
+{
+    return (struct frame_want){
+        .channel = 7, .group = group, .plan_epoch = 3, .start = 1, .from = from, .credit = credit};
+}
+
+// A plan of one group, or of two with the cut beneath the adjust track.
+struct test_plan {
+    Vistter__Control__V1__ChannelPlan plan;
+    Vistter__Control__V1__GroupPlan groups[2], *group_pointers[2];
+    Vistter__Control__V1__LinkPlan link, *link_pointer;
+    uint8_t key[LINK_KEY_BYTES];
+};
+
+static void plan_init(struct test_plan *p, int groups)
+{
+    memset(p, 0, sizeof *p);
+    vistter__control__v1__channel_plan__init(&p->plan);
+    vistter__control__v1__link_plan__init(&p->link);
+    p->link.consumer = "worker-2";
+    p->link.link_id = "link.A";
+    p->link.key = (ProtobufCBinaryData){sizeof p->key, p->key};
+    p->link_pointer = &p->link;
+    p->plan.channel = 7;
+    p->plan.plan_epoch = 3;
+    p->plan.width = W;
+    p->plan.height = H;
+    p->plan.rate_num = 30;
+    p->plan.rate_den = 1;
+    p->plan.at_frame = AT;
+    p->plan.start_frame = START;
+    p->plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
+    p->plan.groups = p->group_pointers;
+    p->plan.n_groups = (size_t)groups;
+    for (int i = 0; i < groups; i++) {
+        Vistter__Control__V1__GroupPlan *g = p->group_pointers[i] = &p->groups[i];
+        vistter__control__v1__group_plan__init(g);
+        g->group = (uint32_t)i + 1;
+        g->track_from = i ? 1 : 0;
+        g->track_to = i || groups == 1 ? 3 : 1;
+        g->from_base = !i;
+        g->needs_beneath = i;
+        g->provider_address = "elsewhere:1";
+        g->links = &p->link_pointer;
+        g->n_links = 1;
+    }
+}
+
+static struct stage *start(const struct test_plan *p, size_t group, struct links *links,
+                           int64_t repeat_ns)
+{
+    struct stage_config config = {.plan = &p->plan,
+                                  .group = group,
+                                  .cache = cache,
+                                  .node = "worker-2",
+                                  .links = links,
+                                  .repeat_ns = repeat_ns};
+    return stage_create(&config);
+}
+
+static struct stage_status wait_state(struct stage *s, enum stage_state state)
+{
+    struct stage_status status;
+    int64_t until = clock_monotonic_ns() + PATIENCE_NS;
+    for (;;) {
+        stage_read(s, &status);
+        if (status.state == state || clock_monotonic_ns() > until)
+            break;
+        clock_sleep_until_ns(clock_monotonic_ns() + 2000000);
+    }
+    CHECK(status.state, ==, state);
+    return status;
+}
+
+static uint64_t frames_made(struct stage *s)
+{
+    struct stage_status status;
+    stage_read(s, &status);
+    return status.frames;
+}
+
+// A stage of the whole timeline, committed at once.
+static struct stage *start_whole(int64_t repeat_ns)
+{
+    struct test_plan p;
+    plan_init(&p, 1);
+    struct stage *s = start(&p, 0, NULL, repeat_ns);
+    stage_commit(s, AT, START);
+    return s;
+}
+
+// Compares what the peers got of frame `n` (`count` groups, bottom to top) with an uncut render.
+static void check_picture(struct frame_peer *const *peers, int count, int64_t n)
+{
+    struct timeline *timeline = NULL;
+    struct renderer *renderer = NULL;
+    CHECK_OK(timeline_parse(timeline_text, strlen(timeline_text), NULL, NULL, &timeline, NULL));
+    struct render_config config = {
+        .timeline = timeline, .width = W, .height = H, .rate = rate, .track_to = 3, .base = true};
+    struct group_frame *whole = NULL;
+    struct picture *expected = NULL, *got = NULL;
+    struct render_report report;
+    const struct group_frame *groups[2];
+    for (int i = 0; i < count; i++)
+        groups[i] = peers[i]->frames[n];
+    CHECK_OK(renderer_create(&config, &renderer, NULL));
+    CHECK_OK(renderer_frame(renderer, n - START, n, NULL, &whole, NULL, &report));
+    CHECK_OK(group_fold_over(NULL, whole, &expected));
+    CHECK_OK(group_fold_all(NULL, groups, count, &got));
+    CHECK_TRUE(got && picture_checksum(got) == picture_checksum(expected));
+    picture_unref(&got);
+    picture_unref(&expected);
+    group_frame_unref(&whole);
+    renderer_destroy(&renderer);
+    timeline_unref(&timeline);
+}
+
+// ---- Stories ----------------------------------------------------------------------------------
+
+// Before the commit nothing is rendered for anybody: it says which frame shows what.
+static void test_commit(void)
+{
+    struct test_plan p;
+    struct frame_peer peer, *peers[] = {&peer};
+    plan_init(&p, 1);
+    peer_init(&peer, 1000);
+    struct stage *s = start(&p, 0, NULL, NEVER_REPEAT);
+    CHECK(wait_state(s, STAGE_PREPARED).problems, ==, 0);
+    struct frame_want want = want_of(1, AT, AT + 20);
+    stage_want(s, &peer, &want);
+    clock_sleep_until_ns(clock_monotonic_ns() + 100000000); // time for a hasty stage to show
+    CHECK(frames_made(s), ==, 0);
+    stage_commit(s, AT, START);
+    peer_wait(&peer, &peer.count[AT + 19], 1);
+    check_picture(peers, 1, AT);
+    check_picture(peers, 1, AT + 19);
+    CHECK(frames_made(s), ==, 20);
+    stage_destroy(&s);
+    peer_finish(&peer);
+}
+
+// Credit holds while a peer's queue is full, too.
+static void test_credit(void)
+{
+    struct frame_peer peer;
+    peer_init(&peer, 5);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    struct frame_want want = want_of(1, AT, AT + 20);
+    stage_want(s, &peer, &want);
+    // With every attempt the stage also looks for something to render.
+    peer_wait(&peer, &peer.attempts, 60);
+    CHECK(frames_made(s), ==, 20);
+    CHECK(peer_count(&peer, AT + 4), ==, 1);
+    CHECK(peer_count(&peer, AT + 5), ==, 0);
+    peer_make_room(&peer, 1000);
+    want.credit = AT + 30;
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 29], 1);
+    CHECK(frames_made(s), ==, 30);
+    for (int64_t n = AT; n < AT + 30; n++)
+        CHECK(peer_count(&peer, n), ==, 1);
+    stage_destroy(&s);
+    peer_finish(&peer);
+}
+
+// One who is behind gets what it may, and no more is made again than that.
+static void test_two_consumers(void)
+{
+    struct frame_peer early, late, *peers[] = {&late};
+    peer_init(&early, 1000);
+    peer_init(&late, 1000);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    struct frame_want want = want_of(1, AT, AT + 100);
+    stage_want(s, &early, &want);
+    peer_wait(&early, &early.count[AT + 99], 1);
+    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 60
+    stage_want(s, &early, &want);
+    peer_wait(&early, &early.count[AT + 100], 1);
+    want = want_of(1, AT + 10, AT + 30);
+    stage_want(s, &late, &want);
+    peer_wait(&late, &late.count[AT + 29], 1);
+    CHECK(peer_count(&late, AT + 9), ==, 0);
+    check_picture(peers, 1, AT + 29);
+    CHECK(frames_made(s), ==, 121);
+    CHECK(peer_count(&early, AT + 15), ==, 1);
+    // The first goes on where it was.
+    want = want_of(1, AT + 95, AT + 102);
+    stage_gone(s, &late);
+    stage_want(s, &early, &want);
+    peer_wait(&early, &early.count[AT + 101], 1);
+    CHECK(peer_count(&early, AT + 100), ==, 1);
+    stage_destroy(&s);
+    peer_finish(&early);
+    peer_finish(&late);
+}
+
+// A frame that is named as missing with every want is sent again once in the repeat time. Each want
+// brings one more frame, too, whose arrival shows that the want has been dealt with.
+static int sent_again(int64_t repeat_ns)
+{
+    struct frame_peer peer, *peers[] = {&peer};
+    peer_init(&peer, 1000);
+    struct stage *s = start_whole(repeat_ns);
+    struct frame_want want = want_of(1, AT, AT + 20);
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 19], 1);
+    want.missing_count = 2;
+    want.missing[0] = AT + 3;
+    want.missing[1] = AT + 7;
+    for (int i = 0; i < 10; i++) {
+        want.credit++;
+        stage_want(s, &peer, &want);
+        peer_wait(&peer, &peer.count[want.credit - 1], 1);
+    }
+    int again = peer_count(&peer, AT + 3) - 1;
+    CHECK(peer_count(&peer, AT + 7) - 1, ==, again);
+    CHECK(peer_count(&peer, AT + 4), ==, 1);
+    check_picture(peers, 1, AT + 3);
+    stage_destroy(&s);
+    peer_finish(&peer);
+    return again;
+}
+
+static void test_missing(void)
+{
+    CHECK(sent_again(NEVER_REPEAT), ==, 1);
+    CHECK(sent_again(0), ==, 10);
+}
+
+// Frames that the ring has let go are made again; so is everything for one who begins anew.
+static void test_anew(void)
+{
+    struct frame_peer peer, *peers[] = {&peer};
+    peer_init(&peer, 1000);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    struct frame_want want = want_of(1, AT, AT + 100);
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 99], 1);
+    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 60
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 100], 1);
+    want = want_of(1, AT + 10, AT + 101);
+    want.missing_count = 1;
+    want.missing[0] = AT + 10;
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 100], 2);
+    CHECK(peer_count(&peer, AT + 10), ==, 2);
+    CHECK(peer_count(&peer, AT + 9), ==, 1);
+    check_picture(peers, 1, AT + 10);
+    want = want_of(1, AT + 5, AT + 21);
+    want.start = 2;
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 20], 3);
+    CHECK(peer_count(&peer, AT + 5), ==, 2);
+    CHECK(peer_count(&peer, AT + 4), ==, 1);
+    // The end of the first start comes late, and ends nothing.
+    want = want_of(1, AT, AT);
+    want.ended = true;
+    stage_want(s, &peer, &want);
+    want = want_of(1, AT + 5, AT + 22);
+    want.start = 2;
+    stage_want(s, &peer, &want);
+    peer_wait(&peer, &peer.count[AT + 21], 3);
+    CHECK(peer_count(&peer, AT + 5), ==, 2);
+    stage_destroy(&s);
+    peer_finish(&peer);
+}
+
+// Wants, reports and the end of a stage do not wait for a peer that is being sent to; after the
+// close no peer is held, and nothing more is sent.
+static void test_close(void)
+{
+    struct frame_peer peer;
+    peer_init(&peer, 0);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    struct frame_want want = want_of(1, AT, AT + 50);
+    stage_want(s, &peer, &want);
+    while (frames_made(s) < 50)
+        clock_sleep_until_ns(clock_monotonic_ns() + 1000000);
+    pthread_mutex_lock(&peer.lock);
+    peer.hold = true;
+    peer.room = 1000;
+    int before = peer.attempts;
+    pthread_mutex_unlock(&peer.lock);
+    peer_wait(&peer, &peer.attempts, before + 1);
+    stage_want(s, &peer, &want);
+    CHECK(frames_made(s), ==, 50);
+    stage_close(s);
+    pthread_mutex_lock(&peer.lock);
+    peer.hold = false;
+    pthread_cond_broadcast(&peer.changed);
+    pthread_mutex_unlock(&peer.lock);
+    stage_destroy(&s);
+    CHECK(peer.attempts, ==, before + 1);
+    peer_finish(&peer);
+}
+
+// The frame that is prepared is the one where the plan will take effect: what is wrong there, here
+// a picture that is nowhere, is known before it is on air.
+static void test_warm(void)
+{
+    struct test_plan p;
+    plan_init(&p, 1);
+    p.plan.at_frame = START + 2005;
+    struct stage *s = start(&p, 0, NULL, NEVER_REPEAT);
+    struct stage_status status = wait_state(s, STAGE_PREPARED);
+    CHECK(status.problems, ==, 1);
+    CHECK(status.frames, ==, 0);
+    stage_destroy(&s);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    CHECK_TRUE(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void test_refusals(void)
+{
+    struct test_plan p;
+    static const uint8_t broken[32] = {0xab};
+    char path[128];
+    snprintf(path, sizeof path, "%s/ab%062d", folder, 0);
+    write_file(path, "{\"schema\":\"vistter.timeline/1\",\"name\":5}");
+    // The cache knows only what lay in its folder at the start.
+    media_cache_destroy(&cache);
+    struct media_cache_config config = {folder, 1 << 30};
+    CHECK_OK(media_cache_create(&config, &cache, NULL));
+    plan_init(&p, 1);
+    p.plan.revision.data = (uint8_t *)(uintptr_t)broken;
+    struct stage *s = start(&p, 0, NULL, NEVER_REPEAT);
+    CHECK_TRUE(strstr(wait_state(s, STAGE_REFUSED).reason, "name"));
+    stage_destroy(&s);
+
+    struct links *links = links_create("worker-2", 120);
+    plan_init(&p, 2);
+    p.link.consumer = "worker-9";
+    s = start(&p, 1, links, NEVER_REPEAT);
+    CHECK_TRUE(strstr(wait_state(s, STAGE_REFUSED).reason, "no link from it to worker-2"));
+    stage_destroy(&s);
+    p.link.consumer = "worker-2";
+    p.groups[0].from_base = false;
+    p.groups[0].needs_beneath = true;
+    s = start(&p, 0, links, NEVER_REPEAT);
+    CHECK_TRUE(strstr(wait_state(s, STAGE_REFUSED).reason, "no opaque group beneath"));
+    stage_destroy(&s);
+    links_destroy(&links);
+}
+
+// A group with an adjust track takes in what lies beneath it; together they show the uncut picture,
+// from the start, after going back, and after a jump.
+static void test_adjust(void)
+{
+    struct test_plan p;
+    struct frame_peer lower, upper, *peers[] = {&lower, &upper};
+    plan_init(&p, 2);
+    peer_init(&lower, 1000);
+    peer_init(&upper, 1000);
+    struct links *links = links_create("worker-2", 120);
+    providers[1] = start(&p, 0, links, NEVER_REPEAT);
+    struct stage *s = start(&p, 1, links, NEVER_REPEAT);
+    wait_state(s, STAGE_PREPARED);
+    stage_commit(providers[1], AT, START);
+    stage_commit(s, AT, START);
+    static const int64_t from[] = {AT, AT - 5, AT + 300};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct frame_want want = want_of(1, from[i], from[i] + 40);
+        want.start = i + 1;
+        stage_want(providers[1], &lower, &want);
+        want.group = 2;
+        stage_want(s, &upper, &want);
+        int64_t last = from[i] + 39;
+        int twice = i == 1 ? 2 : 1; // the second range lies in the first but for its start
+        peer_wait(&lower, &lower.count[i == 1 ? last - 1 : last], twice);
+        peer_wait(&upper, &upper.count[i == 1 ? last - 1 : last], twice);
+        for (int64_t n = from[i]; n < from[i] + 39; n += 13)
+            check_picture(peers, 2, n);
+    }
+    stage_destroy(&s);
+    links_destroy(&links); // its clients say goodbye to their provider
+    stage_destroy(&providers[1]);
+    peer_finish(&lower);
+    peer_finish(&upper);
+}
+
+static void open_cache(void)
+{
+    char path[128], name[65], named[256];
+    CHECK_TRUE(mkdtemp(folder));
+    // The picture that is nowhere: its facts say nothing, so nobody waits for the rest.
+    snprintf(path, sizeof path, "%s/%064d.json", folder, 0);
+    write_file(path, "{}");
+    snprintf(path, sizeof path, "%s/new", folder);
+    write_file(path, timeline_text);
+    CHECK_OK(media_hash_file(path, name, NULL));
+    snprintf(named, sizeof named, "%s/%s", folder, name);
+    CHECK_OK(rename(path, named));
+    for (int i = 0; i < 32; i++) {
+        char hex[3] = {name[2 * i], name[2 * i + 1], 0};
+        revision[i] = (uint8_t)strtoul(hex, NULL, 16);
+    }
+    struct media_cache_config config = {folder, 1 << 30};
+    CHECK_OK(media_cache_create(&config, &cache, NULL));
+}
+
+int main(void)
+{
+    open_cache();
+    test_commit();
+    test_credit();
+    test_two_consumers();
+    test_missing();
+    test_anew();
+    test_close();
+    test_warm();
+    test_refusals();
+    test_adjust();
+    media_cache_destroy(&cache);
+    CHECK(picture_outstanding(), ==, 0);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    if (!check_failures)
+        CHECK_OK(system(command));
+    return check_end();
+}
