@@ -1,9 +1,9 @@
 // The API from end to end: a real database and coordinator, every answer held against the contract.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -254,6 +254,16 @@ test("a film that is cut short is taken, and the answer says where it ends", asy
   const { damage } = await put(half);
   const [first, parts] = damage.first.slice(0, -1).split("/").map(Number);
   assert.ok(damage.count >= 1 && first / parts > 2 && first / parts < 6, JSON.stringify(damage));
+  // The command says it too, whether the file is sent or was there.
+  const third = join(server.folder, "third.mp4");
+  writeFileSync(third, whole.subarray(0, whole.length / 3));
+  const program = join(process.env.VISTTER_BUILD ?? join(top, "build/release"), "coordinator/vistter");
+  for (const there of [false, true]) {
+    const run = spawnSync(program, ["--server", server.origin, "import", third], { encoding: "utf8" });
+    assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stderr, /warning: third.mp4 is damaged or cut short in \d+ place/);
+    assert.equal(run.stdout.includes("(was there)"), there);
+  }
 });
 
 test("a file that an import left without its row is no media yet", async () => {
