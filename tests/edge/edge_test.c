@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <glob.h>
 #include <libavutil/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +26,6 @@
 static struct seen {
     pthread_mutex_t lock;
     uint64_t reports, instance, version;
-    int64_t reported_ns, longest_silence_ns; // between two reports of one instance
     int channels, plans;
     int64_t cursor;
     uint64_t frames, late, concealed;
@@ -38,10 +38,6 @@ static void on_report(void *opaque, const node_report_message *r)
 {
     (void)opaque;
     pthread_mutex_lock(&seen.lock);
-    int64_t now = clock_monotonic_ns();
-    if (seen.instance == r->instance && now - seen.reported_ns > seen.longest_silence_ns)
-        seen.longest_silence_ns = now - seen.reported_ns;
-    seen.reported_ns = now;
     seen.reports++;
     seen.instance = r->instance;
     seen.version = r->state_version;
@@ -288,9 +284,28 @@ static pid_t tear_state(const char *program, pid_t edge)
     return edge;
 }
 
-// An encoder that cannot keep up has a second's work and more in its queue when it goes; the edge
-// reports all the while, since after one second of silence it would count as lost.
-static void stop_slow_encoder(struct control_server *server, struct told *t)
+static bool has_encoder(pid_t edge)
+{
+    char pattern[64], name[32];
+    glob_t found;
+    bool any = false;
+    snprintf(pattern, sizeof pattern, "/proc/%d/task/*/comm", (int)edge);
+    if (glob(pattern, 0, NULL, &found))
+        return false;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *file = fopen(found.gl_pathv[i], "re");
+        any = any || (file && fgets(name, sizeof name, file) && !strncmp(name, "encode-", 7));
+        if (file)
+            fclose(file);
+    }
+    globfree(&found);
+    return any;
+}
+
+// An encoder that cannot keep up has seconds of work in its queue when it goes; the edge reports
+// all the while, since after one second of silence it would count as lost: it says that the channel
+// is gone while the encoder still works.
+static void stop_slow_encoder(struct control_server *server, struct told *t, pid_t edge)
 {
     fill_told(t, 4);
     t->rendition.rendition = 2;
@@ -309,9 +324,9 @@ static void stop_slow_encoder(struct control_server *server, struct told *t)
     t->state.stopped_channels = t->stopped;
     tell(server, t);
     WAIT_UNTIL(seen.channels == 0);
+    CHECK_TRUE(has_encoder(edge));
     uint64_t reports = newest_report().reports;
     WAIT_UNTIL(seen.reports > reports + 5);
-    CHECK(newest_report().longest_silence_ns / 1000000, <, 1000);
 }
 
 static void run_story(const char *program, struct control_server **server,
@@ -385,7 +400,7 @@ static void run_story(const char *program, struct control_server **server,
 
     fill_told(&t, 2); // late news from before
     (void)control_server_send(*server, "edge-1", &t.state);
-    stop_slow_encoder(*server, &t);
+    stop_slow_encoder(*server, &t, edge);
     kill(edge, SIGTERM);
     int status = -1;
     waitpid(edge, &status, 0);
