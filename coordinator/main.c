@@ -2,6 +2,7 @@
 // the thread map.
 #include "coordinator/coordinator.h"
 #include "engine/base/log.h"
+#include "engine/base/memory.h"
 #include "engine/base/settings.h"
 
 #include <signal.h>
@@ -11,6 +12,7 @@
 
 int main(int argc, char **argv)
 {
+    memory_setup();
     struct coordinator_settings s = {0};
     const char *log_level;
     char host[65] = "coordinator";

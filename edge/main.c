@@ -25,6 +25,7 @@
 #include "edge/state.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "engine/base/memory.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
 #include "engine/link/media_cache.h"
@@ -256,6 +257,7 @@ static int block_signals(void)
 
 int main(int argc, char **argv)
 {
+    memory_setup();
     struct diagnostic d = {0};
     struct edge e = {0};
     char host[64] = "edge", text[768];
