@@ -49,20 +49,28 @@ for workers in 1 2 3; do
     for name in edge worker1 worker2 worker3 coordinator; do stop "$name"; done
 done
 
-# The timeline that has every property on every kind of clip.
+# The timeline that has every property on every kind of clip, but for those whose file is missing.
+jq 'del(.assets.missing) | .tracks |= map(.clips |= map(select(.asset != "missing")))' \
+    "$var/media-in/properties.json" >"$var/media-in/complete.json"
 farm_of 3
-vistter timeline put properties "$var/media-in/properties.json" >/dev/null
-begin properties 29.97 properties
-same_bits "every property" properties 29.97 100 properties
+vistter timeline put complete "$var/media-in/complete.json" >/dev/null
+begin properties 29.97 complete
+same_bits "every property" properties 29.97 100 complete
 for name in edge worker1 worker2 worker3 coordinator; do stop "$name"; done
 
-# Every cut, one after the other, while the channel is on air: each is another plan at one frame.
+# Every cut, one after the other, while the channel is on air: each is another plan at one frame. A new coordinator
+# leaves the plan as it is; a destination that comes or goes makes it plan anew.
 cut_is() { vistter --json channel status every | jq -e ".groups | length == 2 and .[1].track_from == $1" >/dev/null; }
 farm_of 2 --cuts 1
 begin every 30
 for cut in $(seq $((tracks - 1))); do
     stop coordinator
     coordinator_start --cuts "$cut"
+    if [ $((cut % 2)) = 1 ]; then
+        wait_until 30 "the coordinator did not lead" vistter destination add every --name archive --kind recording
+    else
+        wait_until 30 "the coordinator did not lead" vistter destination remove every archive
+    fi
     wait_until 60 "the plan with the cut at $cut did not come on air" cut_is "$cut"
 done
 start=$(vistter --json channel status every | jq .start_frame)
