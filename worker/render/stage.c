@@ -26,8 +26,8 @@
 #define PREPARE_WAIT_MS             500
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
-// A stage whose frames nobody takes yet, since its plan is not on air, leaves the processor to those
-// that are: it rests so many times as long as it worked.
+// A stage whose frames nobody takes yet, since its plan is not on air, leaves the processor to
+// those that are: it rests so many times as long as it worked.
 #define REST_SHARE  3
 #define REST_NS_MAX 100000000
 // Tracks' costs are means over about so many seconds of programme.
