@@ -305,17 +305,21 @@ int store_query(struct store *s, enum store_lane lane, const char *sql, int coun
     return error;
 }
 
-int store_text(struct store *s, const char *sql, int count, const char *const *values,
-               const char *what, char **ret, struct diagnostic *reterr)
+int result_text(PGresult *r, const char *what, char **ret, struct diagnostic *reterr)
 {
-    PGresult *r;
-    int error = store_query(s, STORE_LANE_API, sql, count, values, what, &r, reterr);
-    if (error)
-        return error;
+    int error = 0;
     if (PQntuples(r) && !PQgetisnull(r, 0, 0))
         *ret = base_strdup(PQgetvalue(r, 0, 0));
     else
         error = diagnostic_set(reterr, -ENOENT, "not_found", what, "does not exist");
     PQclear(r);
     return error;
+}
+
+int store_text(struct store *s, const char *sql, int count, const char *const *values,
+               const char *what, char **ret, struct diagnostic *reterr)
+{
+    PGresult *r;
+    int error = store_query(s, STORE_LANE_API, sql, count, values, what, &r, reterr);
+    return error ? error : result_text(r, what, ret, reterr);
 }

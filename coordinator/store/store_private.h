@@ -54,6 +54,8 @@ int session_script(struct session *session, const char *script, const char *what
                    struct diagnostic *reterr);
 void session_close(struct session *session); // a connection inside a transaction is cut
 
+// The one value of a result, as malloc'ed text; clears the result. -ENOENT: no row.
+int result_text(PGresult *result, const char *what, char **ret, struct diagnostic *reterr);
 // One statement that only reads, or may be run twice: it is, when the connection dies under it.
 int store_query(struct store *store, enum store_lane lane, const char *sql, int count,
                 const char *const *values, const char *what, PGresult **ret,

@@ -59,14 +59,7 @@ int transaction_text(struct transaction *t, const char *sql, int count, const ch
 {
     PGresult *r;
     int error = transaction_query(t, sql, count, values, what, &r, reterr);
-    if (error)
-        return error;
-    if (PQntuples(r) && !PQgetisnull(r, 0, 0))
-        *ret = base_strdup(PQgetvalue(r, 0, 0));
-    else
-        error = diagnostic_set(reterr, -ENOENT, "not_found", what, "does not exist");
-    PQclear(r);
-    return error;
+    return error ? error : result_text(r, what, ret, reterr);
 }
 
 int transaction_end(struct transaction *t, int error, struct diagnostic *reterr)
