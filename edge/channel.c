@@ -83,6 +83,43 @@ static struct slot *slot_in_force(struct channel *c, int64_t n)
     return best < 0 ? NULL : slots[best];
 }
 
+static bool armed_before(const struct slot *a, const struct slot *b)
+{
+    if (a->armed->at_frame != b->armed->at_frame)
+        return a->armed->at_frame < b->armed->at_frame;
+    return a->armed->epoch < b->armed->epoch;
+}
+
+// The armed plan that takes over from `s`, or the first of all; NULL: none. Called with the lock
+// held, or on the control thread, which alone changes the slots.
+static struct slot *slot_after(const struct channel *c, const struct slot *s)
+{
+    struct slot *best = NULL;
+    for (int i = 0; i < c->slot_count; i++) {
+        struct slot *other = c->slots[i];
+        if (other->intake && (!s || armed_before(s, other)) && (!best || armed_before(other, best)))
+            best = other;
+    }
+    return best;
+}
+
+// While one plan follows another, the workers have both to do, and no more processors for it. The
+// one that leaves is asked for what lies below the switch only; the one that follows gets credit
+// once that is all here, or at the latest half its lead before the switch.
+// Called with the lock held.
+static void share_credit(struct channel *c)
+{
+    int64_t cursor = atomic_load(&c->cursor);
+    bool waits = false;
+    for (struct slot *s = slot_after(c, NULL), *after; s; s = after) {
+        after = slot_after(c, s);
+        int64_t end = after ? after->armed->at_frame : INT64_MAX;
+        intake_set_end(s->intake, waits ? s->armed->at_frame : end);
+        waits = after && cursor < end - after->armed->lead_frames / 2 &&
+                !intake_complete(s->intake, end);
+    }
+}
+
 // Waits for something to do; gives the slot for frame `next`, which stays valid until the next
 // call.
 static struct slot *take_slot(struct channel *c)
@@ -147,6 +184,7 @@ static void step_on(struct channel *c)
     for (int i = 0; i < c->slot_count; i++)
         if (c->slots[i]->intake)
             intake_advance(c->slots[i]->intake, next);
+    share_credit(c);
     pthread_mutex_unlock(&c->lock);
     check_clock(c);
 }
@@ -201,6 +239,11 @@ static void *run(void *opaque)
 {
     struct channel *c = opaque;
     struct slot *slot;
+    if (!thread_set_urgent())
+        log_info("clock_not_urgent",
+                 "channel=%llu reason=\"may not: give it CAP_SYS_NICE or "
+                 "LimitRTPRIO=1 where other programs share the processors\"",
+                 (unsigned long long)c->config.channel);
     while ((slot = take_slot(c))) {
         int64_t until, n = c->playout.next;
         bool ready = intake_ready(slot->intake, n);
@@ -303,6 +346,7 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         .cursor = p->at_frame > cursor ? p->at_frame : cursor,
         .bytes_max = c->config.window_bytes,
         .latency_ms = links_latency_ms(c->config.links),
+        .urgent = true,
         .want = on_want,
         .opaque = slot,
     };
@@ -320,6 +364,7 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
     pthread_mutex_lock(&c->lock);
     slot->intake = intake;
     slot->armed = plan_ref(p);
+    share_credit(c);
     c->started = true;
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
@@ -342,6 +387,7 @@ static void drop_slot(struct channel *c, int index)
         pthread_cond_timedwait(&c->changed, &c->lock, &until);
     }
     c->dropping = NULL;
+    share_credit(c);
     pthread_mutex_unlock(&c->lock);
     slot_destroy(c, slot);
 }
@@ -495,7 +541,7 @@ int channel_create(const struct channel_config *config, struct channel **ret)
 {
     struct channel *c = base_alloc(sizeof *c);
     c->config = *config;
-    pthread_mutex_init(&c->lock, NULL);
+    mutex_init_urgent(&c->lock);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -546,6 +592,20 @@ void channel_destroy(struct channel **channel)
     free(c);
 }
 
+// Frames that are here without a hole, also of the plans that follow. The control thread.
+static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
+{
+    int64_t here = cursor;
+    for (const struct slot *s = slot; s; s = slot_after(c, s)) {
+        struct intake_stats stats;
+        if (s->armed->at_frame > here)
+            break;
+        intake_stats(s->intake, &stats);
+        here = (s->armed->at_frame > cursor ? s->armed->at_frame : cursor) + stats.slack_frames;
+    }
+    return here - cursor;
+}
+
 void channel_stats(struct channel *c, struct channel_stats *ret)
 {
     *ret = (struct channel_stats){
@@ -565,11 +625,11 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
     pthread_mutex_unlock(&c->lock);
     if (slot) { // slots go on this thread only
         intake_stats(slot->intake, &ret->intake);
+        ret->slack_frames = slack(c, slot, ret->cursor);
         for (int i = 0; i < PLAN_OUTPUTS_MAX && !*ret->slate_alarm; i++)
             if (slot->slates[i])
                 slate_error(slot->slates[i], ret->slate_alarm, sizeof ret->slate_alarm);
     }
-    ret->slack_frames = slot ? ret->intake.slack_frames : 0;
 }
 
 int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)

@@ -39,7 +39,7 @@ struct ledger *ledger_create(uint64_t channel, const char *path)
     struct ledger *l = base_alloc(sizeof *l);
     l->channel = channel;
     snprintf(l->path, sizeof l->path, "%s", path);
-    pthread_mutex_init(&l->lock, NULL);
+    mutex_init_urgent(&l->lock);
     return l;
 }
 

@@ -182,7 +182,7 @@ static int output_create(struct outputs *owner, const struct plan *plan,
             output = plan->outputs[i].name;
     snprintf(o->channel_name, sizeof o->channel_name, "%s%s%s", plan->name, *output ? "-" : "",
              output);
-    pthread_mutex_init(&o->lock, NULL);
+    mutex_init_urgent(&o->lock);
     char name[32];
     snprintf(name, sizeof name, "encode-%u-%u", r->output, r->rendition);
     struct rendition_config config = {
@@ -275,7 +275,7 @@ struct outputs *outputs_create(const struct outputs_config *config)
 {
     struct outputs *o = base_alloc(sizeof *o);
     o->config = *config;
-    pthread_mutex_init(&o->lock, NULL);
+    mutex_init_urgent(&o->lock);
     return o;
 }
 

@@ -134,7 +134,7 @@ int slate_create(struct media_cache *cache, const uint8_t revision[32], int widt
     s->height = height;
     s->rate = rate;
     atomic_init(&s->references, 1);
-    pthread_mutex_init(&s->lock, NULL);
+    mutex_init_urgent(&s->lock);
     int error = thread_start(&s->thread, "slate", run, s);
     if (error) {
         pthread_mutex_destroy(&s->lock);

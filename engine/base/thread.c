@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,21 @@ void thread_join(pthread_t thread)
     assert(!error);
 }
 
+bool thread_set_urgent(void)
+{
+    const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+    return !sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest);
+}
+
+void mutex_init_urgent(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+    pthread_mutex_init(mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
 void *base_alloc(size_t size)
 {
     void *memory = calloc(1, size ? size : 1);
@@ -79,7 +95,7 @@ struct queue *queue_create(size_t capacity, void (*release)(void *item))
     struct queue *q = base_alloc(sizeof *q + capacity * sizeof q->items[0]);
     q->capacity = capacity;
     q->release = release;
-    pthread_mutex_init(&q->lock, NULL);
+    mutex_init_urgent(&q->lock);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

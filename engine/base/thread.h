@@ -10,15 +10,21 @@
 // shows as `name` (15 bytes) in tools. The creator joins it. Returns 0 or a negative errno.
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg);
 void thread_join(pthread_t thread);
+// Lets the calling thread go before all that has no deadline: SCHED_RR at the lowest priority. What
+// it starts is not urgent by itself. False: this process may not (it needs CAP_SYS_NICE or
+// RLIMIT_RTPRIO), and nothing has changed. For threads that follow a clock and never work long.
+bool thread_set_urgent(void);
+// A mutex whose holder goes as early as the most urgent thread that waits for it.
+void mutex_init_urgent(pthread_mutex_t *mutex);
 
 // Allocates zeroed memory for small control objects; ends the program when there is none, since
 // no caller could do better. Never for sizes that come from input.
 void *base_alloc(size_t size);
 char *base_strdup(const char *text);
 
-// Bounded first-in-first-out queue. Thread: any. Items still inside at destruction are released
-// with `release`. An end may be closed from either side: afterwards push returns -EPIPE, pop gives
-// what is left and then -EPIPE.
+// Bounded first-in-first-out queue. Thread: any, urgent ones too. Items still inside at destruction
+// are released with `release`. An end may be closed from either side: afterwards push returns
+// -EPIPE, pop gives what is left and then -EPIPE.
 struct queue;
 struct queue *queue_create(size_t capacity, void (*release)(void *item));
 void queue_destroy(struct queue **queue); // no thread may use it any more; accepts NULL inside

@@ -133,7 +133,7 @@ struct picture_pool *picture_pool_create(enum picture_format format, int width, 
     pool->format = format;
     pool->width = width;
     pool->height = height;
-    pthread_mutex_init(&pool->lock, NULL);
+    mutex_init_urgent(&pool->lock);
     return pool;
 }
 

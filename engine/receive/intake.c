@@ -96,6 +96,8 @@ static void *run(void *opaque)
 {
     struct intake *in = opaque;
     int64_t next_wish = 0;
+    if (in->config.urgent)
+        (void)thread_set_urgent(); // the mix thread says when that is not allowed
     pthread_mutex_lock(&in->lock);
     while (!in->closing) {
         in->dirty = false;
@@ -120,7 +122,7 @@ int intake_create(const struct intake_config *config, struct intake **ret)
     in->config = *config;
     in->start = atomic_fetch_add(&starts, 1) + 1;
     in->cursor = config->cursor;
-    pthread_mutex_init(&in->lock, NULL);
+    mutex_init_urgent(&in->lock);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -280,6 +282,24 @@ void intake_advance(struct intake *in, int64_t cursor)
         pthread_cond_signal(&in->work);
     }
     pthread_mutex_unlock(&in->lock);
+}
+
+void intake_set_end(struct intake *in, int64_t end)
+{
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->config.group_count; i++)
+        window_set_end(in->windows[i], end);
+    pthread_mutex_unlock(&in->lock);
+}
+
+bool intake_complete(struct intake *in, int64_t end)
+{
+    bool complete = true;
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->config.group_count; i++)
+        complete = complete && window_slack(in->windows[i]) >= end - in->cursor;
+    pthread_mutex_unlock(&in->lock);
+    return complete;
 }
 
 int64_t intake_cursor(struct intake *in)

@@ -31,6 +31,7 @@ struct intake_config {
     int64_t cursor;
     size_t bytes_max; // coded payload of all groups together
     int latency_ms;   // of the links, one way
+    bool urgent;      // a clock waits for the frames: decodes before all else
     // The newest wish of group `index`. Called on the decode thread, about as often as it changes;
     // must not block.
     void (*want)(void *opaque, int index, const struct frame_want *want);
@@ -74,4 +75,8 @@ void intake_take(struct intake *intake, int64_t n, struct intake_frame *frames);
 void intake_release(struct intake_frame *frames, int count);
 void intake_advance(struct intake *intake, int64_t cursor);
 int64_t intake_cursor(struct intake *intake);
+// Frames from `end` on are not asked for; INT64_MAX at first.
+void intake_set_end(struct intake *intake, int64_t end);
+// Whether all that lies between the cursor and `end` has arrived.
+bool intake_complete(struct intake *intake, int64_t end);
 void intake_stats(struct intake *intake, struct intake_stats *ret);

@@ -39,9 +39,10 @@ struct asked_key {
 struct window {
     struct window_config config;
     int64_t cursor, newest; // newest message so far, cursor - 1 at first
+    int64_t end;            // no credit at or beyond it
     int capacity;
     size_t bytes;
-    int64_t heard_ns; // when something was last stored, or first wanted
+    int64_t heard_ns; // when something was last stored, or nothing was owed
     struct base bases[WINDOW_BASES_MAX];
     struct asked_key asked_keys[WINDOW_BASES_MAX];
     struct window_counts counts;
@@ -63,6 +64,7 @@ struct window *window_create(const struct window_config *config)
     w->capacity = capacity;
     w->cursor = config->cursor;
     w->newest = config->cursor - 1;
+    w->end = INT64_MAX;
     w->heard_ns = NEVER;
     for (int i = 0; i < WINDOW_BASES_MAX; i++)
         w->asked_keys[i] = (struct asked_key){-1, LONG_AGO};
@@ -253,6 +255,11 @@ void window_advance(struct window *w, int64_t cursor)
         w->newest = w->cursor - 1;
 }
 
+void window_set_end(struct window *w, int64_t end)
+{
+    w->end = end;
+}
+
 int64_t window_cursor(const struct window *w)
 {
     return w->cursor;
@@ -407,7 +414,9 @@ void window_want(struct window *w, int64_t now_ns, struct frame_want *ret)
     // Memory before lead: what is here already may be used up first.
     if (w->bytes > w->config.bytes_max / 4 * 3 && ret->credit > w->newest + 1)
         ret->credit = w->newest + 1;
-    if (w->heard_ns == NEVER)
+    if (ret->credit > w->end)
+        ret->credit = w->end > w->cursor ? w->end : w->cursor;
+    if (w->heard_ns == NEVER || ret->credit <= w->newest + 1)
         w->heard_ns = now_ns;
     bool silent = now_ns - w->heard_ns >= WINDOW_SILENCE * w->config.repeat_ns;
     int64_t end = silent && ret->credit > w->newest + 1 ? ret->credit : w->newest + 1;

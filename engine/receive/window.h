@@ -46,6 +46,8 @@ int window_put(struct window *window, const struct frame_header *header, uint8_t
 // Frames below `cursor` are not needed any more.
 void window_advance(struct window *window, int64_t cursor);
 int64_t window_cursor(const struct window *window);
+// Frames from `end` on are not asked for; INT64_MAX at first.
+void window_set_end(struct window *window, int64_t end);
 
 // Work for the decoder: the lowest frame below `limit` that can be decoded now, or the key it
 // needs.

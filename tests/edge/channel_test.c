@@ -24,6 +24,7 @@
 #define SWITCH   70  // frame after the first at which the second plan takes over
 #define GAP_FROM 100 // group 2 is not delivered
 #define GAP_TO   104
+#define LEAD     45
 
 static const struct rate rate = {30000, 1001};
 static int64_t first_frame; // set before anything is provided
@@ -184,6 +185,7 @@ static void *run_provider(void *opaque)
 }
 
 static uint64_t total_resent;
+static int64_t last_credit[2]; // of the first plan's groups
 
 void frame_client_close(struct frame_client *client)
 {
@@ -218,9 +220,23 @@ void frame_client_destroy(struct frame_client **client)
     free(c);
 }
 
+// The plan that leaves is not asked for what the next one shows; that one begins when all before it
+// was sent, or when the switch is near.
+static void note_credit(struct frame_client *c, const struct frame_want *want)
+{
+    int64_t at = first_frame + SWITCH;
+    if (want->plan_epoch == 1 && !want->ended)
+        last_credit[want->group - 1] = want->credit;
+    if (want->plan_epoch != 2 || want->credit <= at || c->want[1][want->group - 1].credit > at)
+        return;
+    for (int g = 0; g < 2; g++)
+        CHECK_TRUE(c->next[0][g] == at || c->want[0][g].from >= at - LEAD / 2);
+}
+
 void frame_client_want(struct frame_client *c, const struct frame_want *want)
 {
     pthread_mutex_lock(&c->lock);
+    note_credit(c, want);
     c->want[want->plan_epoch - 1][want->group - 1] = *want;
     pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
@@ -248,7 +264,7 @@ static struct plan *make_plan(uint32_t epoch, bool committed, int64_t at_frame, 
         .rate = rate,
         .epoch_ns = epoch_ns,
         .playout_delay_ns = 500000000,
-        .lead_frames = 45,
+        .lead_frames = LEAD,
         .revision = {(uint8_t)epoch},
         .group_count = 2,
         .output_count = 1,
@@ -318,6 +334,8 @@ static void run_story(struct channel *c, int64_t epoch_ns)
     wait_for_frame(c, first_frame + FRAMES + 5);
     CHECK(plan_state(c, 2), ==, CHANNEL_PLAN_ACTIVE);
     CHECK(plan_state(c, 1), ==, -1); // retired
+    for (int g = 0; g < 2; g++)
+        CHECK(last_credit[g], ==, first_frame + SWITCH);
     struct channel_stats s;
     channel_stats(c, &s);
     CHECK(s.plan_epoch, ==, 2);

@@ -140,11 +140,12 @@ static int seek(struct beneath *b, int64_t n)
     return error;
 }
 
-int beneath_picture(struct beneath *b, int64_t n, struct picture **ret)
+int beneath_picture(struct beneath *b, int64_t n, int64_t end, struct picture **ret)
 {
     int error = seek(b, n);
     if (error)
         return error;
+    intake_set_end(b->intake, end);
     if (!intake_ready(b->intake, n))
         return -EAGAIN;
     struct intake_frame frames[INTAKE_GROUPS_MAX];

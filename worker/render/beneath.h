@@ -21,6 +21,6 @@ struct beneath;
 int beneath_create(const struct beneath_config *config, struct beneath **ret,
                    struct diagnostic *reterr);
 void beneath_destroy(struct beneath **beneath);
-// Gives the picture under frame `n` and begins to ask for what follows. -EAGAIN: not all of it is
-// here yet, `arrived` tells when to try again. A new reference, OPAQUE. -ENOMEM.
-int beneath_picture(struct beneath *beneath, int64_t n, struct picture **ret);
+// Gives the picture under frame `n` and begins to ask for what follows, below `end`. -EAGAIN: not
+// all of it is here yet, `arrived` tells when to try again. A new reference, OPAQUE. -ENOMEM.
+int beneath_picture(struct beneath *beneath, int64_t n, int64_t end, struct picture **ret);

@@ -26,10 +26,6 @@
 #define PREPARE_WAIT_MS             500
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
-// A stage whose frames nobody takes yet, since its plan is not on air, leaves the processor to
-// those that are: it rests so many times as long as it worked.
-#define REST_SHARE  3
-#define REST_NS_MAX 100000000
 // Tracks' costs are means over about so many seconds of programme.
 #define COST_SECONDS 10
 
@@ -273,7 +269,7 @@ static bool serve(struct stage *s)
 
 // The frame to render next, or -1: what somebody may have and has not got, up to the highest credit
 // of those. Called with the lock held.
-static int64_t next_to_render(struct stage *s)
+static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
 {
     int64_t lowest = -1, credit = -1, from = -1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
@@ -293,6 +289,7 @@ static int64_t next_to_render(struct stage *s)
         ring_forget(&s->ring, from);
     if (lowest < 0 || !s->committed)
         return -1;
+    *ret_credit = credit;
     // A consumer behind or far ahead of the ring: start over there.
     if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
         ring_clear(&s->ring, lowest);
@@ -390,14 +387,14 @@ static void note_report(struct stage *s, int64_t frame, const struct render_repo
 }
 
 // -EAGAIN: what lies beneath is still on its way.
-static int render_one(struct stage *s, int64_t frame, int64_t start_frame)
+static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t start_frame)
 {
     struct group_frame *group = NULL;
     struct picture *beneath = NULL;
     struct render_report report;
     int64_t local = frame - start_frame;
     int64_t start_ns = clock_monotonic_ns();
-    int error = s->beneath ? beneath_picture(s->beneath, frame, &beneath) : 0;
+    int error = s->beneath ? beneath_picture(s->beneath, frame, credit, &beneath) : 0;
     if (error == -EAGAIN)
         return error;
     if (!error)
@@ -517,44 +514,23 @@ static bool prepare(struct stage *s)
     return !error;
 }
 
-// Whether some consumer has moved on since it began. Called with the lock held.
-static bool is_on_air(const struct stage *s)
-{
-    for (int i = 0; i < CONSUMERS_MAX; i++)
-        if (s->consumers[i].peer && s->consumers[i].from > s->consumers[i].first)
-            return true;
-    return false;
-}
-
-static int64_t rest_after(int64_t work_ns)
-{
-    return work_ns * REST_SHARE < REST_NS_MAX ? work_ns * REST_SHARE : REST_NS_MAX;
-}
-
 static void *stage_main(void *opaque)
 {
     struct stage *s = opaque;
     if (!prepare(s))
         return NULL;
-    int64_t rest_until_ns = 0;
     pthread_mutex_lock(&s->lock);
     while (!s->closing) {
         s->woken = false;
         bool full = serve(s);
-        int64_t frame = next_to_render(s), begin_ns = clock_monotonic_ns();
+        int64_t credit, frame = next_to_render(s, &credit);
         if (frame < 0) {
             wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
             continue;
         }
-        if (begin_ns < rest_until_ns && !is_on_air(s)) {
-            wait_changed(s, rest_until_ns - begin_ns);
-            continue;
-        }
         int64_t start_frame = s->start_frame;
         pthread_mutex_unlock(&s->lock);
-        int error = render_one(s, frame, start_frame);
-        int64_t end_ns = clock_monotonic_ns();
-        rest_until_ns = end_ns + rest_after(end_ns - begin_ns);
+        int error = render_one(s, frame, credit, start_frame);
         pthread_mutex_lock(&s->lock);
         if (error && error != -EAGAIN)
             s->woken = false; // out of memory: gives the rest of the node time to let some go

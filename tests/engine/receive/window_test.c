@@ -131,6 +131,31 @@ static void test_missing(void)
     window_destroy(&w);
 }
 
+// Beyond its end nothing is asked for, nor is it silence that nothing comes from there.
+static void test_end(void)
+{
+    struct window *w = window_create(&config);
+    struct frame_want want;
+    window_set_end(w, 1000);
+    for (int64_t now = 0; now <= 1000 * MS; now += 500 * MS) {
+        window_want(w, now, &want);
+        CHECK(want.from, ==, 1000);
+        CHECK(want.credit, ==, 1000);
+        CHECK(want.missing_count, ==, 0);
+    }
+    window_set_end(w, 1002);
+    window_want(w, 1399 * MS, &want);
+    CHECK(want.credit, ==, 1002);
+    CHECK(want.missing_count, ==, 0);
+    window_want(w, 1400 * MS, &want);
+    CHECK(want.missing_count, ==, 2);
+    window_advance(w, 1010);
+    window_want(w, 1400 * MS, &want);
+    CHECK(want.from, ==, 1010);
+    CHECK(want.credit, ==, 1010);
+    window_destroy(&w);
+}
+
 // When nothing comes at all, what may come is asked for by number; what is here is not.
 static void test_silence(void)
 {
@@ -298,6 +323,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "seed %" PRIu64 "\n", seed);
     test_refusals();
     test_missing();
+    test_end();
     test_silence();
     test_keys();
     test_broken();
