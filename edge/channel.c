@@ -632,6 +632,18 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
     }
 }
 
+// Gives the address of a provider that a plan needs and that is not connected.
+static bool waits_for(const struct slot *s, char *ret, size_t size)
+{
+    for (int i = 0; i < s->plan->group_count; i++) {
+        if (link_connected(s->links[i]))
+            continue;
+        snprintf(ret, size, "%s", s->plan->groups[i].from.address);
+        return true;
+    }
+    return false;
+}
+
 int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
 {
     int64_t cursor = atomic_load(&c->cursor);
@@ -640,12 +652,12 @@ int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
     for (int i = 0; i < c->slot_count && count < max; i++) {
         const struct slot *s = c->slots[i];
         bool active = s->intake && s->plan->at_frame <= cursor && s->plan->epoch == on_air;
-        ret[count++] = (struct channel_plan_report){
-            .epoch = s->plan->epoch,
-            .state = active      ? CHANNEL_PLAN_ACTIVE
-                     : s->intake ? CHANNEL_PLAN_ARMED
-                                 : CHANNEL_PLAN_PREPARED,
-        };
+        struct channel_plan_report *r = &ret[count++];
+        *r = (struct channel_plan_report){.epoch = s->plan->epoch, .state = CHANNEL_PLAN_PREPARED};
+        if (s->intake)
+            r->state = active ? CHANNEL_PLAN_ACTIVE : CHANNEL_PLAN_ARMED;
+        else if (waits_for(s, r->waits_for, sizeof r->waits_for))
+            r->state = CHANNEL_PLAN_PREPARING;
     }
     return count;
 }

@@ -36,11 +36,18 @@ struct channel_stats {
     char slate_alarm[192];       // why the slate is not there; "": none
 };
 
-enum channel_plan_state { CHANNEL_PLAN_PREPARED, CHANNEL_PLAN_ARMED, CHANNEL_PLAN_ACTIVE };
+// Prepared: connected to the providers of all groups.
+enum channel_plan_state {
+    CHANNEL_PLAN_PREPARING,
+    CHANNEL_PLAN_PREPARED,
+    CHANNEL_PLAN_ARMED,
+    CHANNEL_PLAN_ACTIVE
+};
 
 struct channel_plan_report {
     uint32_t epoch;
     enum channel_plan_state state;
+    char waits_for[128]; // PREPARING: address of a provider that is not connected
 };
 
 struct channel;

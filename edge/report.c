@@ -25,6 +25,7 @@ static struct storage {
         *stage_list[STATE_CHANNELS_MAX * STAGES_MAX];
     plan_report plans[STATE_CHANNELS_MAX * (PLANS_MAX + 1)],
         *plan_list[STATE_CHANNELS_MAX * (PLANS_MAX + 1)];
+    struct channel_plan_report channel_plans[STATE_CHANNELS_MAX][PLANS_MAX];
     channel_report channels[STATE_CHANNELS_MAX], *channel_list[STATE_CHANNELS_MAX];
     destination_report destinations[STATE_CHANNELS_MAX][DESTINATIONS_MAX],
         *destination_list[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
@@ -50,7 +51,7 @@ static void add_stage(uint64_t channel, uint32_t epoch, Vistter__Control__V1__St
 }
 
 static void add_plan(uint64_t channel, uint32_t epoch, Vistter__Control__V1__PlanState state,
-                     const char *reason)
+                     const char *reason, const char *waits_for)
 {
     plan_report *p = &store.plans[store.plan_count];
     vistter__control__v1__plan_report__init(p);
@@ -58,6 +59,7 @@ static void add_plan(uint64_t channel, uint32_t epoch, Vistter__Control__V1__Pla
     p->plan_epoch = epoch;
     p->state = state;
     p->reason = (char *)(uintptr_t)reason;
+    p->waits_for = (char *)(uintptr_t)waits_for;
     store.plan_list[store.plan_count++] = p;
 }
 
@@ -75,17 +77,18 @@ static void add_alarm(uint64_t channel, const char *code, const char *text, uint
     store.alarm_list[store.alarm_count++] = a;
 }
 
-static void add_plans(uint64_t id, struct channel *channel)
+static void add_plans(int index, uint64_t id, struct channel *channel)
 {
     static const Vistter__Control__V1__PlanState states[] = {
+        [CHANNEL_PLAN_PREPARING] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING,
         [CHANNEL_PLAN_PREPARED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED,
         [CHANNEL_PLAN_ARMED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ARMED,
         [CHANNEL_PLAN_ACTIVE] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE,
     };
-    struct channel_plan_report plans[PLANS_MAX];
+    struct channel_plan_report *plans = store.channel_plans[index];
     int count = channel_plans(channel, plans, PLANS_MAX);
     for (int i = 0; i < count; i++)
-        add_plan(id, plans[i].epoch, states[plans[i].state], "");
+        add_plan(id, plans[i].epoch, states[plans[i].state], "", plans[i].waits_for);
 }
 
 static size_t add_destinations(int index, uint64_t id, struct channel *channel)
@@ -154,7 +157,7 @@ static void add_channel(int index, struct state_channel *item)
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_ENCODE,
               s.encode.median_ms, s.encode.p99_ms, s.encode.frame, s.encode.frames);
     add_delivery(index, id, &s, c->n_destinations);
-    add_plans(id, channel);
+    add_plans(index, id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);
     if (*s.slate_alarm)
@@ -211,7 +214,8 @@ int report_send(struct control_client *client, struct state *state,
         add_channel(i, &state->channels[i]);
     for (int i = 0; i < state->refusal_count; i++)
         add_plan(state->refusals[i].channel, state->refusals[i].epoch,
-                 VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason);
+                 VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason,
+                 "");
     if (state_file_error(state->file))
         add_alarm(0, "state_unwritten",
                   "the desired state cannot be written: after a restart without a coordinator this "

@@ -351,6 +351,8 @@ static void report_plan(struct report_memory *m, int i)
         plan->state = states[s->state];
     if (s->state == STAGE_REFUSED)
         plan->reason = s->reason;
+    if (*s->waits_for)
+        plan->waits_for = s->waits_for;
 }
 
 static uint64_t resident_bytes(void)

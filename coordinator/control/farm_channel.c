@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PLAN_UNSAID   VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED
-#define PLAN_REFUSED  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED
-#define PLAN_PREPARED VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED
-#define PLAN_ACTIVE   VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE
+#define PLAN_UNSAID    VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED
+#define PLAN_PREPARING VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING
+#define PLAN_REFUSED   VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED
+#define PLAN_PREPARED  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED
+#define PLAN_ACTIVE    VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_ACTIVE
+
+typedef Vistter__Control__V1__PlanReport plan_report;
 
 #define SWITCH_TRIES   3
 #define PLAUSIBLE_S    3600 // a cursor further than this from the clock's is not believed
@@ -197,17 +200,41 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
 
 static bool next_refused(struct farm *farm, struct channel *channel, int64_t now_ns)
 {
-    const char *name, *reason = "";
+    const char *name;
     uint32_t epoch = channel->next->message->plan_epoch;
     for (int i = 0; (name = plan_node(channel->next, i)); i++) {
-        const struct node *node = farm_node(farm, name);
-        if (!node || farm_plan_state(node, channel->id, epoch, &reason) != PLAN_REFUSED)
+        const plan_report *report = farm_plan_report(farm_node(farm, name), channel->id, epoch);
+        if (report->state != PLAN_REFUSED)
             continue;
         snprintf(channel->text, sizeof channel->text, "%s refused: %s", name,
-                 *reason ? reason : "it does not say why");
+                 *report->reason ? report->reason : "it does not say why");
         node_exclude(channel, name, now_ns + FARM_EXCLUDE_NS);
         next_give_up(farm, channel, 0);
         return true;
+    }
+    return false;
+}
+
+// A provider that somebody cannot take frames from: others may be within reach.
+static bool next_unreachable(struct farm *farm, struct channel *channel, int64_t now_ns)
+{
+    const struct plan *plan = channel->next;
+    const char *name;
+    if (now_ns - channel->proposed_ns <= FARM_LINK_NS)
+        return false;
+    for (int i = 0; (name = plan_node(plan, i)); i++) {
+        const plan_report *report =
+            farm_plan_report(farm_node(farm, name), channel->id, plan->message->plan_epoch);
+        for (int g = 0; report->state == PLAN_PREPARING && g < plan->placement.group_count; g++) {
+            const struct plan_group *group = &plan->placement.groups[g];
+            if (strcmp(group->provider_address, report->waits_for))
+                continue;
+            snprintf(channel->text, sizeof channel->text, "%s cannot reach %s at %s", name,
+                     group->provider, group->provider_address);
+            node_exclude(channel, group->provider, now_ns + FARM_EXCLUDE_NS);
+            next_give_up(farm, channel, 0);
+            return true;
+        }
     }
     return false;
 }
@@ -220,14 +247,13 @@ static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_n
     int64_t age_ns = now_ns - channel->proposed_ns;
     bool lost = false;
     for (int i = 0; (name = plan_node(channel->next, i)); i++) {
-        const struct node *node = farm_node(farm, name);
         if (farm_node_lost(farm, name, now_ns)) {
             lost = true;
             stuck = name;
             break;
         }
         Vistter__Control__V1__PlanState state =
-            node ? farm_plan_state(node, channel->id, epoch, NULL) : PLAN_UNSAID;
+            farm_plan_report(farm_node(farm, name), channel->id, epoch)->state;
         int64_t limit_ns = state == PLAN_UNSAID ? FARM_PREPARE_NS : FARM_FETCH_NS;
         if (state < PLAN_PREPARED && age_ns > limit_ns) {
             node_exclude(channel, name, now_ns + FARM_EXCLUDE_NS);
@@ -247,10 +273,9 @@ static bool next_prepared(const struct farm *farm, const struct channel *channel
 {
     const char *name;
     for (int i = 0; (name = plan_node(channel->next, i)); i++) {
-        const struct node *node = farm_node(farm, name);
         Vistter__Control__V1__PlanState state =
-            node ? farm_plan_state(node, channel->id, channel->next->message->plan_epoch, NULL)
-                 : PLAN_UNSAID;
+            farm_plan_report(farm_node(farm, name), channel->id, channel->next->message->plan_epoch)
+                ->state;
         if (state < PLAN_PREPARED || state == PLAN_REFUSED)
             return false;
     }
@@ -265,6 +290,7 @@ static void preparing_step(struct farm *farm, struct channel *channel, struct fa
         return;
     }
     if (next_refused(farm, channel, now.monotonic_ns) ||
+        next_unreachable(farm, channel, now.monotonic_ns) ||
         next_stuck(farm, channel, now.monotonic_ns) || !next_prepared(farm, channel))
         return;
     const channel_plan_message *message = channel->next->message;
@@ -380,7 +406,7 @@ static bool next_active(const struct farm *farm, const struct channel *channel,
             continue;
         alive++;
         active +=
-            farm_plan_state(edge, channel->id, plan->message->plan_epoch, NULL) == PLAN_ACTIVE;
+            farm_plan_report(edge, channel->id, plan->message->plan_epoch)->state == PLAN_ACTIVE;
     }
     if (alive > 0)
         return active == alive;

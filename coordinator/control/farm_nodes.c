@@ -31,18 +31,16 @@ bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns)
     return now_ns - farm->start_ns > FARM_GRACE_NS;
 }
 
-Vistter__Control__V1__PlanState farm_plan_state(const struct node *node, uint64_t channel,
-                                                uint32_t plan_epoch, const char **ret_reason)
+const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node, uint64_t channel,
+                                                         uint32_t plan_epoch)
 {
-    for (size_t i = 0; i < node->report->n_plans; i++) {
+    static const Vistter__Control__V1__PlanReport nothing = VISTTER__CONTROL__V1__PLAN_REPORT__INIT;
+    for (size_t i = 0; node && i < node->report->n_plans; i++) {
         const Vistter__Control__V1__PlanReport *plan = node->report->plans[i];
-        if (plan->channel != channel || plan->plan_epoch != plan_epoch)
-            continue;
-        if (ret_reason)
-            *ret_reason = plan->reason;
-        return plan->state;
+        if (plan->channel == channel && plan->plan_epoch == plan_epoch)
+            return plan;
     }
-    return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED;
+    return &nothing;
 }
 
 const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,

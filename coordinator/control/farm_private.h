@@ -86,9 +86,9 @@ struct farm {
 struct node *farm_node(const struct farm *farm, const char *name);
 // Not heard of for too long. Nodes never seen since the start get FARM_GRACE_NS.
 bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns);
-// What the node says about a plan; UNSPECIFIED if nothing.
-Vistter__Control__V1__PlanState farm_plan_state(const struct node *node, uint64_t channel,
-                                                uint32_t plan_epoch, const char **ret_reason);
+// What the node (NULL: nobody) says about a plan; never NULL, UNSPECIFIED if nothing.
+const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node, uint64_t channel,
+                                                         uint32_t plan_epoch);
 const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
                                                                uint64_t channel);
 // Notes who has come or gone; channels that this concerns become dirty.

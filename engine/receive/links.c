@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct link {
     struct links *links;
     struct link_target target;
     struct frame_client *client;
+    _Atomic bool connected;
     int users;
     struct link *next;
 };
@@ -57,7 +59,8 @@ static void on_frame(void *opaque, const struct frame_header *header, uint8_t *p
 
 static void on_state(void *opaque, bool connected)
 {
-    const struct link *link = opaque;
+    struct link *link = opaque;
+    atomic_store(&link->connected, connected);
     log_info("frame_link", "link=%s provider=%s state=%s", link->target.link_id,
              link->target.address, connected ? "connected" : "lost");
 }
@@ -200,6 +203,11 @@ void links_release(struct links *l, struct link **link)
 void link_want(struct link *link, const struct frame_want *want)
 {
     frame_client_want(link->client, want);
+}
+
+bool link_connected(const struct link *link)
+{
+    return atomic_load(&link->connected);
 }
 
 static void log_link(const struct link *link)

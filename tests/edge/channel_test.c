@@ -185,7 +185,8 @@ static void *run_provider(void *opaque)
 }
 
 static uint64_t total_resent;
-static int64_t last_credit[2]; // of the first plan's groups
+static atomic_bool unreachable; // providers that are called from now on do not answer
+static int64_t last_credit[2];  // of the first plan's groups
 
 void frame_client_close(struct frame_client *client)
 {
@@ -202,6 +203,7 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     *ret = c;
+    c->config.on_state(c->config.opaque, !atomic_load(&unreachable));
     return thread_start(&c->thread, "provider", run_provider, c);
 }
 
@@ -311,10 +313,25 @@ static int plan_state(struct channel *c, uint32_t epoch)
 {
     struct channel_plan_report reports[CHANNEL_PLANS_MAX];
     int count = channel_plans(c, reports, CHANNEL_PLANS_MAX);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        bool preparing = reports[i].state == CHANNEL_PLAN_PREPARING;
+        CHECK_TEXT(reports[i].waits_for, preparing ? "elsewhere" : "");
         if (reports[i].epoch == epoch)
             return (int)reports[i].state;
+    }
     return -1;
+}
+
+// A plan whose upper group cannot be had is never ready.
+static void check_unreachable(struct channel *c, struct plan *one, int64_t epoch_ns)
+{
+    struct plan *apart = make_plan(3, false, 0, epoch_ns);
+    strcpy(apart->groups[1].from.address, "elsewhere");
+    atomic_store(&unreachable, true);
+    set_plans(c, (struct plan *[]){one, apart}, 2);
+    CHECK(plan_state(c, 3), ==, CHANNEL_PLAN_PREPARING);
+    atomic_store(&unreachable, false);
+    plan_unref(&apart);
 }
 
 static void run_story(struct channel *c, int64_t epoch_ns)
@@ -326,6 +343,7 @@ static void run_story(struct channel *c, int64_t epoch_ns)
     CHECK(plan_state(c, 1), ==, CHANNEL_PLAN_ARMED);
     wait_for_frame(c, first_frame + 20);
     CHECK(plan_state(c, 1), ==, CHANNEL_PLAN_ACTIVE);
+    check_unreachable(c, one, epoch_ns);
     set_plans(c, (struct plan *[]){one, prepared}, 2);
     CHECK(plan_state(c, 2), ==, CHANNEL_PLAN_PREPARED);
     set_plans(c, (struct plan *[]){one, two}, 2);

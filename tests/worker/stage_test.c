@@ -143,6 +143,9 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const
     return error;
 }
 
+static bool answers = true; // providers that are called from now on
+static struct frame_client *newest_client;
+
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr)
 {
@@ -152,6 +155,8 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     peer_init(&c->peer, 0);
     c->peer.client = c;
     *ret = c;
+    c->config.on_state(c->config.opaque, answers);
+    newest_client = c;
     return 0;
 }
 
@@ -575,7 +580,15 @@ static void test_adjust(void)
     peer_init(&upper, 1000);
     struct links *links = links_create("worker-2", 120);
     providers[1] = start(&p, 0, links, NEVER_REPEAT);
+    answers = false;
     struct stage *s = start(&p, 1, links, NEVER_REPEAT);
+    struct stage_status status = {0};
+    while (!*status.waits_for)
+        stage_read(s, &status);
+    CHECK(status.state, ==, STAGE_PREPARING);
+    CHECK_TEXT(status.waits_for, p.groups[0].provider_address);
+    answers = true;
+    newest_client->config.on_state(newest_client->config.opaque, true);
     wait_state(s, STAGE_PREPARED);
     stage_commit(providers[1], AT, START);
     stage_commit(s, AT, START);

@@ -17,6 +17,7 @@ struct beneath {
     struct links *links;
     struct intake_config config;
     struct link *link[INTAKE_GROUPS_MAX];
+    char address[INTAKE_GROUPS_MAX][sizeof(((struct link_target *)0)->address)];
     void (*arrived)(void *opaque);
     void *opaque;
     // -- the stage's thread
@@ -38,7 +39,9 @@ static int acquire(struct beneath *b, const group_plan *group, const char *node,
         strcpy(target.address, group->provider_address);
         strcpy(target.link_id, l->link_id);
         memcpy(target.key, l->key.data, LINK_KEY_BYTES);
-        int error = links_acquire(b->links, &target, &b->link[b->config.group_count], reterr);
+        int k = b->config.group_count;
+        memcpy(b->address[k], target.address, sizeof target.address);
+        int error = links_acquire(b->links, &target, &b->link[k], reterr);
         explicit_bzero(target.key, sizeof target.key);
         return error;
     }
@@ -122,6 +125,14 @@ void beneath_destroy(struct beneath **beneath)
     for (int i = 0; i < b->config.group_count; i++)
         links_release(b->links, &b->link[i]);
     free(b);
+}
+
+const char *beneath_waits_for(const struct beneath *b)
+{
+    for (int i = 0; i < b->config.group_count; i++)
+        if (!link_connected(b->link[i]))
+            return b->address[i];
+    return NULL;
 }
 
 // Makes `n` the frame wanted next. A stage that is asked for earlier frames again starts anew.

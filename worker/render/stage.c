@@ -24,6 +24,7 @@
 // A difference larger than this share of its key is not worth the dependence.
 #define DIFFERENCE_SHARE(key_bytes) ((key_bytes) / 4 * 3)
 #define PREPARE_WAIT_MS             500
+#define LINKS_LOOK_NS               20000000
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
 // Tracks' costs are means over about so many seconds of programme.
@@ -489,6 +490,22 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
     return error ? error : warm_up(s, reterr);
 }
 
+// Waits until the providers of what lies beneath are connected.
+static int await_links(struct stage *s)
+{
+    const char *address = NULL;
+    pthread_mutex_lock(&s->lock);
+    while (s->beneath && !s->closing && (address = beneath_waits_for(s->beneath))) {
+        snprintf(s->status.waits_for, sizeof s->status.waits_for, "%s", address);
+        s->woken = false;
+        wait_changed(s, LINKS_LOOK_NS);
+    }
+    s->status.waits_for[0] = 0;
+    int result = s->closing ? -EAGAIN : 0;
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
 static bool prepare(struct stage *s)
 {
     struct diagnostic why = s->refused;
@@ -498,6 +515,8 @@ static bool prepare(struct stage *s)
             prepared_create(s->cache, s->revision, PREPARE_WAIT_MS, &s->prepared, &missing, &why);
     if (!error)
         error = open_renderer(s, &why);
+    if (!error)
+        error = await_links(s);
     if (error && error != -EAGAIN) {
         char text[1024];
         log_error("stage_refused",

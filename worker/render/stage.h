@@ -44,7 +44,8 @@ struct stage_status {
     uint64_t channel;
     uint32_t plan_epoch, group;
     enum stage_state state;
-    char reason[512]; // why refused
+    char reason[512];    // why refused
+    char waits_for[128]; // PREPARING: address of a provider beneath that is not connected
     double render_median_ms, render_p99_ms, code_median_ms, code_p99_ms;
     int64_t frame;
     uint64_t frames, bytes;

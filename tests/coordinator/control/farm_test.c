@@ -265,6 +265,35 @@ static void test_refusal(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// A worker reports and prepares, but its frames cannot be had: what is on air stays, and others get
+// its work; when nobody is left, the channel's text says who cannot reach whom.
+static void test_unreachable_provider(uint64_t seed)
+{
+    char text[512];
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int victim = used_worker(0);
+    CHECK(victim, >=, 0);
+    sim.unreachable = victim;
+    sim_channel(&sim, 0, true, 2, 6);
+    sim_run(&sim, 4 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    sim_run(&sim, 8 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(!newest_uses(0, sim.nodes[victim].name));
+    for (int i = 0; i < SIM_EDGE; i++)
+        if (i != victim)
+            sim_kill(&sim, i);
+    sim_run(&sim, 20 * SECOND);
+    state_of(1, text, sizeof text);
+    CHECK_TRUE(strstr(text, "cannot reach") && strstr(text, sim.nodes[victim].address));
+    sim.unreachable = -1;
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
 // One worker never hears: the others do its work after FARM_PREPARE_NS.
 static void test_mute_worker(uint64_t seed)
 {
@@ -488,6 +517,7 @@ int main(int argc, char **argv)
         test_edge_lost(seed);
         test_nobody_there(seed);
         test_refusal(seed);
+        test_unreachable_provider(seed);
         test_mute_worker(seed);
         test_restart_touches_nothing(seed);
         test_measured_costs(seed);

@@ -142,6 +142,10 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
                                       sim->now.monotonic_ns +
                                       INT64_C(1000000) * sim_random(sim, 20, sim->prepare_ms_max),
                                   .refuses = chance(sim, sim->refuse)};
+        for (size_t g = 0; g < plan->n_groups; g++)
+            for (int n = 0; n < SIM_EDGE; n++)
+                mine->takes[n] |=
+                    node->edge && !strcmp(plan->groups[g]->provider, sim->nodes[n].name);
     }
     mine->listed = true;
     mine->committed |= plan->committed;
@@ -202,7 +206,8 @@ const struct sim_plan *sim_active(const struct sim *sim, int index, int channel)
 static Vistter__Control__V1__PlanState plan_state(const struct sim *sim, int index,
                                                   const struct sim_plan *plan)
 {
-    if (sim->now.monotonic_ns < plan->ready_ns)
+    bool waits = sim->unreachable >= 0 && plan->takes[sim->unreachable];
+    if (sim->now.monotonic_ns < plan->ready_ns || (waits && !plan->committed))
         return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING;
     if (plan->refuses)
         return VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED;
@@ -239,6 +244,8 @@ static void node_report(struct sim *sim, int index)
         r->plan_epoch = p->epoch;
         r->state = plan_state(sim, index, p);
         r->reason = "no room";
+        if (sim->unreachable >= 0 && p->takes[sim->unreachable])
+            r->waits_for = sim->nodes[sim->unreachable].address;
         if (r->state >= VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED &&
             r->state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED && p->epoch < 4096)
             node->prepared[p->channel - 1][p->epoch / 64] |= UINT64_C(1) << (p->epoch % 64);
@@ -554,6 +561,7 @@ void sim_create(struct sim *sim, uint64_t seed)
     sim->leader_epoch = 1;
     sim->delay_ms_max = 5;
     sim->prepare_ms_max = 300;
+    sim->unreachable = -1;
     sim->now.monotonic_ns = INT64_C(1000000000000);
     sim->now.realtime_ns = INT64_C(5000000000000);
     for (int i = 0; i < SIM_NODES; i++) {

@@ -23,6 +23,7 @@ struct sim_plan { // as a node has it
     bool committed, refuses;
     int64_t at_frame;
     bool listed;
+    bool takes[SIM_EDGE]; // frames of which workers
 };
 
 struct sim_node {
@@ -92,6 +93,7 @@ struct sim {
     // Faults, in per mille of messages or writes.
     int lose, repeat, delay_ms_max, refuse, store_fails;
     int prepare_ms_max;
+    int unreachable;                     // worker that edges cannot take frames from, -1: none
     double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
 };
 
