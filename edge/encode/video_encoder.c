@@ -30,12 +30,19 @@ struct video_encoder {
     struct picture_pool *scaled;
 };
 
+// The buffer holds this share of a GOP, and is so full when a GOP begins.
+#define BUFFER_GOPS 0.2
+#define BUFFER_FULL 0.9
+
+// Every GOP begins with a full buffer and may leave an empty one, so it can take what arrives in
+// its time and what the buffer held. That sum is the declared rate's share, so x264's own is lower.
 static void set_rate_control(AVCodecContext *c, const struct video_encoder_config *config)
 {
-    c->bit_rate = config->bitrate;
-    c->rc_max_rate = config->bitrate;
-    c->rc_min_rate = config->bitrate;
-    c->rc_buffer_size = config->bitrate;
+    double gop_seconds = (double)config->gop_frames * config->rate.den / config->rate.num;
+    double rate = config->bitrate / (1 + BUFFER_FULL * BUFFER_GOPS);
+    c->bit_rate = c->rc_max_rate = c->rc_min_rate = (int64_t)rate;
+    c->rc_buffer_size = (int)(rate * gop_seconds * BUFFER_GOPS);
+    c->rc_initial_buffer_occupancy = (int)(c->rc_buffer_size * BUFFER_FULL);
     c->gop_size = config->gop_frames;
     c->keyint_min = config->gop_frames;
 }

@@ -167,6 +167,34 @@ static void test_processors(void)
     release(&reference);
 }
 
+// Four GOPs at 400 kbit/s: what is hard takes no more, what is easy not much less.
+static void test_rate(bool hard)
+{
+    static struct catch c;
+    struct video_encoder *e = open_encoder(&c, "veryfast");
+    uint64_t seed = 1;
+    double bits[4] = {0};
+    for (int64_t n = 0; n < 120; n++) {
+        struct programme_frame *f = test_programme((struct rate){30000, 1001}, 320, 180, n);
+        for (int y = 0; hard && y < 180; y++)
+            for (int x = 0; x < 320; x++)
+                f->picture->plane[0][y * f->picture->stride[0] + x] =
+                    (uint8_t)(100 + check_random(&seed) % 32);
+        CHECK_OK(video_encoder_picture(e, n, f->picture));
+        programme_frame_unref(&f);
+    }
+    CHECK_OK(video_encoder_drain(e));
+    for (int i = 0; i < c.count; i++)
+        bits[c.packets[i]->pts / 30] += 8 * (double)c.packets[i]->size;
+    double full = 400000 * 1.001; // what the rate gives to a GOP
+    for (int g = 0; g < 4; g++) {
+        CHECK(bits[g], <=, full);
+        CHECK(bits[g], >=, 0.8 * full);
+    }
+    release(&c);
+    video_encoder_destroy(&e);
+}
+
 static void check_times(const struct catch *c, int64_t base, int frames, int64_t left_out)
 {
     bool seen[512] = {0};
@@ -347,6 +375,8 @@ int main(int argc, char **argv)
         return bench();
     test_purity();
     test_processors();
+    test_rate(false);
+    test_rate(true);
     test_times();
     test_refusals();
     test_audio();

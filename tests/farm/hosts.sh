@@ -91,3 +91,11 @@ frames=$(ffprobe -v error -count_packets -select_streams v -show_entries stream=
 check "ten seconds of frames (${frames%%,*})" [ "${frames%%,*}" -ge 200 ]
 check "nothing concealed" [ "$(counter hosts concealed)" = 0 ]
 check "both workers have a part" [ "$(vistter --json channel status hosts | jq '[.groups[].provider] | unique | length')" = 2 ]
+
+# worker2 reports and prepares, but what the edge sends it gets lost: the edge's groups go to worker1.
+vistter channel stop hosts >/dev/null
+wait_until 30 "the channel did not stop" is_stopped hosts
+ip -n "$tag-edge" neigh replace "$subnet.4" lladdr 02:00:00:00:00:99 dev eth0 nud permanent
+vistter channel start hosts hosts >/dev/null
+wait_until 60 "the channel did not come on air without worker2" is_live hosts
+check "worker1 has all" [ "$(vistter --json channel status hosts | jq -c '[.groups[].provider] | unique')" = '["worker1"]' ]
