@@ -344,6 +344,7 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         .lead_frames = p->lead_frames,
         .group_count = p->group_count,
         .cursor = p->at_frame > cursor ? p->at_frame : cursor,
+        .end = p->at_frame, // nothing yet: share_credit says
         .bytes_max = c->config.window_bytes,
         .latency_ms = links_latency_ms(c->config.links),
         .urgent = true,

@@ -6,10 +6,10 @@
 // thread (its output depends on the number of threads, and on chance with VBV and several) and with
 // cpu-independent=1 (its assembly differs in rounding otherwise).
 //
-// Constant bit rate (nal-hrd=cbr): no GOP has more bits than the declared rate gives it in its time,
-// nor, with whatever content, less than four fifths of them. No scene-cut keys, BT.709 tags, yuv420p.
-// Packets are Annex B without parameter sets; those are in the extradata (Annex B as well; muxers
-// convert), which is the same for every GOP.
+// Constant bit rate (nal-hrd=cbr): no GOP has more bits than the declared rate gives it in its
+// time, nor, with whatever content, less than four fifths of them. No scene-cut keys, BT.709 tags,
+// yuv420p. Packets are Annex B without parameter sets; those are in the extradata (Annex B as well;
+// muxers convert), which is the same for every GOP.
 //
 // pts = frame number. dts is made here: the k-th packet of a GOP with input frames p[0], p[1], ...
 // has dts p[k - d], or p[0] - d + k for k < d, where d is the reordering depth: rises strictly even

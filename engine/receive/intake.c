@@ -144,6 +144,7 @@ int intake_create(const struct intake_config *config, struct intake **ret)
         };
         memcpy(window.revision, config->revision, sizeof window.revision);
         in->windows[i] = window_create(&window);
+        window_set_end(in->windows[i], config->end);
     }
     int result = thread_start(&in->thread, "decode", run, in);
     in->running = !result;

@@ -29,6 +29,7 @@ struct intake_config {
     int group_count;
     struct intake_group groups[INTAKE_GROUPS_MAX]; // bottom to top
     int64_t cursor;
+    int64_t end;      // as intake_set_end; INT64_MAX: everything is asked for
     size_t bytes_max; // coded payload of all groups together
     int latency_ms;   // of the links, one way
     bool urgent;      // a clock waits for the frames: decodes before all else
@@ -75,7 +76,7 @@ void intake_take(struct intake *intake, int64_t n, struct intake_frame *frames);
 void intake_release(struct intake_frame *frames, int count);
 void intake_advance(struct intake *intake, int64_t cursor);
 int64_t intake_cursor(struct intake *intake);
-// Frames from `end` on are not asked for; INT64_MAX at first.
+// Frames from `end` on are not asked for.
 void intake_set_end(struct intake *intake, int64_t end);
 // Whether all that lies between the cursor and `end` has arrived.
 bool intake_complete(struct intake *intake, int64_t end);

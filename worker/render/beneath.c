@@ -135,16 +135,19 @@ const char *beneath_waits_for(const struct beneath *b)
     return NULL;
 }
 
-// Makes `n` the frame wanted next. A stage that is asked for earlier frames again starts anew.
-static int seek(struct beneath *b, int64_t n)
+// Makes `n` the frame wanted next, and what follows below `end`. A stage that is asked for earlier
+// frames again starts anew.
+static int seek(struct beneath *b, int64_t n, int64_t end)
 {
     if (b->intake && n < intake_cursor(b->intake))
         close_intake(b);
     if (b->intake) {
+        intake_set_end(b->intake, end);
         intake_advance(b->intake, n);
         return 0;
     }
     b->config.cursor = n;
+    b->config.end = end;
     int error = intake_create(&b->config, &b->intake);
     if (!error && (error = links_add_intake(b->links, b->intake)))
         intake_destroy(&b->intake);
@@ -153,10 +156,9 @@ static int seek(struct beneath *b, int64_t n)
 
 int beneath_picture(struct beneath *b, int64_t n, int64_t end, struct picture **ret)
 {
-    int error = seek(b, n);
+    int error = seek(b, n, end);
     if (error)
         return error;
-    intake_set_end(b->intake, end);
     if (!intake_ready(b->intake, n))
         return -EAGAIN;
     struct intake_frame frames[INTAKE_GROUPS_MAX];
