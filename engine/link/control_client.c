@@ -18,10 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ADDRESSES_MAX  8
-#define ADDRESS_BYTES  128
-#define RECEIVE_MS     1000                 // to see in time that nothing connects any more
-#define UNCONNECTED_NS INT64_C(20000000000) // then a fresh socket dials (see control_socket.h)
+#define ADDRESSES_MAX 8
+#define ADDRESS_BYTES 128
+#define RECEIVE_MS    1000 // to see in time that nothing connects any more
+// Then a fresh socket dials (see control_socket.h); longer than the dialer waits between two tries.
+#define UNCONNECTED_NS INT64_C(8000000000)
 
 struct coordinator {
     struct control_client *client;

@@ -3,6 +3,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "engine/link/control_envelope.h"
+#include "engine/link/control_socket.h"
 #include "proto/control.pb-c.h"
 #include "tests/check.h"
 
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATIENCE_NS INT64_C(20000000000) // before a test gives up; nothing depends on its length
+#define PATIENCE_NS INT64_C(60000000000) // before a test gives up; nothing depends on its length
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; // on the monotonic clock
@@ -208,7 +209,7 @@ static void test_silence(const uint8_t *key)
     CHECK_TRUE(report_until(client, &connections, 2));
     CHECK(clock_monotonic_ns() - start_ns, >=, CONTROL_SILENCE_NS);
     control_client_destroy(&client);
-    nng_close(socket);
+    (void)control_socket_close(socket); // libnng 1.5.2 may never come back from that
 }
 
 static void test_stranger(const uint8_t *key)
@@ -303,7 +304,7 @@ static void test_by_hand(const uint8_t *key)
     CHECK(stats.replayed, ==, 3);
     CHECK(stats.malformed, ==, 2);
     CHECK(stats.refused, ==, 3);
-    nng_close(socket);
+    (void)control_socket_close(socket); // libnng 1.5.2 may never come back from that
     control_server_destroy(&server);
 }
 
