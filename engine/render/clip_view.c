@@ -213,3 +213,13 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
         view->last_placement = placement_hash;
     }
 }
+
+void clip_view_prepare(struct clip_view *view, const struct clip_instant *at)
+{
+    if (view->source)
+        source_prepare(view->source, at);
+    else if (view->composition)
+        composition_prepare(view->composition, at->source_time,
+                            view->clip->nested->loop || view->clip->loop, 0,
+                            (int)view->clip->nested->track_count);
+}

@@ -35,3 +35,5 @@ void clip_view_destroy(struct clip_view **view);
 // material) are shown by the clip's fallback and noted in `report`.
 void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
                      struct render_report *report);
+// It will be placed as at `at` before long, and is not now: what takes time begins.
+void clip_view_prepare(struct clip_view *view, const struct clip_instant *at);

@@ -15,17 +15,23 @@
 // Clips stay open this many calls after their last use: long enough for a cut back and forth, short
 // enough that decoders of past clips do not pile up.
 #define IDLE_CALLS 64
+// Clips that come are opened and positioned so long before.
+#define AHEAD_SECONDS 1
 
 struct open_clip {
     const struct clip *clip;
     struct clip_view *view;
     uint64_t last_call;
+    uint64_t last_placed;
+    bool prepared; // for where it comes next, and not placed since
 };
 
 struct composition {
     struct clip_context context;
     struct timeline *timeline;
-    struct layer *layers; // [track_count]
+    struct layer *layers;      // [track_count]
+    struct layer *coming;      // [track_count]: the same, a little later
+    struct clip_instant hider; // the layer that hid those beneath in the last call; clip NULL: none
     // Clips near the playhead; at most a few per track.
     struct open_clip *open;
     size_t open_count, open_capacity;
@@ -94,6 +100,7 @@ int composition_create(const struct render_config *config, const struct timeline
         .depth = depth,
     };
     c->layers = base_alloc(timeline->track_count * sizeof *c->layers);
+    c->coming = base_alloc(timeline->track_count * sizeof *c->coming);
     c->canvas_pool = picture_pool_create(PICTURE_ALPHA, width, height);
     int error = fonts_open(config, timeline, &c->context.fonts, reterr);
     if (error) {
@@ -119,6 +126,7 @@ void composition_destroy(struct composition **composition)
     font_set_destroy(&c->context.fonts);
     timeline_unref(&c->timeline);
     free(c->layers);
+    free(c->coming);
     free(c);
 }
 
@@ -131,12 +139,12 @@ void composition_natural_size(const struct clip_context *outer, const struct tim
     *ret_height = height < 2 ? 2 : height > PICTURE_SIDE_MAX ? PICTURE_SIDE_MAX : height;
 }
 
-static struct clip_view *view_for(struct composition *c, const struct clip *clip)
+static struct open_clip *slot_for(struct composition *c, const struct clip *clip)
 {
     for (size_t i = 0; i < c->open_count; i++) {
         if (c->open[i].clip == clip) {
             c->open[i].last_call = c->calls;
-            return c->open[i].view;
+            return &c->open[i];
         }
     }
     if (c->open_count == c->open_capacity) {
@@ -145,7 +153,19 @@ static struct clip_view *view_for(struct composition *c, const struct clip *clip
         assert(c->open);
     }
     struct open_clip *slot = &c->open[c->open_count++];
-    *slot = (struct open_clip){clip, clip_view_create(&c->context, clip), c->calls};
+    *slot = (struct open_clip){
+        .clip = clip,
+        .view = clip_view_create(&c->context, clip),
+        .last_call = c->calls,
+    };
+    return slot;
+}
+
+static struct clip_view *view_for(struct composition *c, const struct clip *clip)
+{
+    struct open_clip *slot = slot_for(c, clip);
+    slot->last_placed = c->calls;
+    slot->prepared = false;
     return slot->view;
 }
 
@@ -225,16 +245,62 @@ static void single_layer(struct composition *c, const struct clip_instant *at,
     ret->key = key_of(parts, sizeof parts);
 }
 
+static void prepare_clip(struct composition *c, const struct clip_instant *at)
+{
+    struct open_clip *slot = slot_for(c, at->clip);
+    if (slot->prepared || slot->last_placed == c->calls)
+        return;
+    clip_view_prepare(slot->view, at);
+    slot->prepared = true;
+}
+
+// Whether what hides all beneath now does so at `at` as well.
+static bool still_hides(const struct composition *c, const struct clip_instant *at)
+{
+    const struct placement *a = &at->placement, *b = &c->hider.placement;
+    return at->clip && at->clip == c->hider.clip && at->opacity == 255 && a->x == b->x &&
+           a->y == b->y && a->width == b->width && a->height == b->height &&
+           a->rotation == b->rotation && a->crop_left == b->crop_left &&
+           a->crop_top == b->crop_top && a->crop_right == b->crop_right &&
+           a->crop_bottom == b->crop_bottom && a->radius == b->radius;
+}
+
+// Opens and positions what will be seen at `seconds`, and is not seen now.
+static void look_ahead(struct composition *c, struct rational seconds, bool loop, int from, int to)
+{
+    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
+                         c->coming);
+    for (int track = to - 1; track >= from; track--) {
+        const struct layer *layer = &c->coming[track];
+        if (has_picture(&layer->from) && layer->from.clip->kind != CLIP_ADJUST)
+            prepare_clip(c, &layer->from);
+        if (has_picture(&layer->now) && layer->now.clip->kind != CLIP_ADJUST)
+            prepare_clip(c, &layer->now);
+        if (!layer->from.clip && still_hides(c, &layer->now))
+            return;
+    }
+}
+
+static bool hides_all(const struct composition *c, const struct composed_layer *layer)
+{
+    const struct picture *p = layer->placed.picture;
+    int x = layer->placed.x, y = layer->placed.y;
+    return p && p->format == PICTURE_OPAQUE && layer->opacity == 255 &&
+           layer->mode == BLEND_NORMAL && x <= 0 && y <= 0 && x + p->width >= c->context.width &&
+           y + p->height >= c->context.height;
+}
+
 void composition_layers(struct composition *c, struct rational seconds, bool loop, int from, int to,
                         struct composed_layer *layers, struct render_report *report)
 {
     c->calls++;
     timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
                          c->layers);
-    for (int track = from; track < to; track++) {
+    memset(layers, 0, (size_t)(to - from) * sizeof *layers);
+    c->hider.clip = NULL;
+    for (int track = to - 1; track >= from && !c->hider.clip; track--) {
         int64_t start_ns = clock_monotonic_ns();
         struct composed_layer *ret = &layers[track - from];
-        *ret = (struct composed_layer){0};
         const struct layer *layer = &c->layers[track];
         if (layer->from.clip)
             dissolve_layer(c, layer, ret, report);
@@ -242,8 +308,19 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
             single_layer(c, &layer->now, ret, report);
         if (!c->context.depth)
             report->track_ns[track] += clock_monotonic_ns() - start_ns;
+        if (hides_all(c, ret) && !c->context.config->plain)
+            c->hider = layer->now;
     }
+    if (!c->context.config->plain)
+        look_ahead(c, rational_add(seconds, rational_make(AHEAD_SECONDS, 1)), loop, from, to);
     close_idle(c);
+}
+
+void composition_prepare(struct composition *c, struct rational seconds, bool loop, int from,
+                         int to)
+{
+    c->calls++;
+    look_ahead(c, seconds, loop, from, to);
 }
 
 void composition_release(struct composed_layer *layers, int count)

@@ -25,12 +25,15 @@ struct composed_layer {
 };
 
 // Makes the layers of tracks [from, to) at a position in seconds into `layers[to - from]`; release
-// with composition_release. `loop`: start again at the timeline's end. Instants stay valid until
-// the next call.
+// with composition_release. What an opaque layer hides is left out (unless `plain`). `loop`: start
+// again at the timeline's end. Instants stay valid until the next call.
 void composition_layers(struct composition *composition, struct rational seconds, bool loop,
                         int from, int to, struct composed_layer *layers,
                         struct render_report *report);
 void composition_release(struct composed_layer *layers, int count);
+// Opens and positions what is seen at `seconds` on these tracks: they come before long.
+void composition_prepare(struct composition *composition, struct rational seconds, bool loop,
+                         int from, int to);
 
 // All tracks on a transparent canvas, as a nested timeline shows (its background is not drawn).
 // Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal

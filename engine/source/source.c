@@ -72,3 +72,9 @@ int source_picture(struct source *source, const struct clip_instant *at, struct 
 {
     return source->ops->picture(source->state, at, ret, ret_content, reterr);
 }
+
+void source_prepare(struct source *source, const struct clip_instant *at)
+{
+    if (source->ops->prepare)
+        source->ops->prepare(source->state, at);
+}

@@ -48,6 +48,9 @@ void source_size(const struct source *source, int *ret_width, int *ret_height);
 // material is broken at this place.
 int source_picture(struct source *source, const struct clip_instant *at, struct picture **ret,
                    uint64_t *ret_content, struct diagnostic *reterr);
+// The next picture asked for will be that of `at`; what takes time to get there begins now. Does
+// not wait.
+void source_prepare(struct source *source, const struct clip_instant *at);
 
 // Each kind implements this; source_open chooses by clip kind.
 struct source_ops {
@@ -55,6 +58,7 @@ struct source_ops {
                 int *ret_height, struct diagnostic *reterr);
     int (*picture)(void *state, const struct clip_instant *at, struct picture **ret,
                    uint64_t *ret_content, struct diagnostic *reterr);
+    void (*prepare)(void *state, const struct clip_instant *at); // NULL: nothing takes time
     void (*destroy)(void *state);
 };
 extern const struct source_ops source_video_ops, source_image_ops, source_sequence_ops,

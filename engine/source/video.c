@@ -124,13 +124,26 @@ static int wait_for(struct video *v, int64_t i, struct ready *ret)
     return -error;
 }
 
+// Past the end the last picture stands.
+static int64_t picture_at(const struct video *v, const struct clip_instant *at)
+{
+    int64_t i = index_picture_at(v->index, source_time(at->source_time, v->duration, v->loop));
+    return i < 0 ? v->index->picture_count - 1 : i;
+}
+
+static void video_prepare(void *state, const struct clip_instant *at)
+{
+    struct video *v = state;
+    pthread_mutex_lock(&v->lock);
+    go_to(v, picture_at(v, at));
+    pthread_mutex_unlock(&v->lock);
+}
+
 static int video_picture(void *state, const struct clip_instant *at, struct picture **ret,
                          uint64_t *ret_content, struct diagnostic *reterr)
 {
     struct video *v = state;
-    int64_t i = index_picture_at(v->index, source_time(at->source_time, v->duration, v->loop));
-    if (i < 0) // past the end the last picture stands
-        i = v->index->picture_count - 1;
+    int64_t i = picture_at(v, at);
     if (v->shown.i != i) {
         struct ready made;
         if (wait_for(v, i, &made) < 0)
@@ -207,4 +220,5 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     return 0;
 }
 
-const struct source_ops source_video_ops = {video_open, video_picture, video_destroy};
+const struct source_ops source_video_ops = {video_open, video_picture, video_prepare,
+                                            video_destroy};

@@ -166,6 +166,43 @@ static void check_unchanged(void)
     renderer_destroy(&renderer);
 }
 
+// What an opaque layer hides is not made, nor is anything made differently for it: a moving shape
+// under a pattern that covers all for a while.
+static void check_hidden(void)
+{
+    static const char hidden[] = "{\"schema\":\"vistter.timeline/1\",\"duration\":60,\"format\":{\"width\":320,\"height\":180,"
+                                 "\"rate\":\"30\"},\"tracks\":["
+                                 "{\"clips\":[{\"kind\":\"shape\",\"start\":0,\"duration\":60,"
+                                 "\"shape\":{\"kind\":\"ellipse\","
+                                 "\"size\":[100,70],\"fill\":\"#ff0000\"},\"position\":{"
+                                 "\"keyframes\":[{\"at\":0,\"value\":[20,"
+                                 "20]},{\"at\":59,\"value\":[300,160]}]}}]},"
+                                 "{\"clips\":[{\"kind\":\"pattern\",\"start\":10,\"duration\":30,"
+                                 "\"fade_in\":5,\"fade_out\":5,"
+                                 "\"pattern\":{\"kind\":\"ramp\"}}]}]}";
+    struct timeline *outer = timeline;
+    struct diagnostic why = {0};
+    CHECK_OK(timeline_parse(hidden, sizeof hidden - 1, NULL, NULL, &timeline, &why));
+    struct renderer *plain = open_range(0, 2, true), *quick = open_range(0, 2, false);
+    for (int64_t n = 0; n < 60; n++) {
+        struct group_frame *a = NULL, *b = NULL;
+        struct render_report report;
+        CHECK_OK(renderer_frame(plain, n, n, NULL, &a, NULL, &report));
+        CHECK(report.track_ns[0], >, 0);
+        CHECK_OK(renderer_frame(quick, n, n, NULL, &b, NULL, &report));
+        bool covered = n >= 15 && n <= 35;
+        CHECK(report.track_ns[0] == 0, ==, covered);
+        CHECK(report.track_ns[1] > 0, ==, true);
+        CHECK_TRUE(group_frame_equal(a, b));
+        group_frame_unref(&a);
+        group_frame_unref(&b);
+    }
+    renderer_destroy(&plain);
+    renderer_destroy(&quick);
+    timeline_unref(&timeline);
+    timeline = outer;
+}
+
 int main(void)
 {
     struct diagnostic why;
@@ -178,6 +215,7 @@ int main(void)
     check_reuse_and_order();
     check_cuts();
     check_unchanged();
+    check_hidden();
     timeline_unref(&timeline);
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
