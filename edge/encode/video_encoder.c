@@ -27,7 +27,6 @@ struct video_encoder {
     AVFrame *frame;
     struct SwsContext *scaler;
     int scaler_width, scaler_height;
-    struct picture_pool *scaled;
 };
 
 // The buffer holds this share of a GOP, and is so full when a GOP begins.
@@ -139,7 +138,6 @@ int video_encoder_create(const struct video_encoder_config *config, struct video
     memcpy(e->extradata, e->gop->extradata, e->extradata_size);
     e->packet = av_packet_alloc();
     e->frame = av_frame_alloc();
-    e->scaled = picture_pool_create(PICTURE_OPAQUE, config->width, config->height);
     if (!e->packet || !e->frame) {
         result = diagnostic_set(reterr, -ENOMEM, "encoder_memory", "", "no memory for an encoder");
         goto fail;
@@ -161,7 +159,6 @@ void video_encoder_destroy(struct video_encoder **encoder)
     av_packet_free(&e->packet);
     av_frame_free(&e->frame);
     sws_freeContext(e->scaler);
-    picture_pool_destroy(&e->scaled);
     free(e->extradata);
     free(e);
 }
@@ -221,7 +218,8 @@ static struct picture *fit_picture(struct video_encoder *e, const struct picture
         e->scaler_width = picture->width;
         e->scaler_height = picture->height;
     }
-    struct picture *scaled = e->scaler ? picture_pool_take(e->scaled) : NULL;
+    struct picture *scaled =
+        e->scaler ? picture_create(PICTURE_OPAQUE, e->config.width, e->config.height) : NULL;
     if (!scaled)
         return NULL;
     int src_stride[4], dst_stride[4];

@@ -23,7 +23,6 @@
 struct group_builder {
     // -- constant after create
     int width, height, tiles;
-    struct picture_pool *opaque_pool, *alpha_pool;
     // -- of the frame being built
     struct group_frame *frame; // NULL between frames
     bool owned;                // opaque group: level 0 is a picture of ours, not one lent to us
@@ -46,8 +45,6 @@ struct group_builder *group_builder_create(int width, int height)
     b->tiles = shape->tiles_x * shape->tiles_y;
     group_frame_unref(&shape);
     b->top = base_alloc((size_t)b->tiles);
-    b->opaque_pool = picture_pool_create(PICTURE_OPAQUE, width, height);
-    b->alpha_pool = picture_pool_create(PICTURE_ALPHA, width, height);
     return b;
 }
 
@@ -58,8 +55,6 @@ void group_builder_destroy(struct group_builder **builder)
         return;
     *builder = NULL;
     group_frame_unref(&b->frame);
-    picture_pool_destroy(&b->opaque_pool);
-    picture_pool_destroy(&b->alpha_pool);
     free(b->top);
     free(b);
 }
@@ -95,7 +90,7 @@ static int own_base(struct group_builder *b)
 {
     if (b->owned)
         return 0;
-    struct picture *copy = picture_pool_take(b->opaque_pool);
+    struct picture *copy = picture_create(PICTURE_OPAQUE, b->width, b->height);
     if (!copy)
         return -ENOMEM;
     picture_copy(copy, b->frame->level[0].picture);
@@ -110,7 +105,8 @@ static int replace_all(struct group_builder *b, const struct placed_layer *layer
 {
     const struct picture *src = layer->picture;
     bool exact = src->width == b->width && src->height == b->height;
-    struct picture *picture = exact ? picture_ref(src) : picture_pool_take(b->opaque_pool);
+    struct picture *picture =
+        exact ? picture_ref(src) : picture_create(PICTURE_OPAQUE, b->width, b->height);
     if (!picture)
         return -ENOMEM;
     if (!exact)
@@ -207,7 +203,7 @@ static int push_tile(struct group_builder *b, int tile, const struct placed_laye
                      struct rect area, int entry, bool opaque)
 {
     if (entry == b->frame->depth) {
-        struct picture *picture = picture_pool_take(b->alpha_pool);
+        struct picture *picture = picture_create(PICTURE_ALPHA, b->width, b->height);
         int r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
         picture_unref(&picture);
         if (r < 0)

@@ -11,19 +11,8 @@
 #include "engine/compose/place_draw.h"
 #include "engine/compose/scale.h"
 
-#define POOLS_KEPT 12
-
-struct pool_entry {
-    struct picture_pool *pool;
-    enum picture_format format;
-    int width, height;
-    uint64_t used;
-};
-
 struct placer {
     struct scaler *scaler;
-    struct pool_entry pools[POOLS_KEPT];
-    uint64_t clock;
     uint8_t *mask[2]; // coverage of two rows of pixels
     int mask_width;
 };
@@ -42,35 +31,9 @@ void placer_destroy(struct placer **placer)
         return;
     *placer = NULL;
     scaler_destroy(&p->scaler);
-    for (int i = 0; i < POOLS_KEPT; i++)
-        picture_pool_destroy(&p->pools[i].pool);
     free(p->mask[0]);
     free(p->mask[1]);
     free(p);
-}
-
-struct picture *placer_take(struct placer *placer, enum picture_format format, int width,
-                            int height)
-{
-    struct pool_entry *entry = &placer->pools[0];
-    for (int i = 0; i < POOLS_KEPT; i++) {
-        struct pool_entry *e = &placer->pools[i];
-        if (e->pool && e->format == format && e->width == width && e->height == height) {
-            e->used = ++placer->clock;
-            return picture_pool_take(e->pool);
-        }
-        if (e->used < entry->used)
-            entry = e;
-    }
-    picture_pool_destroy(&entry->pool); // lives on while its pictures do
-    *entry = (struct pool_entry){
-        .pool = picture_pool_create(format, width, height),
-        .format = format,
-        .width = width,
-        .height = height,
-        .used = ++placer->clock,
-    };
-    return picture_pool_take(entry->pool);
 }
 
 // One direction of an upright placement, in luma samples.
@@ -266,7 +229,7 @@ static int draw(struct placer *placer, const struct picture *src, const struct g
                  g->top <= (int64_t)y->first * PLACE_UNIT &&
                  g->bottom >= (int64_t)(y->first + y->count) * PLACE_UNIT;
     enum picture_format format = whole ? src->format : PICTURE_ALPHA;
-    struct picture *out = placer_take(placer, format, x->count, y->count);
+    struct picture *out = picture_create(format, x->count, y->count);
     if (!out)
         return -ENOMEM;
     int r = draw_planes(placer, out, src, x, y);

@@ -5,9 +5,6 @@
 
 struct placer;
 
-// A picture to write, from the placer's pools; NULL when there is no memory.
-struct picture *placer_take(struct placer *placer, enum picture_format format, int width,
-                            int height);
 // Draws the part of `g` within `bounds` (even), without rotation. As placer_place.
 int place_upright(struct placer *placer, const struct picture *src, const struct geometry *g,
                   struct rect bounds, struct picture **ret, int *ret_x, int *ret_y);

@@ -244,7 +244,7 @@ int place_rotated(struct placer *placer, const struct picture *src, const struct
     if (r < 0)
         return r;
     assert(scaled && x == 0 && y == 0);
-    struct picture *out = placer_take(placer, PICTURE_ALPHA, area.width, area.height);
+    struct picture *out = picture_create(PICTURE_ALPHA, area.width, area.height);
     if (!out) {
         picture_unref(&scaled);
         return -ENOMEM;

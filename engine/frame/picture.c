@@ -8,16 +8,82 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct picture_pool {
-    // -- constant after create
-    enum picture_format format;
-    int width, height;
-    // -- guarded by lock
-    pthread_mutex_t lock;
-    struct picture *idle;
-    int taken;
-    bool closed;
+// ---- Memory -----------------------------------------------------------------------------------
+// Blocks of pictures that are gone wait here for those that come: to map and clear megabytes anew
+// costs more than to fill them. Sizes are rounded up by at most an eighth, so that pictures whose
+// size changes with every frame find one too. What waited longest goes when there is too much.
+
+#ifdef __SANITIZE_ADDRESS__
+#define IDLE_BYTES_MAX ((size_t)0) // else nothing would be seen that is used after its end
+#else
+#define IDLE_BYTES_MAX ((size_t)96 << 20)
+#endif
+
+#define KEPT_BYTES_MIN ((size_t)64 << 10) // smaller ones are malloc's
+
+struct block {
+    struct block *next;
+    size_t size;
 };
+
+static pthread_once_t idle_once = PTHREAD_ONCE_INIT;
+// -- guarded by idle_lock
+static pthread_mutex_t idle_lock;
+static struct block *idle; // newest first
+
+static void idle_setup(void)
+{
+    mutex_init_urgent(&idle_lock);
+}
+
+static size_t block_size(size_t size)
+{
+    size_t step = 64;
+    while (step * 16 < size)
+        step *= 2;
+    return (size + step - 1) / step * step;
+}
+
+static void *block_take(size_t size)
+{
+    if (size < KEPT_BYTES_MIN)
+        return aligned_alloc(64, size);
+    pthread_once(&idle_once, idle_setup);
+    pthread_mutex_lock(&idle_lock);
+    struct block **at = &idle;
+    while (*at && (*at)->size != size)
+        at = &(*at)->next;
+    struct block *block = *at;
+    if (block)
+        *at = block->next;
+    pthread_mutex_unlock(&idle_lock);
+    return block ? block : aligned_alloc(64, size);
+}
+
+static void block_give(void *memory, size_t size)
+{
+    if (size < KEPT_BYTES_MIN) {
+        free(memory);
+        return;
+    }
+    struct block *block = memory, **at = &idle, *old;
+    *block = (struct block){.size = size};
+    pthread_mutex_lock(&idle_lock);
+    block->next = idle;
+    idle = block;
+    // The newest ones stay, as far as there is room.
+    for (size_t kept = 0; *at && (kept += (*at)->size) <= IDLE_BYTES_MAX;)
+        at = &(*at)->next;
+    old = *at;
+    *at = NULL;
+    pthread_mutex_unlock(&idle_lock);
+    while ((block = old)) {
+        old = block->next;
+        free(block);
+    }
+}
+
+// ---- References -------------------------------------------------------------------------------
 
 static _Atomic int64_t outstanding;
 
@@ -37,18 +103,16 @@ struct picture *picture_create(enum picture_format format, int width, int height
         offset[i] = size - 64;
         size += (size_t)shape.stride[i] * (size_t)plane_height(&shape, i);
     }
+    shape.block_size = block_size(size);
     struct picture *p = malloc(sizeof *p);
-    uint8_t *memory = aligned_alloc(64, (size + 63) & ~(size_t)63);
+    uint8_t *memory = p ? block_take(shape.block_size) : NULL;
     if (!p || !memory) {
         free(p);
-        free(memory);
         return NULL;
     }
     memcpy(p, &shape, sizeof *p);
     for (int i = 0; i < picture_planes(p); i++)
         p->plane[i] = memory + offset[i];
-    p->release = free;
-    p->opaque = memory;
     atomic_init(&p->references, 1);
     atomic_fetch_add(&outstanding, 1);
     return p;
@@ -86,24 +150,6 @@ bool picture_writable(const struct picture *picture)
            1;
 }
 
-static void picture_free(struct picture *p)
-{
-    if (p->release)
-        p->release(p->opaque);
-    free(p);
-}
-
-static void pool_free(struct picture_pool *pool)
-{
-    while (pool->idle) {
-        struct picture *p = pool->idle;
-        pool->idle = p->next;
-        picture_free(p);
-    }
-    pthread_mutex_destroy(&pool->lock);
-    free(pool);
-}
-
 void picture_unref(struct picture **picture)
 {
     struct picture *p = *picture;
@@ -113,66 +159,11 @@ void picture_unref(struct picture **picture)
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
         return;
     atomic_fetch_sub(&outstanding, 1);
-    struct picture_pool *pool = p->pool;
-    if (!pool) {
-        picture_free(p);
-        return;
-    }
-    pthread_mutex_lock(&pool->lock);
-    p->next = pool->idle;
-    pool->idle = p;
-    bool last = --pool->taken == 0 && pool->closed;
-    pthread_mutex_unlock(&pool->lock);
-    if (last)
-        pool_free(pool);
-}
-
-struct picture_pool *picture_pool_create(enum picture_format format, int width, int height)
-{
-    struct picture_pool *pool = base_alloc(sizeof *pool);
-    pool->format = format;
-    pool->width = width;
-    pool->height = height;
-    mutex_init_urgent(&pool->lock);
-    return pool;
-}
-
-void picture_pool_destroy(struct picture_pool **pool)
-{
-    struct picture_pool *p = *pool;
-    if (!p)
-        return;
-    *pool = NULL;
-    pthread_mutex_lock(&p->lock);
-    p->closed = true;
-    bool last = p->taken == 0;
-    pthread_mutex_unlock(&p->lock);
-    if (last)
-        pool_free(p);
-}
-
-struct picture *picture_pool_take(struct picture_pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    struct picture *p = pool->idle;
-    if (p)
-        pool->idle = p->next;
-    pool->taken++;
-    pthread_mutex_unlock(&pool->lock);
-    if (p) {
-        atomic_store(&p->references, 1);
-        atomic_fetch_add(&outstanding, 1);
-        return p;
-    }
-    p = picture_create(pool->format, pool->width, pool->height);
-    if (p) {
-        p->pool = pool;
-        return p;
-    }
-    pthread_mutex_lock(&pool->lock);
-    pool->taken--;
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
+    if (p->block_size)
+        block_give(p->plane[0], p->block_size);
+    else if (p->release)
+        p->release(p->opaque);
+    free(p);
 }
 
 void picture_fill(struct picture *p, const uint8_t colour[4])

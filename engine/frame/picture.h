@@ -1,4 +1,4 @@
-// Pictures: the one pixel layout of the farm, counted references, and pools.
+// Pictures: the one pixel layout of the farm, and counted references.
 //
 // All pictures are 8-bit Y'CbCr 4:2:0, BT.709, limited range (Y 16..235, C 16..240; excursions are
 // kept), planar. PICTURE_ALPHA adds a full-size alpha plane (0..255), and its colour is
@@ -23,16 +23,16 @@ struct picture {
     ptrdiff_t stride[4]; // bytes between rows; 64-aligned in pictures of ours, any in wrapped ones
     // -- private to picture.c
     _Atomic int references;
-    struct picture_pool *pool;
+    size_t block_size; // 0: wrapped
     void (*release)(void *opaque);
     void *opaque;
-    struct picture *next;
 };
 
 // Largest side of any picture; checked wherever sizes come from input.
 #define PICTURE_SIDE_MAX 16384
 
-// Content is undefined. NULL when there is no memory (sizes may come from input).
+// Content is undefined; memory of pictures that are gone is used again. NULL when there is none
+// (sizes may come from input).
 struct picture *picture_create(enum picture_format format, int width, int height);
 // Wraps planes owned by somebody else; `release(opaque)` runs when the last reference goes.
 struct picture *picture_wrap(enum picture_format format, int width, int height,
@@ -65,13 +65,6 @@ static inline int plane_height(const struct picture *p, int i)
 
 // 64-bit checksum of all visible samples, plane by plane, row by row (checksum.h).
 uint64_t picture_checksum(const struct picture *picture);
-
-// Recycles buffers of one geometry. The pool may be destroyed first: it frees itself when its last
-// picture returns. Thread: any.
-struct picture_pool;
-struct picture_pool *picture_pool_create(enum picture_format format, int width, int height);
-void picture_pool_destroy(struct picture_pool **pool);
-struct picture *picture_pool_take(struct picture_pool *pool); // NULL when out of memory
 
 // Pictures alive in the whole process; tests end by asserting zero.
 int64_t picture_outstanding(void);

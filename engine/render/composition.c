@@ -36,7 +36,6 @@ struct composition {
     struct open_clip *open;
     size_t open_count, open_capacity;
     uint64_t calls;
-    struct picture_pool *canvas_pool; // ALPHA, canvas size: dissolves and nested pictures
     // The last nested picture, reused while nothing in it changes.
     struct picture *last_picture;
     uint64_t last_key;
@@ -101,7 +100,6 @@ int composition_create(const struct render_config *config, const struct timeline
     };
     c->layers = base_alloc(timeline->track_count * sizeof *c->layers);
     c->coming = base_alloc(timeline->track_count * sizeof *c->coming);
-    c->canvas_pool = picture_pool_create(PICTURE_ALPHA, width, height);
     int error = fonts_open(config, timeline, &c->context.fonts, reterr);
     if (error) {
         composition_destroy(&c);
@@ -121,7 +119,6 @@ void composition_destroy(struct composition **composition)
         clip_view_destroy(&c->open[i].view);
     free(c->open);
     picture_unref(&c->last_picture);
-    picture_pool_destroy(&c->canvas_pool);
     placer_destroy(&c->context.placer);
     font_set_destroy(&c->context.fonts);
     timeline_unref(&c->timeline);
@@ -192,6 +189,11 @@ static bool has_picture(const struct clip_instant *at)
     return at->clip && at->clip->kind != CLIP_AUDIO && at->opacity > 0;
 }
 
+static struct picture *canvas_create(const struct composition *c)
+{
+    return picture_create(PICTURE_ALPHA, c->context.width, c->context.height);
+}
+
 static void dissolve_layer(struct composition *c, const struct layer *layer,
                            struct composed_layer *ret, struct render_report *report)
 {
@@ -201,7 +203,7 @@ static void dissolve_layer(struct composition *c, const struct layer *layer,
     if (has_picture(&layer->now))
         clip_view_place(view_for(c, layer->now.clip), &layer->now, &to, report);
     if (from.picture || to.picture) {
-        struct picture *canvas = picture_pool_take(c->canvas_pool);
+        struct picture *canvas = canvas_create(c);
         if (canvas) {
             blend_dissolve(canvas, from.picture, from.x, from.y, layer->from.opacity, to.picture,
                            to.x, to.y, layer->now.opacity, layer->mix);
@@ -332,7 +334,7 @@ void composition_release(struct composed_layer *layers, int count)
 static int draw(struct composition *c, const struct composed_layer *layers, int count,
                 struct picture **ret)
 {
-    struct picture *canvas = picture_pool_take(c->canvas_pool);
+    struct picture *canvas = canvas_create(c);
     if (!canvas)
         return -ENOMEM;
     picture_clear(canvas);
@@ -343,7 +345,7 @@ static int draw(struct composition *c, const struct composed_layer *layers, int 
                           layer->opacity, layer->mode, NULL);
         if (!layer->adjust)
             continue;
-        struct picture *adjusted = picture_pool_take(c->canvas_pool);
+        struct picture *adjusted = canvas_create(c);
         if (!adjusted) {
             picture_unref(&canvas);
             return -ENOMEM;

@@ -170,6 +170,8 @@ void frame_client_destroy(struct frame_client **client)
     for (int g = 0; g < 4; g++)
         if (providers[g])
             stage_gone(providers[g], &(*client)->peer);
+    while (atomic_load(&(*client)->peer.references) > 1) // a stage that is sending to it
+        clock_sleep_until_ns(clock_monotonic_ns() + 1000000);
     peer_finish(&(*client)->peer);
     free(*client);
     *client = NULL;

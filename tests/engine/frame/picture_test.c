@@ -1,12 +1,12 @@
-// Pictures: references, pools that die first, checksums.
+// Pictures: references, memory that is used again, checksums.
 #include "engine/frame/picture.h"
 
 #include "tests/check.h"
 
-int main(void)
+static void test_references(void)
 {
-    struct picture_pool *pool = picture_pool_create(PICTURE_ALPHA, 66, 34);
-    struct picture *a = picture_pool_take(pool), *b = picture_pool_take(pool);
+    struct picture *a = picture_create(PICTURE_ALPHA, 66, 34);
+    struct picture *b = picture_create(PICTURE_ALPHA, 66, 34);
     CHECK(picture_outstanding(), ==, 2);
     picture_clear(a);
     picture_clear(b);
@@ -19,13 +19,38 @@ int main(void)
     CHECK_TRUE(!picture_writable(a));
     picture_unref(&again);
     CHECK_TRUE(picture_writable(a));
-    uint8_t *memory = a->plane[0];
-    picture_unref(&a);
-    a = picture_pool_take(pool);
-    CHECK_TRUE(a->plane[0] == memory);
-    picture_pool_destroy(&pool);
     picture_unref(&a);
     picture_unref(&b);
+}
+
+// More pictures than are kept, of sizes that change: each has its own memory, all of it.
+static void test_memory(void)
+{
+    enum { COUNT = 60 };
+    struct picture *p[COUNT];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            p[i] = picture_create(i % 2 ? PICTURE_ALPHA : PICTURE_OPAQUE, 1280 + 2 * i, 720);
+            picture_fill(p[i], (uint8_t[4]){(uint8_t)i, (uint8_t)(i + 1), (uint8_t)(i + 2), 255});
+        }
+        for (int i = 0; i < COUNT; i++) {
+            bool own = true;
+            for (int k = 0; k < picture_planes(p[i]); k++) {
+                int y = plane_height(p[i], k) - 1, x = plane_width(p[i], k) - 1;
+                own = own && p[i]->plane[k][0] == (k == 3 ? 255 : i + k) &&
+                      p[i]->plane[k][y * p[i]->stride[k] + x] == (k == 3 ? 255 : i + k);
+            }
+            CHECK_TRUE(own);
+        }
+        for (int i = 0; i < COUNT; i++)
+            picture_unref(&p[i]);
+    }
+}
+
+int main(void)
+{
+    test_references();
+    test_memory();
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
 }

@@ -170,7 +170,8 @@ static void check_unchanged(void)
 // under a pattern that covers all for a while.
 static void check_hidden(void)
 {
-    static const char hidden[] = "{\"schema\":\"vistter.timeline/1\",\"duration\":60,\"format\":{\"width\":320,\"height\":180,"
+    static const char hidden[] = "{\"schema\":\"vistter.timeline/"
+                                 "1\",\"duration\":60,\"format\":{\"width\":320,\"height\":180,"
                                  "\"rate\":\"30\"},\"tracks\":["
                                  "{\"clips\":[{\"kind\":\"shape\",\"start\":0,\"duration\":60,"
                                  "\"shape\":{\"kind\":\"ellipse\","
