@@ -639,7 +639,7 @@ static bool waits_for(const struct slot *s, char *ret, size_t size)
     for (int i = 0; i < s->plan->group_count; i++) {
         if (link_connected(s->links[i]))
             continue;
-        snprintf(ret, size, "%s", s->plan->groups[i].from.address);
+        snprintf(ret, size, "%s", link_address(s->links[i]));
         return true;
     }
     return false;

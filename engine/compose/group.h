@@ -37,6 +37,14 @@ struct group_frame {
     _Atomic int references; // private
 };
 
+// Whether such a layer hides all that lies beneath it on a canvas of this size.
+static inline bool group_layer_hides(int width, int height, const struct picture *p, int x, int y,
+                                     int opacity, enum blend_mode mode)
+{
+    return p->format == PICTURE_OPAQUE && opacity == 255 && mode == BLEND_NORMAL && x <= 0 &&
+           y <= 0 && x + p->width >= width && y + p->height >= height;
+}
+
 // Builds a group frame layer by layer, bottom to top.
 // Thread: one builder belongs to one renderer thread.
 struct group_builder;

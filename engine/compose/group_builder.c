@@ -117,14 +117,6 @@ static int replace_all(struct group_builder *b, const struct placed_layer *layer
     return r;
 }
 
-static bool hides_all(const struct group_builder *b, const struct placed_layer *layer)
-{
-    const struct picture *p = layer->picture;
-    return p->format == PICTURE_OPAQUE && layer->opacity == 255 && layer->mode == BLEND_NORMAL &&
-           layer->x <= 0 && layer->y <= 0 && layer->x + p->width >= b->width &&
-           layer->y + p->height >= b->height;
-}
-
 static const uint8_t *alpha_at(const struct picture *p, int x, int y)
 {
     return p->plane[3] + y * p->stride[3] + x;
@@ -278,7 +270,7 @@ int group_builder_add(struct group_builder *builder, const struct picture *pictu
     assert(builder->frame && x % 2 == 0 && y % 2 == 0 && opacity >= 0 && opacity <= 255);
     if (builder->error < 0 || opacity == 0)
         return builder->error;
-    if (hides_all(builder, &layer)) {
+    if (group_layer_hides(builder->width, builder->height, picture, x, y, opacity, mode)) {
         builder->error = replace_all(builder, &layer);
     } else if (builder->frame->opaque) {
         builder->error = own_base(builder);

@@ -210,6 +210,11 @@ bool link_connected(const struct link *link)
     return atomic_load(&link->connected);
 }
 
+const char *link_address(const struct link *link)
+{
+    return link->target.address;
+}
+
 static void log_link(const struct link *link)
 {
     struct frame_link_stats s;

@@ -29,6 +29,7 @@ int links_acquire(struct links *links, const struct link_target *target, struct 
 void links_release(struct links *links, struct link **link); // does not wait
 void link_want(struct link *link, const struct frame_want *want);
 bool link_connected(const struct link *link); // now
+const char *link_address(const struct link *link);
 
 // What an intake takes goes to it until it is removed; after links_remove_intake has returned no
 // call into it is under way. -ENOSPC.

@@ -283,15 +283,6 @@ static void look_ahead(struct composition *c, struct rational seconds, bool loop
     }
 }
 
-static bool hides_all(const struct composition *c, const struct composed_layer *layer)
-{
-    const struct picture *p = layer->placed.picture;
-    int x = layer->placed.x, y = layer->placed.y;
-    return p && p->format == PICTURE_OPAQUE && layer->opacity == 255 &&
-           layer->mode == BLEND_NORMAL && x <= 0 && y <= 0 && x + p->width >= c->context.width &&
-           y + p->height >= c->context.height;
-}
-
 void composition_layers(struct composition *c, struct rational seconds, bool loop, int from, int to,
                         struct composed_layer *layers, struct render_report *report)
 {
@@ -310,7 +301,9 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
             single_layer(c, &layer->now, ret, report);
         if (!c->context.depth)
             report->track_ns[track] += clock_monotonic_ns() - start_ns;
-        if (hides_all(c, ret) && !c->context.config->plain)
+        if (ret->placed.picture && !c->context.config->plain &&
+            group_layer_hides(c->context.width, c->context.height, ret->placed.picture,
+                              ret->placed.x, ret->placed.y, ret->opacity, ret->mode))
             c->hider = layer->now;
     }
     if (!c->context.config->plain)

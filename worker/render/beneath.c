@@ -17,7 +17,6 @@ struct beneath {
     struct links *links;
     struct intake_config config;
     struct link *link[INTAKE_GROUPS_MAX];
-    char address[INTAKE_GROUPS_MAX][sizeof(((struct link_target *)0)->address)];
     void (*arrived)(void *opaque);
     void *opaque;
     // -- the stage's thread
@@ -39,9 +38,7 @@ static int acquire(struct beneath *b, const group_plan *group, const char *node,
         strcpy(target.address, group->provider_address);
         strcpy(target.link_id, l->link_id);
         memcpy(target.key, l->key.data, LINK_KEY_BYTES);
-        int k = b->config.group_count;
-        memcpy(b->address[k], target.address, sizeof target.address);
-        int error = links_acquire(b->links, &target, &b->link[k], reterr);
+        int error = links_acquire(b->links, &target, &b->link[b->config.group_count], reterr);
         explicit_bzero(target.key, sizeof target.key);
         return error;
     }
@@ -131,7 +128,7 @@ const char *beneath_waits_for(const struct beneath *b)
 {
     for (int i = 0; i < b->config.group_count; i++)
         if (!link_connected(b->link[i]))
-            return b->address[i];
+            return link_address(b->link[i]);
     return NULL;
 }
 
