@@ -433,6 +433,14 @@ static bool has_predecessor(const struct outlet *o)
     return false;
 }
 
+static bool has_programme(struct outlet *o)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    bool has = o->programme_count > 0;
+    pthread_mutex_unlock(&o->hub->lock);
+    return has;
+}
+
 // Returns false when the outlet is finished and can be freed.
 static bool tend_outlet(struct outlet *o, int64_t now, bool stopping, short events)
 {
@@ -449,7 +457,7 @@ static bool tend_outlet(struct outlet *o, int64_t now, bool stopping, short even
         return !o->hub->ending || now < o->stop_ns + COLLECT_NS;
     if (stopping)
         return false;
-    if (now >= o->restart_ns && o->programme_count && !has_predecessor(o))
+    if (now >= o->restart_ns && has_programme(o) && !has_predecessor(o))
         start_child(o, now);
     return true;
 }
