@@ -191,7 +191,7 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
         return;
     c->heard_at_ns = clock_monotonic_ns();
     if (payload_size) {
-        c->config.on_frame(c->config.opaque, &header, payload, payload_size);
+        c->config.on_frame(c->config.opaque, &header, frame_body_coded(payload, payload_size));
     } else {
         on_sign_of_life(c, &header);
         free(payload);

@@ -19,6 +19,7 @@
 // link key is, and is never sent. Both sides know the key from the plan.
 #pragma once
 
+#include "engine/link/frame_body.h"
 #include "engine/link/frame_message.h"
 
 #include <stdbool.h>
@@ -102,9 +103,8 @@ struct frame_client_config {
     const char *consumer, *link_id;
     uint8_t key[LINK_KEY_BYTES];
     int latency_ms; // SRT latency, both ways; at least 120 and 4 x RTT
-    // A verified message; takes the payload (free). Runs on the client's thread; must not block.
-    void (*on_frame)(void *opaque, const struct frame_header *header, uint8_t *payload,
-                     size_t size);
+    // A verified message; takes the body. Runs on the client's thread; must not block.
+    void (*on_frame)(void *opaque, const struct frame_header *header, struct frame_body *body);
     void (*on_state)(void *opaque, bool connected);
     void *opaque;
 };

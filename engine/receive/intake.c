@@ -54,7 +54,7 @@ static bool decode_one(struct intake *in)
     int64_t start = clock_monotonic_ns();
     const struct intake_group *group = &in->config.groups[best];
     // A broken one leaves both NULL: it is counted and asked for again.
-    (void)payload_decode(job.payload, job.size, group->width, group->height, job.base,
+    (void)payload_decode(job.body, group->width, group->height, job.base,
                          rate_sample_count(in->config.rate, job.frame), &frame, &stem);
     int64_t now = clock_monotonic_ns();
     cost_add(&in->cost, now - start);
@@ -200,15 +200,15 @@ bool intake_takes(const struct intake *in, uint64_t channel, uint32_t plan_epoch
            group_index(in, group) >= 0;
 }
 
-int intake_put(struct intake *in, const struct frame_header *header, uint8_t *payload, size_t size)
+int intake_put(struct intake *in, const struct frame_header *header, struct frame_body *body)
 {
     int index = group_index(in, header->group);
     if (index < 0) {
-        free(payload);
+        frame_body_unref(&body);
         return index;
     }
     pthread_mutex_lock(&in->lock);
-    int result = window_put(in->windows[index], header, payload, size, clock_monotonic_ns());
+    int result = window_put(in->windows[index], header, body, clock_monotonic_ns());
     in->dirty = true;
     pthread_cond_signal(&in->work);
     pthread_mutex_unlock(&in->lock);

@@ -61,10 +61,9 @@ void intake_destroy(struct intake **intake); // tells the providers that nothing
 // Whether it takes frames of this group under this plan.
 bool intake_takes(const struct intake *intake, uint64_t channel, uint32_t plan_epoch,
                   uint32_t group);
-// A message of any group; takes the payload. As window_put, -ENOENT for groups that it does not
+// A message of any group; takes the body. As window_put, -ENOENT for groups that it does not
 // take.
-int intake_put(struct intake *intake, const struct frame_header *header, uint8_t *payload,
-               size_t size);
+int intake_put(struct intake *intake, const struct frame_header *header, struct frame_body *body);
 // Whether all groups of frame `n` are decoded.
 bool intake_ready(struct intake *intake, int64_t n);
 // Waits until they are, until `until_ns` on the monotonic clock, or until intake_wake.

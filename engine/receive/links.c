@@ -40,7 +40,7 @@ struct links {
     uint64_t stray; // messages that belonged to nobody
 };
 
-static void on_frame(void *opaque, const struct frame_header *header, uint8_t *payload, size_t size)
+static void on_frame(void *opaque, const struct frame_header *header, struct frame_body *body)
 {
     struct links *l = ((struct link *)opaque)->links;
     pthread_mutex_lock(&l->lock);
@@ -49,10 +49,10 @@ static void on_frame(void *opaque, const struct frame_header *header, uint8_t *p
         if (intake_takes(l->intakes[i], header->channel, header->plan_epoch, header->group))
             in = l->intakes[i];
     if (in) {
-        (void)intake_put(in, header, payload, size); // counted there
+        (void)intake_put(in, header, body); // counted there
     } else {
         l->stray++;
-        free(payload);
+        frame_body_unref(&body);
     }
     pthread_mutex_unlock(&l->lock);
 }

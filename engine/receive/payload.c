@@ -11,10 +11,11 @@ static uint32_t read_u32(const uint8_t *b)
     return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
-int payload_decode(const uint8_t *bytes, size_t size, int width, int height,
-                   const struct group_frame *base, int sample_count, struct group_frame **ret,
-                   int32_t **ret_stem)
+int payload_decode(struct frame_body *body, int width, int height, const struct group_frame *base,
+                   int sample_count, struct group_frame **ret, int32_t **ret_stem)
 {
+    const uint8_t *bytes = body->bytes;
+    size_t size = body->size;
     if (size < 8)
         return -EPROTO;
     uint64_t picture = read_u32(bytes), stem = read_u32(bytes + 4);

@@ -15,8 +15,7 @@ struct slot {
     int64_t base_frame; // valid when `present`
     bool present;       // a message is here, coded, being decoded or decoded
     bool decoding;
-    uint8_t *payload; // coded; NULL when taken by a job or decoded
-    size_t size;
+    struct frame_body *body; // NULL when taken by a job or decoded
     struct group_frame *decoded;
     int32_t *stem;
     int64_t noticed_ns; // when something newer showed that this one is missing
@@ -26,9 +25,8 @@ struct slot {
 struct base {
     int64_t frame;
     bool decoding;
-    uint8_t *payload;
-    size_t size;
-    struct group_frame *decoded; // neither payload nor decoded: the entry is free
+    struct frame_body *body;
+    struct group_frame *decoded; // neither body nor decoded: the entry is free
 };
 
 // A key below the cursor that differences wait for, and when it was last asked for.
@@ -75,9 +73,9 @@ struct window *window_create(const struct window_config *config)
 
 static void slot_clear(struct window *w, struct slot *s, int64_t frame)
 {
-    if (s->payload)
-        w->bytes -= s->size;
-    free(s->payload);
+    if (s->body)
+        w->bytes -= s->body->size;
+    frame_body_unref(&s->body);
     free(s->stem);
     group_frame_unref(&s->decoded);
     *s = empty_slot(frame);
@@ -85,16 +83,16 @@ static void slot_clear(struct window *w, struct slot *s, int64_t frame)
 
 static void base_clear(struct window *w, struct base *b)
 {
-    if (b->payload)
-        w->bytes -= b->size;
-    free(b->payload);
+    if (b->body)
+        w->bytes -= b->body->size;
+    frame_body_unref(&b->body);
     group_frame_unref(&b->decoded);
     *b = (struct base){0};
 }
 
 static bool base_used(const struct base *b)
 {
-    return b->payload || b->decoded || b->decoding;
+    return b->body || b->decoded || b->decoding;
 }
 
 void window_destroy(struct window **window)
@@ -174,51 +172,49 @@ static bool header_right(const struct window *w, const struct frame_header *h)
            h->width == c->width && h->height == c->height && h->base_frame <= h->frame;
 }
 
-static int put_late(struct window *w, const struct frame_header *h, uint8_t *payload, size_t size)
+static int put_late(struct window *w, const struct frame_header *h, struct frame_body *body)
 {
     bool useful = h->base_frame == h->frame && base_needed(w, h->frame) && !find_base(w, h->frame);
     struct base *b = useful ? make_base(w, h->frame) : NULL;
     if (!b) {
-        free(payload);
+        frame_body_unref(&body);
         w->counts.late++;
         return -ESTALE;
     }
-    b->payload = payload;
-    b->size = size;
-    w->bytes += size;
+    b->body = body;
+    w->bytes += body->size;
     w->counts.stored++;
     return 0;
 }
 
-int window_put(struct window *w, const struct frame_header *h, uint8_t *payload, size_t size,
+int window_put(struct window *w, const struct frame_header *h, struct frame_body *body,
                int64_t now_ns)
 {
     if (!header_right(w, h)) {
-        free(payload);
+        frame_body_unref(&body);
         w->counts.wrong++;
         return -EBADMSG;
     }
     if (h->frame < w->cursor)
-        return put_late(w, h, payload, size);
+        return put_late(w, h, body);
     struct slot *s = slot_of(w, h->frame);
     if (s && s->present) {
-        free(payload);
+        frame_body_unref(&body);
         w->counts.duplicate++;
         return -EEXIST;
     }
     // The next frames are taken even when the bytes are used up: without them nothing would move.
-    bool full = w->bytes + size > w->config.bytes_max && h->frame > w->cursor + 8;
+    bool full = w->bytes + body->size > w->config.bytes_max && h->frame > w->cursor + 8;
     if (!s || full) {
-        free(payload);
+        frame_body_unref(&body);
         w->counts.overflow++;
         return -ENOSPC;
     }
     s->present = true;
     w->heard_ns = now_ns;
     s->base_frame = h->base_frame;
-    s->payload = payload;
-    s->size = size;
-    w->bytes += size;
+    s->body = body;
+    w->bytes += body->size;
     w->counts.stored++;
     for (int64_t n = w->newest + 1; n < h->frame; n++) {
         struct slot *gap = slot_of(w, n);
@@ -242,12 +238,11 @@ void window_advance(struct window *w, int64_t cursor)
     }
     for (; w->cursor < cursor; w->cursor++) {
         struct slot *s = slot_of(w, w->cursor);
-        bool coded_key = s->payload && s->base_frame == s->frame && !find_base(w, s->frame);
+        bool coded_key = s->body && s->base_frame == s->frame && !find_base(w, s->frame);
         struct base *b = coded_key && base_needed(w, s->frame) ? make_base(w, s->frame) : NULL;
         if (b) {
-            b->payload = s->payload;
-            b->size = s->size;
-            s->payload = NULL;
+            b->body = s->body;
+            s->body = NULL;
         }
         slot_clear(w, s, w->cursor + w->capacity);
     }
@@ -273,22 +268,20 @@ static bool job_from_slot(struct window *w, struct slot *s, struct group_frame *
     *ret = (struct window_job){
         .frame = s->frame,
         .key = s->base_frame == s->frame,
-        .payload = s->payload,
-        .size = s->size,
+        .body = s->body,
         .base = base ? group_frame_ref(base) : NULL,
     };
-    w->bytes -= s->size;
-    s->payload = NULL;
+    w->bytes -= s->body->size;
+    s->body = NULL;
     s->decoding = true;
     return true;
 }
 
 static bool job_from_base(struct window *w, struct base *b, struct window_job *ret)
 {
-    *ret =
-        (struct window_job){.frame = b->frame, .key = true, .payload = b->payload, .size = b->size};
-    w->bytes -= b->size;
-    b->payload = NULL;
+    *ret = (struct window_job){.frame = b->frame, .key = true, .body = b->body};
+    w->bytes -= b->body->size;
+    b->body = NULL;
     b->decoding = true;
     return true;
 }
@@ -297,18 +290,18 @@ bool window_next_job(struct window *w, int64_t limit, struct window_job *ret)
 {
     for (int64_t n = w->cursor; n < limit && n <= w->newest; n++) {
         struct slot *s = slot_of(w, n);
-        if (!s || !s->payload)
+        if (!s || !s->body)
             continue;
         if (s->base_frame == s->frame)
             return job_from_slot(w, s, NULL, ret);
         struct base *b = find_base(w, s->base_frame);
         if (b && b->decoded)
             return job_from_slot(w, s, b->decoded, ret);
-        if (b && b->payload)
+        if (b && b->body)
             return job_from_base(w, b, ret);
         // The key may stand in the window itself, before `limit` or (never from our workers) after.
         struct slot *key = slot_of(w, s->base_frame);
-        if (key && key->payload)
+        if (key && key->body)
             return job_from_slot(w, key, NULL, ret);
         if (key && key->decoded)
             return job_from_slot(w, s, key->decoded, ret);
@@ -345,7 +338,7 @@ void window_done(struct window *w, struct window_job *job, struct group_frame **
     free(*stem);
     *stem = NULL;
     group_frame_unref(&job->base);
-    free(job->payload);
+    frame_body_unref(&job->body);
     *job = (struct window_job){0};
 }
 

@@ -39,10 +39,10 @@ struct window;
 struct window *window_create(const struct window_config *config);
 void window_destroy(struct window **window);
 
-// Takes the payload in any case. 0 stored, -EEXIST, -ESTALE (below the cursor and no base),
+// Takes the body in any case. 0 stored, -EEXIST, -ESTALE (below the cursor and no base),
 // -EBADMSG (wrong), -ENOSPC (beyond the bounds).
-int window_put(struct window *window, const struct frame_header *header, uint8_t *payload,
-               size_t size, int64_t now_ns);
+int window_put(struct window *window, const struct frame_header *header, struct frame_body *body,
+               int64_t now_ns);
 // Frames below `cursor` are not needed any more.
 void window_advance(struct window *window, int64_t cursor);
 int64_t window_cursor(const struct window *window);
@@ -54,8 +54,7 @@ void window_set_end(struct window *window, int64_t end);
 struct window_job {
     int64_t frame;
     bool key;
-    uint8_t *payload; // the caller frees it after window_done
-    size_t size;
+    struct frame_body *body;
     struct group_frame *base; // reference, NULL for a key
 };
 bool window_next_job(struct window *window, int64_t limit, struct window_job *ret);

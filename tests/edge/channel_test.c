@@ -124,7 +124,8 @@ static void send_message(struct frame_client *c, int64_t n, uint32_t group, uint
                              .width = W,
                              .height = H,
                              .revision = {(uint8_t)epoch}};
-    c->config.on_frame(c->config.opaque, &h, payload, 8 + picture_size + sound_size);
+    c->config.on_frame(c->config.opaque, &h,
+                       frame_body_coded(payload, 8 + picture_size + sound_size));
     free(picture);
     free(sound);
     group_frame_unref(&frame);

@@ -109,8 +109,11 @@ static void take_picture(struct frame_peer *peer, const struct frame_header *h, 
     int32_t *stem = NULL;
     const struct group_frame *base = h->base_frame == h->frame ? NULL : peer->frames[h->base_frame];
     CHECK_TRUE(base || h->base_frame == h->frame); // its key came before
-    CHECK_OK(payload_decode(payload, size, W, H, base, rate_sample_count(rate, h->frame), &frame,
-                            &stem));
+    uint8_t *copy = malloc(size);
+    memcpy(copy, payload, size);
+    struct frame_body *body = frame_body_coded(copy, size);
+    CHECK_OK(payload_decode(body, W, H, base, rate_sample_count(rate, h->frame), &frame, &stem));
+    frame_body_unref(&body);
     group_frame_unref(&peer->frames[h->frame]);
     peer->frames[h->frame] = frame;
     free(stem);
@@ -122,7 +125,7 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const
     if (peer->client) {
         uint8_t *copy = malloc(size);
         memcpy(copy, payload, size);
-        peer->client->config.on_frame(peer->client->config.opaque, h, copy, size);
+        peer->client->config.on_frame(peer->client->config.opaque, h, frame_body_coded(copy, size));
         return 0;
     }
     pthread_mutex_lock(&peer->lock);

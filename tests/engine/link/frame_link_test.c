@@ -184,15 +184,15 @@ static void ask(struct consumer *c)
         frame_client_want(c->client, &want);
 }
 
-static void consumer_frame(void *opaque, const struct frame_header *header, uint8_t *payload,
-                           size_t size)
+static void consumer_frame(void *opaque, const struct frame_header *header, struct frame_body *body)
 {
     struct consumer *c = opaque;
     struct frame_header expected = header_of(header->frame);
     pthread_mutex_lock(&c->lock);
     if (header->frame < 0 || header->frame >= FRAMES || header->channel != expected.channel ||
         header->base_frame != expected.base_frame || header->width != WIDTH ||
-        size != coded_size[header->frame] || memcmp(payload, coded[header->frame], size)) {
+        body->size != coded_size[header->frame] ||
+        memcmp(body->bytes, coded[header->frame], body->size)) {
         c->wrong++;
     } else if (c->have[header->frame]) {
         c->repeated++;
@@ -204,7 +204,7 @@ static void consumer_frame(void *opaque, const struct frame_header *header, uint
     ask(c);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
-    free(payload);
+    frame_body_unref(&body);
 }
 
 static void consumer_state(void *opaque, bool connected)

@@ -37,7 +37,7 @@ static struct frame_header header(int64_t frame, int64_t base)
 static int put(struct window *w, int64_t frame, int64_t base, size_t size, int64_t now)
 {
     struct frame_header h = header(frame, base);
-    return window_put(w, &h, malloc(size), size, now);
+    return window_put(w, &h, frame_body_coded(malloc(size), size), now);
 }
 
 // Finishes a job as a decoder would.
@@ -46,7 +46,7 @@ static void finish(struct window *w, struct window_job *job, bool good, int64_t 
     struct group_frame *frame = good ? group_frame_create(128, 64) : NULL;
     int32_t *stem = good ? calloc(1, 64) : NULL;
     window_done(w, job, &frame, &stem, now);
-    CHECK_TRUE(!frame && !stem && !job->payload && !job->base);
+    CHECK_TRUE(!frame && !stem && !job->body && !job->base);
 }
 
 static int64_t decode_next(struct window *w, int64_t limit)
@@ -68,7 +68,7 @@ static void test_refusals(void)
 #define WRONG(change)                                                                              \
     h = header(1000, 1000);                                                                        \
     change;                                                                                        \
-    CHECK_ERROR(window_put(w, &h, malloc(8), 8, 0), -EBADMSG);                                     \
+    CHECK_ERROR(window_put(w, &h, frame_body_coded(malloc(8), 8), 0), -EBADMSG);                   \
     wrong++
     WRONG(h.channel = 8);
     WRONG(h.group = 1);
