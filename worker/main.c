@@ -32,6 +32,8 @@ int main(int argc, char **argv)
          "the same as others reach it, when it differs", &s.frame_address},
         {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
          "SRT latency of links to other workers; at least four round trips", &latency_ms},
+        {"srt-only", SETTING_SWITCH, "", NULL, 0, 0,
+         "send frames over SRT to this host too, instead of sharing memory", &s.srt_only},
         {"cache", SETTING_TEXT, "FOLDER", "/var/cache/vistter", 0, 0, "folder for fetched media",
          &s.cache},
         {"cache-size", SETTING_INTEGER, "MiB", "20480", 64, 1 << 30, "largest size of that folder",

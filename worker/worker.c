@@ -21,10 +21,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STAGES_MAX     256
-#define LINKS_MAX      1024
-#define REPORT_MS      100
-#define NODE_NAME_SIZE 65
+#define STAGES_MAX 256
+// Shared with consumers on this host; beyond it frames are coded.
+#define BLOCK_BYTES_MAX ((size_t)2 << 30)
+#define LINKS_MAX       1024
+#define REPORT_MS       100
+#define NODE_NAME_SIZE  65
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 typedef Vistter__Control__V1__ChannelPlan channel_plan;
@@ -41,6 +43,8 @@ struct worker {
     char frame_address[256];
     uint8_t golden[32];
     struct media_cache *cache;
+    struct block_pool *blocks; // NULL: frames are not shared
+    uint64_t host;
     struct frame_server *server;
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
@@ -206,6 +210,8 @@ static struct stage *start_stage(struct worker *w, const channel_plan *p, size_t
         .cache = w->cache,
         .node = w->settings.name,
         .links = w->links,
+        .blocks = w->blocks,
+        .host = w->host,
         // Wants and frames wait out the latency each; consumers repeat a little later.
         .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
     };
@@ -477,6 +483,8 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
         return error;
+    if (!w->settings.srt_only && (w->host = block_host()))
+        w->blocks = block_pool_create(BLOCK_BYTES_MAX);
     w->links = links_create(w->settings.name, w->settings.frame_latency_ms);
     error = name_address(w, reterr);
     if (error)
@@ -550,6 +558,7 @@ void worker_destroy(struct worker **worker)
         thread_join(w->reaper);
     queue_destroy(&w->ended);
     links_destroy(&w->links);
+    block_pool_destroy(&w->blocks);
     media_cache_destroy(&w->cache);
     if (w->newest)
         vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);

@@ -17,12 +17,14 @@
 
 #include "engine/base/diagnostic.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct worker_settings {
     const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache;
     int64_t cache_bytes;
     int frame_latency_ms;
+    bool srt_only; // frames are shared with nobody on this host
 };
 
 struct worker;

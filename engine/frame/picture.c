@@ -146,8 +146,8 @@ struct picture *picture_ref(const struct picture *picture)
 
 bool picture_writable(const struct picture *picture)
 {
-    return atomic_load_explicit(&((struct picture *)picture)->references, memory_order_acquire) ==
-           1;
+    return picture->block_size && atomic_load_explicit(&((struct picture *)picture)->references,
+                                                       memory_order_acquire) == 1;
 }
 
 void picture_unref(struct picture **picture)

@@ -6,7 +6,8 @@
 // rounded mean of the 2x2 block: ac = (a0 + a1 + a2 + a3 + 2) >> 2. Since blending weights sum to
 // one, the offsets 16 and 128 need no special care. Where alpha is 0, all planes are 0.
 //
-// Width and height are even. A picture is writable while its count is one, then const for ever.
+// Width and height are even. A picture is writable while its count is one, then const for ever; a
+// wrapped one never is.
 // Thread: reference counts are atomic; everything else belongs to the holder of the reference.
 #pragma once
 

@@ -9,6 +9,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/link/block_reader.h"
 #include "engine/link/frame_want.h"
 #include "engine/link/srt_parts.h"
 #include "engine/link/srt_socket.h"
@@ -23,6 +24,8 @@
 #define WANTS_MAX       1024
 #define SIGN_OF_LIFE_NS (1000 * NS_PER_MS)
 #define SILENCE_NS      (FRAME_SILENCE_MS * NS_PER_MS)
+#define UNREADABLE_MAX                                                                             \
+    8 // a block may be gone because its message was late, but not so many in a row
 
 struct wish {
     struct frame_want want;
@@ -48,7 +51,10 @@ struct frame_client {
     struct frame_sealer *sealer;
     struct frame_opener *opener;
     struct part_joiner *joiner;
-    bool greeted; // the provider has told this connection's session
+    struct block_reader *blocks;
+    uint64_t host;  // 0: this provider's blocks cannot be read
+    int unreadable; // blocks in a row that could not be
+    bool greeted;   // the provider has told this connection's session
     uint8_t session[FRAME_SESSION_BYTES];
     uint32_t number;
     int64_t repeat_at_ns, stats_at_ns, sent_at_ns, heard_at_ns, backoff_ns;
@@ -127,9 +133,13 @@ static bool send_message(struct frame_client *c, struct frame_header header, con
     return srt_sendmsg2(c->socket, (const char *)part, (int)part_size, NULL) >= 0;
 }
 
-static bool send_want(struct frame_client *c, const struct frame_want *want)
+static bool send_want(struct frame_client *c, const struct frame_want *wish)
 {
     uint8_t payload[WANT_BYTES_MAX];
+    struct frame_want full = *wish, *want = &full;
+    want->host = c->host;
+    want->keep =
+        block_reader_keep(c->blocks, want->channel, want->group, want->plan_epoch, want->from);
     size_t size = frame_want_write(want, payload);
     struct frame_header header = {
         .channel = want->channel,
@@ -171,31 +181,58 @@ static void on_sign_of_life(struct frame_client *c, const struct frame_header *h
     c->greeted = true;
 }
 
+// The body of a frame that stands in a block. One that is gone by now is a lost message.
+static int open_block(struct frame_client *c, struct frame_header *header, const uint8_t *payload,
+                      size_t size, struct frame_body **ret)
+{
+    struct block_name name;
+    int error = block_name_read(payload, size, &name);
+    if (!error && header->base_frame != header->frame)
+        error = -EPROTO;
+    if (!error)
+        error = block_reader_open(c->blocks, &name, header, ret);
+    c->unreadable = error ? c->unreadable + 1 : 0;
+    if (c->host && (error == -EPERM || c->unreadable == UNREADABLE_MAX)) {
+        c->host = 0; // from now on the wants ask for the frames themselves
+        log_info("frames_not_shared", "link=%s provider=%s reason=\"its memory cannot be opened\"",
+                 c->config.link_id, c->config.address);
+    }
+    header->kind = FRAME_MESSAGE_PICTURE;
+    return error == -ESTALE || error == -EPERM ? -ENOENT : error;
+}
+
 static void on_message(struct frame_client *c, const uint8_t *message, size_t size)
 {
     struct frame_header header;
     uint8_t *payload = NULL;
     size_t payload_size = 0;
+    struct frame_body *body = NULL;
     int error = frame_open(c->opener, message, size, &header, &payload, &payload_size);
-    if (!error && header.kind != FRAME_MESSAGE_PICTURE) {
+    if (!error && header.kind == FRAME_MESSAGE_BLOCK) {
+        error = open_block(c, &header, payload, payload_size, &body);
+        free(payload);
+    } else if (!error && header.kind != FRAME_MESSAGE_PICTURE) {
         free(payload);
         error = -EPROTO;
+    } else if (!error && payload_size) {
+        body = frame_body_coded(payload, payload_size);
+    } else if (!error) {
+        free(payload); // a sign of life
     }
     pthread_mutex_lock(&c->lock);
     c->stats.replayed += error == -ESTALE;
-    c->stats.bad += error && error != -ESTALE;
-    c->stats.messages += !error && payload_size;
+    c->stats.bad += error && error != -ESTALE && error != -ENOENT;
+    c->incomplete_before += error == -ENOENT;
+    c->stats.messages += body != NULL;
     c->stats.bytes += error ? 0 : size;
     pthread_mutex_unlock(&c->lock);
     if (error)
         return;
     c->heard_at_ns = clock_monotonic_ns();
-    if (payload_size) {
-        c->config.on_frame(c->config.opaque, &header, frame_body_coded(payload, payload_size));
-    } else {
+    if (body)
+        c->config.on_frame(c->config.opaque, &header, body);
+    else
         on_sign_of_life(c, &header);
-        free(payload);
-    }
 }
 
 // Takes in what has arrived. Returns false when the connection is broken.
@@ -310,6 +347,7 @@ static void talk(struct frame_client *c)
         tell(c, now);
         if (now >= c->stats_at_ns) {
             read_stats(c);
+            block_reader_tidy(c->blocks, now);
             c->stats_at_ns = now + STATS_NS;
         }
         if (now - start > BACKOFF_MAX_NS)
@@ -355,6 +393,7 @@ static void client_free(struct frame_client *c)
     srt_waiter_finish(&c->waiter);
     frame_sealer_destroy(&c->sealer);
     frame_opener_destroy(&c->opener);
+    block_reader_destroy(&c->blocks);
     pthread_mutex_destroy(&c->lock);
     free(c->wishes);
     free((char *)c->config.address);
@@ -386,6 +425,8 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     c->backoff_ns = BACKOFF_MIN_NS;
     c->sealer = frame_sealer_create(config->key);
     c->opener = frame_opener_create(config->key);
+    c->blocks = block_reader_create();
+    c->host = block_host();
     error = srt_waiter_init(&c->waiter);
     if (!error)
         error = thread_start(&c->thread, "frame-client", client_run, c);

@@ -4,13 +4,17 @@
 // Consumer -> provider: WANT, the wished state, sent on every change and repeated every 100 ms, so
 // that a lost or repeated one changes nothing. Provider -> consumer: PICTURE messages.
 //
-//   WANT(channel, group, plan_epoch, start, from, credit, missing[], ended)
+//   WANT(channel, group, plan_epoch, start, from, credit, missing[], ended, host, keep)
 //     start    another number whenever the consumer begins anew: the provider then begins at `from`
 //     from     first frame the consumer still needs; the provider may forget everything below
 //     credit   the provider may send frames below this number (it has no clock of its own)
 //     missing  frames that have not arrived, to be sent once more, each named again only after the
 //              time that an answer takes; the provider lets repeats within that time pass
 //     ended    the consumer needs nothing more of this group
+//     host     where the consumer is, and keep: for blocks, see below
+//
+// A provider on the same host may send BLOCK instead of PICTURE: the frame then stands, as it is,
+// in memory that it shares (block_pool.h), and only that is told. Everything else is the same.
 //
 // A provider tells a consumer that calls the connection's session, which wants must repeat, and
 // gives a sign of life each second (proto/frame-message.md).
@@ -24,6 +28,8 @@
 
 #include <stdbool.h>
 
+struct block_name;
+
 #define FRAME_WANT_MISSING_MAX 64
 
 struct frame_want {
@@ -31,6 +37,8 @@ struct frame_want {
     uint32_t group, plan_epoch, start;
     int64_t from, credit;
     bool ended;
+    uint64_t host; // filled by the client: block_host of a consumer that reads blocks, else 0
+    int64_t keep;  // filled by the client: no block with a lower frame is in use there any more
     int missing_count;
     int64_t missing[FRAME_WANT_MISSING_MAX];
 };
@@ -38,7 +46,7 @@ struct frame_want {
 // What a link has seen since its client or its connection began.
 struct frame_link_stats {
     uint64_t messages, bytes;    // received and valid; for a provider: sent
-    uint64_t incomplete;         // messages whose parts never came
+    uint64_t incomplete;         // messages whose parts never came, or whose block was gone
     uint64_t bad, replayed;      // refused: damaged, wrong key, kind or session; seen before
     uint64_t resent;             // datagrams that libsrt had to send again
     uint64_t dropped;            // datagrams that libsrt gave up as too late
@@ -88,6 +96,10 @@ int frame_server_stats(struct frame_server *server, struct frame_peer_stats ret[
 // (bounded in bytes) is full: try again when it has drained; -EPIPE when it is gone. Thread: any.
 int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, const void *payload,
                     size_t size);
+// As frame_peer_send, of a frame that stands in a block. The peer's wants say when it is done with
+// it.
+int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *header,
+                          const struct block_name *block);
 // Keeps a peer's memory beyond on_gone for threads that may be late; they get -EPIPE. Thread: any.
 struct frame_peer *frame_peer_ref(struct frame_peer *peer);
 void frame_peer_unref(struct frame_peer **peer);

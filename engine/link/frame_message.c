@@ -13,7 +13,7 @@
 #include "engine/link/bytes.h"
 
 #define MAGIC     0x31465356u // "VSF1"
-#define VERSION   2
+#define VERSION   3
 #define NONCE_AT  48 // boot and counter, as they stand in the header
 #define WINDOW    4096
 #define BOOTS_MAX 16
@@ -87,7 +87,7 @@ void frame_sealer_destroy(struct frame_sealer **sealer)
 
 static bool header_valid(const struct frame_header *h, size_t size)
 {
-    return (h->kind == FRAME_MESSAGE_PICTURE || h->kind == FRAME_MESSAGE_WANT) && h->width >= 0 &&
+    return h->kind >= FRAME_MESSAGE_PICTURE && h->kind <= FRAME_MESSAGE_BLOCK && h->width >= 0 &&
            h->width <= UINT16_MAX && h->height >= 0 && h->height <= UINT16_MAX &&
            size <= FRAME_MESSAGE_BYTES_MAX - FRAME_MESSAGE_HEADER_BYTES - FRAME_MESSAGE_TAG_BYTES;
 }

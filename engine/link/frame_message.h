@@ -18,6 +18,7 @@
 enum frame_message_kind {
     FRAME_MESSAGE_PICTURE = 1, // a group frame and its stem; without payload: a sign of life
     FRAME_MESSAGE_WANT = 2,    // consumer -> provider: see frame_link.h
+    FRAME_MESSAGE_BLOCK = 3,   // as PICTURE; the payload names the block that it stands in
 };
 
 struct frame_header {

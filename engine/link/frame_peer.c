@@ -121,6 +121,16 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, 
     return error;
 }
 
+int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *header,
+                          const struct block_name *block)
+{
+    uint8_t payload[BLOCK_NAME_BYTES];
+    struct frame_header h = *header;
+    h.kind = FRAME_MESSAGE_BLOCK;
+    block_name_write(block, payload);
+    return frame_peer_send(peer, &h, payload, sizeof payload);
+}
+
 // ---- Sending, own thread ----------------------------------------------------------------------
 
 // Takes the next message from the queue; it counts as queued until it has been sent.

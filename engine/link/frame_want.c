@@ -6,7 +6,7 @@
 
 #include "engine/link/bytes.h"
 
-#define VERSION 2
+#define VERSION 3
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX])
 {
@@ -22,17 +22,19 @@ size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MA
     put_u32(out + 20, want->plan_epoch);
     put_u64(out + 24, (uint64_t)want->from);
     put_u64(out + 32, (uint64_t)want->credit);
+    put_u64(out + 40, want->host);
+    put_u64(out + 48, (uint64_t)want->keep);
     for (int i = 0; i < count; i++)
-        put_u64(out + 40 + 8 * i, (uint64_t)want->missing[i]);
-    return 40 + 8 * (size_t)count;
+        put_u64(out + 56 + 8 * i, (uint64_t)want->missing[i]);
+    return 56 + 8 * (size_t)count;
 }
 
 int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
 {
-    if (size < 40 || bytes[0] != VERSION || bytes[1] > 1)
+    if (size < 56 || bytes[0] != VERSION || bytes[1] > 1)
         return -EPROTO;
     int count = get_u16(bytes + 2);
-    if (count > FRAME_WANT_MISSING_MAX || size != 40 + 8 * (size_t)count)
+    if (count > FRAME_WANT_MISSING_MAX || size != 56 + 8 * (size_t)count)
         return -EPROTO;
     *ret = (struct frame_want){
         .start = get_u32(bytes + 4),
@@ -41,11 +43,36 @@ int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
         .plan_epoch = get_u32(bytes + 20),
         .from = (int64_t)get_u64(bytes + 24),
         .credit = (int64_t)get_u64(bytes + 32),
+        .host = get_u64(bytes + 40),
+        .keep = (int64_t)get_u64(bytes + 48),
         .ended = bytes[1],
         .missing_count = count,
     };
     for (int i = 0; i < count; i++)
-        ret->missing[i] = (int64_t)get_u64(bytes + 40 + 8 * i);
+        ret->missing[i] = (int64_t)get_u64(bytes + 56 + 8 * i);
+    return 0;
+}
+
+void block_name_write(const struct block_name *name, uint8_t out[BLOCK_NAME_BYTES])
+{
+    put_u32(out, name->process);
+    put_u32(out + 4, name->descriptor);
+    put_u64(out + 8, name->inode);
+    put_u64(out + 16, name->serial);
+    put_u64(out + 24, name->size);
+}
+
+int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret)
+{
+    if (size != BLOCK_NAME_BYTES)
+        return -EPROTO;
+    *ret = (struct block_name){
+        .process = get_u32(bytes),
+        .descriptor = get_u32(bytes + 4),
+        .inode = get_u64(bytes + 8),
+        .serial = get_u64(bytes + 16),
+        .size = get_u64(bytes + 24),
+    };
     return 0;
 }
 

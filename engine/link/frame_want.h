@@ -1,13 +1,19 @@
-// WANT messages as bytes, and the stream ids of frame links. Private to engine/link and its tests.
-// Layout: proto/frame-message.md.
+// WANT and BLOCK messages as bytes, and the stream ids of frame links. Private to engine/link and
+// its tests. Layout: proto/frame-message.md.
 #pragma once
 
+#include "engine/link/block_pool.h"
 #include "engine/link/frame_link.h"
 
-#define WANT_BYTES_MAX (40 + 8 * FRAME_WANT_MISSING_MAX)
+#define WANT_BYTES_MAX (56 + 8 * FRAME_WANT_MISSING_MAX)
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX]);
 int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret); // 0, -EPROTO
+
+// The payload of BLOCK messages.
+#define BLOCK_NAME_BYTES 32
+void block_name_write(const struct block_name *name, uint8_t out[BLOCK_NAME_BYTES]);
+int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret); // 0, -EPROTO
 
 // Names in stream ids: [A-Za-z0-9._-], 1 to 64 of them.
 #define LINK_NAME_MAX 64

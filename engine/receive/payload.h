@@ -1,6 +1,7 @@
 // From the body of a PICTURE message to a group frame and its sound. A coded body is u32 picture
-// bytes, u32 stem bytes, both little-endian, then group_encode's bytes, then stem_encode's. Thread:
-// any; pure functions.
+// bytes, u32 stem bytes, both little-endian, then group_encode's bytes, then stem_encode's; a
+// stored one (stored_frame.h) is read where it stands, and kept by reference. Thread: any; pure
+// functions.
 #pragma once
 
 #include "engine/compose/group.h"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The farm's bits: the edge's checksums of every frame it mixed, on 1, 2 and 3 workers and with the
-# z-order cut at every place, against an offline render of the same channel frames.
+# The farm's bits: the edge's checksums of every frame it mixed, on 1, 2 and 3 workers, with frames shared within
+# the host or sent over SRT, and with the z-order cut at every place, against an offline render of the same channel
+# frames.
 # Usage: farm_bits.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 
@@ -36,6 +37,8 @@ round=0
 for workers in 1 2 3; do
     # As many groups as workers, the cuts at random places; the adjust track stands in the middle.
     cuts=$(shuf -i 1-$((tracks - 1)) -n $((workers - 1)) | sort -n | paste -sd,)
+    worker_flags=
+    [ "$workers" != 2 ] || worker_flags=--srt-only
     farm_of "$workers" --cuts "$cuts"
     [ "$round" != 0 ] || vistter timeline put torture "$var/media-in/torture.json" >/dev/null
     for rate in 30 29.97 25 59.94; do

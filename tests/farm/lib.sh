@@ -38,7 +38,8 @@ finish() {
 }
 trap finish EXIT
 
-# Starts a coordinator, an edge, nginx-rtmp and N workers.
+worker_flags=
+# Starts a coordinator, an edge, nginx-rtmp and N workers with $worker_flags.
 farm_of() { # workers [coordinator's flags]
     local n workers=$1
     shift
@@ -46,7 +47,7 @@ farm_of() { # workers [coordinator's flags]
     pg_start
     nginx_start
     coordinator_start "$@"
-    for n in $(seq "$workers"); do worker_start "$n"; done
+    for n in $(seq "$workers"); do worker_start "$n" $worker_flags; done
     edge_start --hash-file "$var/mixed"
     wait_until 30 "the coordinator did not start" curl -fsS "$server/api/v1/status"
     wait_until 30 "$((workers + 1)) nodes did not join" nodes_are $((workers + 1))

@@ -7,7 +7,7 @@ static struct ring ring;
 
 static void push(int64_t base)
 {
-    ring_push(&ring, (struct coded_frame){base, malloc(16), 16});
+    ring_push(&ring, (struct coded_frame){.base = base, .payload = malloc(16), .size = 16});
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
+#include "engine/link/block_reader.h"
 #include "engine/media/media.h"
 #include "engine/receive/links.h"
 #include "engine/receive/payload.h"
@@ -22,12 +23,13 @@
 #define AT           1000
 #define FRAMES_MAX   2000
 #define PATIENCE_NS  INT64_C(60000000000)
+#define HOST         77
 #define NEVER_REPEAT INT64_C(3600000000000)
 
 static const struct rate rate = {30, 1};
 
-// Three tracks of which the upper two may be cut off: a moving pattern, an adjustment of it, and a
-// moving shape. A clip far in has lost its picture.
+// Three tracks of which the upper two may be cut off: a pattern that moves in every frame, an
+// adjustment of it, and a moving shape. A clip far in has lost its picture.
 static const char timeline_text[] =
     "{\"schema\":\"vistter.timeline/1\",\"name\":\"stage\","
     "\"format\":{\"width\":64,\"height\":36,\"rate\":\"30\"},"
@@ -36,7 +38,7 @@ static const char timeline_text[] =
     "\"tracks\":["
     "{\"clips\":[{\"kind\":\"pattern\",\"start\":0,\"duration\":3000,\"pattern\":{\"kind\":"
     "\"grid\"},\"position\":{\"keyframes\":[{\"at\":0,\"value\":[0,0]},{\"at\":3000,\"value\":"
-    "[3000,0]}]}}]},"
+    "[30,0]}]}}]},"
     "{\"clips\":[{\"kind\":\"adjust\",\"start\":0,\"duration\":3000,\"brightness\":0.1,"
     "\"contrast\":1.3}]},"
     "{\"clips\":[{\"kind\":\"shape\",\"start\":0,\"duration\":2000,\"shape\":{\"kind\":\"ellipse\","
@@ -58,6 +60,8 @@ struct frame_peer {
     int64_t newest;
     struct group_frame *frames[FRAMES_MAX]; // decoded
     struct frame_client *client;            // or: a link to another stage
+    struct block_reader *blocks;            // of a peer on the stage's host
+    struct block_name last_block;
 };
 
 struct frame_client {
@@ -67,6 +71,7 @@ struct frame_client {
 };
 
 static struct media_cache *cache;
+static struct block_pool *blocks; // NULL: memory is not shared
 static uint8_t revision[32];
 static char folder[] = "/tmp/vistter-stage-test-XXXXXX";
 static struct stage *providers[4]; // of links, by group
@@ -86,6 +91,7 @@ static void peer_finish(struct frame_peer *peer)
     CHECK(atomic_load(&peer->references), ==, 1); // nobody sends any more
     for (int i = 0; i < FRAMES_MAX; i++)
         group_frame_unref(&peer->frames[i]);
+    block_reader_destroy(&peer->blocks);
     pthread_cond_destroy(&peer->changed);
     pthread_mutex_destroy(&peer->lock);
 }
@@ -102,16 +108,13 @@ void frame_peer_unref(struct frame_peer **peer)
     *peer = NULL;
 }
 
-static void take_picture(struct frame_peer *peer, const struct frame_header *h, const void *payload,
-                         size_t size)
+static void take_body(struct frame_peer *peer, const struct frame_header *h,
+                      struct frame_body *body)
 {
     struct group_frame *frame = NULL;
     int32_t *stem = NULL;
     const struct group_frame *base = h->base_frame == h->frame ? NULL : peer->frames[h->base_frame];
     CHECK_TRUE(base || h->base_frame == h->frame); // its key came before
-    uint8_t *copy = malloc(size);
-    memcpy(copy, payload, size);
-    struct frame_body *body = frame_body_coded(copy, size);
     CHECK_OK(payload_decode(body, W, H, base, rate_sample_count(rate, h->frame), &frame, &stem));
     frame_body_unref(&body);
     group_frame_unref(&peer->frames[h->frame]);
@@ -119,15 +122,8 @@ static void take_picture(struct frame_peer *peer, const struct frame_header *h, 
     free(stem);
 }
 
-int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const void *payload,
-                    size_t size)
+static int take(struct frame_peer *peer, const struct frame_header *h, struct frame_body *body)
 {
-    if (peer->client) {
-        uint8_t *copy = malloc(size);
-        memcpy(copy, payload, size);
-        peer->client->config.on_frame(peer->client->config.opaque, h, frame_body_coded(copy, size));
-        return 0;
-    }
     pthread_mutex_lock(&peer->lock);
     peer->attempts++;
     pthread_cond_broadcast(&peer->changed);
@@ -139,11 +135,34 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const
         peer->room--;
         peer->count[h->frame]++;
         peer->newest = h->frame;
-        take_picture(peer, h, payload, size);
+        take_body(peer, h, body);
+    } else {
+        frame_body_unref(&body);
     }
     pthread_cond_broadcast(&peer->changed);
     pthread_mutex_unlock(&peer->lock);
     return error;
+}
+
+int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const void *payload,
+                    size_t size)
+{
+    uint8_t *copy = malloc(size);
+    memcpy(copy, payload, size);
+    struct frame_body *body = frame_body_coded(copy, size);
+    if (!peer->client)
+        return take(peer, h, body);
+    peer->client->config.on_frame(peer->client->config.opaque, h, body);
+    return 0;
+}
+
+int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *h,
+                          const struct block_name *name)
+{
+    struct frame_body *body;
+    CHECK_OK(block_reader_open(peer->blocks, name, h, &body));
+    peer->last_block = *name;
+    return take(peer, h, body);
 }
 
 static bool answers = true; // providers that are called from now on
@@ -279,6 +298,8 @@ static struct stage *start(const struct test_plan *p, size_t group, struct links
                                   .cache = cache,
                                   .node = "worker-2",
                                   .links = links,
+                                  .blocks = blocks,
+                                  .host = HOST,
                                   .repeat_ns = repeat_ns};
     return stage_create(&config);
 }
@@ -638,10 +659,87 @@ static void open_cache(void)
     CHECK_OK(media_cache_create(&config, &cache, NULL));
 }
 
+static struct frame_want shared_want(int64_t from, int64_t credit, int64_t keep)
+{
+    struct frame_want want = want_of(1, from, credit);
+    want.host = HOST;
+    want.keep = keep;
+    return want;
+}
+
+// Consumes frames [from, to) and lets go of them, but for those from `hold` on. Returns in how many
+// blocks they stood, at most 64.
+static int blocks_of(struct stage *s, struct frame_peer *peer, int64_t from, int64_t to,
+                     int64_t hold)
+{
+    uint64_t seen[64];
+    int count = 0;
+    for (int64_t n = from; n < to; n++) {
+        struct frame_want want = shared_want(n, n + 9, n < hold ? n : hold);
+        stage_want(s, peer, &want);
+        peer_wait(peer, &peer->count[n + 8], 1);
+        pthread_mutex_lock(&peer->lock);
+        int i = 0;
+        while (i < count && seen[i] != peer->last_block.inode)
+            i++;
+        if (i == count && count < 64)
+            seen[count++] = peer->last_block.inode;
+        if (n <= hold)
+            group_frame_unref(&peer->frames[n - 1]);
+        pthread_mutex_unlock(&peer->lock);
+    }
+    return count;
+}
+
+// A consumer on the stage's host reads frames where they stand. What it has said that it is done
+// with is used again, what it still holds never is; and one elsewhere gets the same pictures.
+static void test_shared(void)
+{
+    blocks = block_pool_create((size_t)64 << 20);
+    struct frame_peer here, elsewhere, successor, *peers[] = {&here}, *others[] = {&elsewhere};
+    peer_init(&here, FRAMES_MAX);
+    peer_init(&elsewhere, FRAMES_MAX);
+    peer_init(&successor, FRAMES_MAX);
+    here.blocks = block_reader_create();
+    successor.blocks = block_reader_create();
+    struct stage *s = start_whole(NEVER_REPEAT);
+    // Nine frames in flight. AT + 5 is held on to, as an encoder may: nothing from it on is used
+    // again.
+    CHECK(blocks_of(s, &here, AT, AT + 40, AT + 5), >, 40 - 5);
+    check_picture(peers, 1, AT + 5);
+    for (int i = 0; i < FRAMES_MAX; i++)
+        group_frame_unref(&here.frames[i]);
+    CHECK(blocks_of(s, &here, AT + 60, AT + 200, INT64_MAX), <, 64);
+    // One elsewhere joins: what stands in blocks comes to it coded, and so does what follows, to
+    // both.
+    struct frame_want far = want_of(1, AT + 201, AT + 230),
+                      near = shared_want(AT + 200, AT + 230, AT + 199);
+    stage_want(s, &elsewhere, &far);
+    stage_want(s, &here, &near);
+    peer_wait(&elsewhere, &elsewhere.count[AT + 229], 1);
+    peer_wait(&here, &here.count[AT + 229], 1);
+    for (int64_t n = AT + 201; n < AT + 230; n += 7) {
+        check_picture(peers, 1, n);
+        check_picture(others, 1, n);
+    }
+    // Gone without a word: what it holds is left to it, whatever is shared with others from now on.
+    stage_gone(s, &here);
+    stage_gone(s, &elsewhere);
+    (void)blocks_of(s, &successor, AT + 230, AT + 400, INT64_MAX);
+    for (int64_t n = AT + 201; n < AT + 208; n++)
+        check_picture(peers, 1, n);
+    stage_destroy(&s);
+    peer_finish(&here);
+    peer_finish(&elsewhere);
+    peer_finish(&successor);
+    block_pool_destroy(&blocks);
+}
+
 int main(void)
 {
     open_cache();
     test_commit();
+    test_shared();
     test_credit();
     test_two_consumers();
     test_missing();

@@ -13,6 +13,7 @@ static void drop_first(struct ring *ring)
     struct coded_frame *f = slot(ring, ring->first);
     ring->bytes -= f->size;
     free(f->payload);
+    block_unref(&f->block);
     *f = (struct coded_frame){0};
     ring->first++;
     ring->count--;

@@ -5,10 +5,12 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
+#include "engine/link/stored_frame.h"
 #include "engine/link/tile_codec.h"
 #include "engine/receive/prepare.h"
 #include "engine/render/render.h"
 #include "worker/render/beneath.h"
+#include "worker/render/loans.h"
 #include "worker/render/ring.h"
 
 #include <assert.h>
@@ -45,6 +47,8 @@ struct consumer {
     int64_t key;   // the key below it that was sent too
     int again_count;
     struct again again[FRAME_WANT_MISSING_MAX];
+    bool shares; // it is on this host, and reads blocks
+    struct loans loans;
 };
 
 struct stage {
@@ -58,6 +62,8 @@ struct stage {
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
+    struct block_pool *blocks; // NULL: memory is not shared
+    uint64_t host;
     int64_t repeat_ns;
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
@@ -93,6 +99,12 @@ static struct consumer *find_consumer(struct stage *s, const struct frame_peer *
         if (s->consumers[i].peer == peer)
             return &s->consumers[i];
     return NULL;
+}
+
+static void consumer_clear(struct consumer *c)
+{
+    loans_abandon(&c->loans);
+    *c = (struct consumer){0};
 }
 
 // Called with the lock held.
@@ -139,7 +151,10 @@ static void note_want(struct stage *s, struct frame_peer *peer, const struct fra
                                .start = want->start,
                                .next = want->from,
                                .first = want->from,
-                               .key = want->from};
+                               .key = want->from,
+                               .loans = c->loans}; // of a free slot: none
+    c->shares = s->blocks && want->host && want->host == s->host;
+    loans_end(&c->loans, want->keep);
     c->from = want->from;
     c->credit = want->credit;
     if (c->next < want->from)
@@ -154,8 +169,10 @@ void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_wan
         note_want(s, peer, want);
     } else {
         struct consumer *c = find_consumer(s, peer);
+        if (c)
+            loans_end(&c->loans, want->keep);
         if (c && c->start == want->start)
-            *c = (struct consumer){0};
+            consumer_clear(c);
     }
     wake(s);
     pthread_mutex_unlock(&s->lock);
@@ -166,13 +183,60 @@ void stage_gone(struct stage *s, struct frame_peer *peer)
     pthread_mutex_lock(&s->lock);
     struct consumer *c = find_consumer(s, peer);
     if (c)
-        *c = (struct consumer){0};
+        consumer_clear(c);
     pthread_mutex_unlock(&s->lock);
 }
 
 // ---- Sending ----------------------------------------------------------------------------------
 
-static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t frame)
+static void put32(uint8_t *p, size_t value)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(value >> (8 * i));
+}
+
+// Payload of a PICTURE message: u32 picture bytes, u32 stem bytes, picture, stem.
+static int join(const uint8_t *picture, size_t picture_size, const uint8_t *stem, size_t stem_size,
+                uint8_t **ret, size_t *ret_size)
+{
+    uint8_t *payload = malloc(8 + picture_size + stem_size);
+    if (!payload)
+        return -ENOMEM;
+    put32(payload, picture_size);
+    put32(payload + 4, stem_size);
+    memcpy(payload + 8, picture, picture_size);
+    memcpy(payload + 8 + picture_size, stem, stem_size);
+    *ret = payload;
+    *ret_size = 8 + picture_size + stem_size;
+    return 0;
+}
+
+static void release_block(void *opaque)
+{
+    struct block *block = opaque;
+    block_unref(&block);
+}
+
+// Codes a stored frame, as a key, for a consumer elsewhere that has come while others are here.
+static int code_stored(const struct stage *s, struct block *block, uint8_t **ret, size_t *ret_size)
+{
+    struct frame_body *body =
+        frame_body_stored(block->content, block->name.size, release_block, block_ref(block));
+    struct group_frame *group = NULL;
+    uint8_t *picture = NULL;
+    size_t picture_size, at = stored_frame_picture_bytes(s->width, s->height);
+    int error = stored_frame_read(body, s->width, s->height, &group);
+    if (!error)
+        error = group_encode(group, NULL, &picture, &picture_size);
+    if (!error)
+        error = join(picture, picture_size, body->bytes + at, body->size - at, ret, ret_size);
+    free(picture);
+    group_frame_unref(&group);
+    frame_body_unref(&body);
+    return error;
+}
+
+static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t frame, bool shares)
 {
     const struct coded_frame *coded = ring_get(&s->ring, frame);
     assert(coded);
@@ -187,7 +251,17 @@ static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t fr
         .height = s->height,
     };
     memcpy(header.revision, s->revision, sizeof header.revision);
-    return frame_peer_send(peer, &header, coded->payload, coded->size);
+    if (!coded->block)
+        return frame_peer_send(peer, &header, coded->payload, coded->size);
+    if (shares)
+        return frame_peer_send_block(peer, &header, &coded->block->name);
+    uint8_t *payload = NULL;
+    size_t size;
+    int error = code_stored(s, coded->block, &payload, &size);
+    if (!error)
+        error = frame_peer_send(peer, &header, payload, size);
+    free(payload);
+    return error;
 }
 
 // A frame asked for again that is here, or -1. One that is not is made again, with what follows.
@@ -245,9 +319,15 @@ static int serve_one(struct stage *s, struct consumer *c)
         return -ENODATA;
     struct frame_peer *peer = frame_peer_ref(c->peer);
     uint32_t start = c->start;
+    bool shares = c->shares;
+    struct block *block = ring_get(&s->ring, frame)->block;
     pthread_mutex_unlock(&s->lock);
-    int error = send_frame(s, peer, frame);
+    int error = send_frame(s, peer, frame, shares);
     pthread_mutex_lock(&s->lock);
+    if (!error && block && shares && c->peer == peer)
+        loans_add(&c->loans, frame, block);
+    else if (!error && block && shares)
+        block_abandon(block); // it was told, and is gone
     if (!error && c->peer == peer && c->start == start)
         note_sent(s, c, frame);
     frame_peer_unref(&peer);
@@ -300,6 +380,18 @@ static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
     return ring_full(&s->ring) || end >= credit ? -1 : end;
 }
 
+// Called with the lock held.
+static bool all_share(const struct stage *s)
+{
+    bool any = false;
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        if (s->consumers[i].peer && !s->consumers[i].shares)
+            return false;
+        any = any || s->consumers[i].peer;
+    }
+    return any;
+}
+
 // ---- Rendering --------------------------------------------------------------------------------
 
 // Codes a group frame as a key or as a difference to the newest key, whichever pays.
@@ -335,32 +427,35 @@ static int code_picture(struct stage *s, int64_t frame, const struct group_frame
     return 0;
 }
 
-static void put32(uint8_t *p, size_t value)
+// Puts a frame into a block, as it is.
+static int store_frame(struct stage *s, int64_t frame, const struct group_frame *group,
+                       const uint8_t *stem, size_t stem_size, struct coded_frame *ret)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(value >> (8 * i));
+    size_t at = stored_frame_picture_bytes(s->width, s->height);
+    int error = block_take(s->blocks, at + stem_size, &ret->block);
+    if (error)
+        return error;
+    stored_frame_write(group, ret->block->content);
+    memcpy(ret->block->content + at, stem, stem_size);
+    ret->base = frame;
+    ret->size = at + stem_size;
+    s->key_frame = -1; // the next coded one cannot refer to an older key past this one
+    return 0;
 }
 
-// Payload of a PICTURE message: u32 picture bytes, u32 stem bytes, picture, stem.
+// `store`: all consumers read blocks. Without memory for one the frame is coded.
 static int code_frame(struct stage *s, int64_t frame, const struct group_frame *group,
-                      bool unchanged, struct coded_frame *ret)
+                      bool unchanged, bool store, struct coded_frame *ret)
 {
     uint8_t *picture = NULL, *stem = NULL;
     size_t picture_size = 0, stem_size = 0;
-    int error = code_picture(s, frame, group, unchanged, &ret->base, &picture, &picture_size);
-    if (!error)
-        error = stem_encode(s->sound, rate_sample_count(s->rate, frame), &stem, &stem_size);
-    if (!error) {
-        ret->size = 8 + picture_size + stem_size;
-        ret->payload = malloc(ret->size);
-        error = ret->payload ? 0 : -ENOMEM;
-    }
-    if (!error) {
-        put32(ret->payload, picture_size);
-        put32(ret->payload + 4, stem_size);
-        memcpy(ret->payload + 8, picture, picture_size);
-        memcpy(ret->payload + 8 + picture_size, stem, stem_size);
-    }
+    int error = stem_encode(s->sound, rate_sample_count(s->rate, frame), &stem, &stem_size);
+    bool stored = !error && store && stored_frame_fits(group) &&
+                  !store_frame(s, frame, group, stem, stem_size, ret);
+    if (!error && !stored)
+        error = code_picture(s, frame, group, unchanged, &ret->base, &picture, &picture_size);
+    if (!error && !stored)
+        error = join(picture, picture_size, stem, stem_size, &ret->payload, &ret->size);
     free(picture);
     free(stem);
     return error;
@@ -388,7 +483,8 @@ static void note_report(struct stage *s, int64_t frame, const struct render_repo
 }
 
 // -EAGAIN: what lies beneath is still on its way.
-static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t start_frame)
+static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t start_frame,
+                      bool store)
 {
     struct group_frame *group = NULL;
     struct picture *beneath = NULL;
@@ -405,7 +501,7 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
     int64_t rendered_ns = clock_monotonic_ns();
     struct coded_frame coded = {0};
     if (!error)
-        error = code_frame(s, frame, group, report.unchanged, &coded);
+        error = code_frame(s, frame, group, report.unchanged, store, &coded);
     group_frame_unref(&group);
     if (error) {
         log_error("render_failed",
@@ -548,8 +644,9 @@ static void *stage_main(void *opaque)
             continue;
         }
         int64_t start_frame = s->start_frame;
+        bool store = all_share(s);
         pthread_mutex_unlock(&s->lock);
-        int error = render_one(s, frame, credit, start_frame);
+        int error = render_one(s, frame, credit, start_frame, store);
         pthread_mutex_lock(&s->lock);
         if (error && error != -EAGAIN)
             s->woken = false; // out of memory: gives the rest of the node time to let some go
@@ -585,6 +682,8 @@ struct stage *stage_create(const struct stage_config *config)
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
+    s->blocks = config->blocks;
+    s->host = config->host;
     s->repeat_ns = config->repeat_ns;
     s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;
     bool later = plan->start_frame != INT64_MIN && plan->start_frame < s->warm_frame;
@@ -635,7 +734,8 @@ void stage_close(struct stage *s)
 {
     pthread_mutex_lock(&s->lock);
     s->closing = true;
-    memset(s->consumers, 0, sizeof s->consumers);
+    for (int i = 0; i < CONSUMERS_MAX; i++)
+        consumer_clear(&s->consumers[i]);
     wake(s);
     pthread_mutex_unlock(&s->lock);
 }

@@ -2,12 +2,16 @@
 //
 // A group with an adjust track takes the groups beneath it in (beneath.h).
 //
+// A consumer on the same host gets opaque frames as they are, in memory that it shares
+// (block_pool.h); others get them coded.
+//
 // Own thread: prepare (fetch the revision and its media, open the renderer, render the frame where
 // the plan will probably take effect), then render, code and send for as long as a consumer gives
 // credit. It has no clock: frames are made as fast as credit allows, none at or above the highest,
 // and made again from anywhere when a consumer asks for frames that are no longer here.
 #pragma once
 
+#include "engine/link/block_pool.h"
 #include "engine/link/frame_link.h"
 #include "engine/link/media_cache.h"
 #include "engine/timeline/timeline.h"
@@ -18,9 +22,11 @@ struct stage_config {
     const Vistter__Control__V1__ChannelPlan *plan; // copied
     size_t group;                                  // index in plan->groups
     struct media_cache *cache;
-    const char *node;    // this worker's name
-    struct links *links; // to the providers of what lies beneath
-    int64_t repeat_ns;   // a frame that was sent again is not sent again to that peer for so long
+    const char *node;          // this worker's name
+    struct links *links;       // to the providers of what lies beneath
+    struct block_pool *blocks; // memory shared with consumers on this host; NULL: none is
+    uint64_t host;             // block_host
+    int64_t repeat_ns; // a frame that was sent again is not sent again to that peer for so long
 };
 
 enum stage_state { STAGE_PREPARING, STAGE_PREPARED, STAGE_REFUSED };

@@ -78,9 +78,13 @@ struct provider {
     struct frame_peer *peer;
     int64_t next;
     int wants, gone;
-    int others;                 // wants of groups that no consumer here asks for
-    int named;                  // frames that wants named as missing
-    bool mute;                  // only remembers the peer
+    int others;                // wants of groups that no consumer here asks for
+    int named;                 // frames that wants named as missing
+    bool mute;                 // only remembers the peer
+    struct block_pool *blocks; // frames for this host go into blocks
+    struct block *block[FRAMES];
+    bool nowhere;               // and are told to stand where they do not
+    int64_t keep;               // as wanted last
     int64_t missing_at[FRAMES]; // when it was sent last: requests repeat
     atomic_int key_requests;
 };
@@ -94,9 +98,19 @@ static bool provider_key(void *opaque, const char *consumer, const char *link_id
     return !strcmp(consumer, "edge-1") && !strcmp(link_id, "link.A");
 }
 
-static int send_one(struct provider *p, int64_t frame)
+static int send_one(struct provider *p, int64_t frame, bool block)
 {
     struct frame_header header = header_of(frame);
+    if (block) {
+        if (!p->block[frame]) {
+            CHECK_OK(block_take(p->blocks, coded_size[frame], &p->block[frame]));
+            memcpy(p->block[frame]->content, coded[frame], coded_size[frame]);
+        }
+        struct block_name name = p->block[frame]->name;
+        name.descriptor += p->nowhere ? 1000000 : 0;
+        header.base_frame = frame;
+        return frame_peer_send_block(p->peer, &header, &name);
+    }
     return frame_peer_send(p->peer, &header, coded[frame], coded_size[frame]);
 }
 
@@ -105,7 +119,9 @@ static void provider_want(void *opaque, struct frame_peer *peer, const struct fr
     struct provider *p = opaque;
     int64_t now = clock_monotonic_ns();
     pthread_mutex_lock(&p->lock);
+    bool block = p->blocks && want->host == block_host();
     p->wants++;
+    p->keep = want->keep;
     p->others += want->group != wish.group;
     p->named += want->missing_count;
     if (p->peer != peer)
@@ -114,10 +130,10 @@ static void provider_want(void *opaque, struct frame_peer *peer, const struct fr
     for (int i = 0; i < want->missing_count && !p->mute; i++) {
         int64_t frame = want->missing[i];
         if (frame >= 0 && frame < p->next && now - p->missing_at[frame] > SECOND_NS / 5 &&
-            !send_one(p, frame))
+            !send_one(p, frame, block))
             p->missing_at[frame] = now;
     }
-    while (!p->mute && p->next < want->credit && p->next < FRAMES && !send_one(p, p->next))
+    while (!p->mute && p->next < want->credit && p->next < FRAMES && !send_one(p, p->next, block))
         p->next++;
     pthread_mutex_unlock(&p->lock);
 }
@@ -165,7 +181,7 @@ struct consumer {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool have[FRAMES];
-    int received, repeated, wrong, connects, disconnects, latency_ms;
+    int received, repeated, wrong, stored, connects, disconnects, latency_ms;
     int64_t newest;
 };
 
@@ -188,6 +204,8 @@ static void consumer_frame(void *opaque, const struct frame_header *header, stru
 {
     struct consumer *c = opaque;
     struct frame_header expected = header_of(header->frame);
+    if (body->stored)
+        expected.base_frame = header->frame;
     pthread_mutex_lock(&c->lock);
     if (header->frame < 0 || header->frame >= FRAMES || header->channel != expected.channel ||
         header->base_frame != expected.base_frame || header->width != WIDTH ||
@@ -199,6 +217,7 @@ static void consumer_frame(void *opaque, const struct frame_header *header, stru
     } else {
         c->have[header->frame] = true;
         c->received++;
+        c->stored += body->stored;
         c->newest = header->frame > c->newest ? header->frame : c->newest;
     }
     ask(c);
@@ -573,6 +592,37 @@ static void test_silence(void)
     srt_close(listener);
 }
 
+// Frames that stand in blocks come as they are, and the provider learns when they are done with.
+// Where blocks cannot be read the consumer says so, and gets the frames themselves.
+static void test_blocks(bool nowhere)
+{
+    struct provider provider = {.blocks = block_pool_create((size_t)256 << 20), .nowhere = nowhere};
+    struct consumer consumer = {.latency_ms = 20};
+    CHECK_OK(provider_start(&provider, 0));
+    consumer_start(&consumer, frame_server_port(provider.server), "link.A", key);
+    CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
+    CHECK(consumer.stored, ==, nowhere ? 0 : FRAMES);
+    CHECK(consumer.wrong, ==, 0);
+    struct frame_link_stats stats;
+    frame_client_stats(consumer.client, &stats);
+    CHECK(stats.bad, ==, 0);
+    CHECK_TRUE(nowhere == (stats.incomplete > 0));
+    // All were let go at once, so that soon nothing below `from` is kept.
+    int64_t until = clock_monotonic_ns() + PATIENCE_S * SECOND_NS, keep = 0;
+    while (keep < FRAMES && clock_monotonic_ns() < until) {
+        pthread_mutex_lock(&provider.lock);
+        keep = provider.keep;
+        pthread_mutex_unlock(&provider.lock);
+        clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 100);
+    }
+    CHECK(keep, ==, FRAMES);
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+    for (int i = 0; i < FRAMES; i++)
+        block_unref(&provider.block[i]);
+    block_pool_destroy(&provider.blocks);
+}
+
 static void test_wildcard(void)
 {
     static const struct {
@@ -670,6 +720,8 @@ int main(int argc, char **argv)
     make_frames(&state);
     test_pictures();
     test_stream();
+    test_blocks(false);
+    test_blocks(true);
     test_wrong_key();
     test_wrong_name();
     test_restart();

@@ -43,7 +43,7 @@ static void test_layout(void)
     size_t size = 0, payload_size = 0;
     CHECK_OK(frame_seal(sealer, &header, "hello", 5, &message, &size));
     CHECK(size, ==, 68 + 5 + 16);
-    CHECK_BYTES(message, "VSF1\x02\x01\x00\x00\x88\x77\x66\x55\x44\x33\x22\x11", 16);
+    CHECK_BYTES(message, "VSF1\x03\x01\x00\x00\x88\x77\x66\x55\x44\x33\x22\x11", 16);
     CHECK_BYTES(message + 16, "\x07\x00\x00\x00\x09\x00\x00\x00", 8);
     CHECK_BYTES(message + 32, "\xfd\xff\xff\xff\xff\xff\xff\xff\x80\x07\x38\x04\x05\x00\x00\x00",
                 16);
@@ -107,7 +107,7 @@ static void test_corruption(void)
     header.width = 70000;
     CHECK_ERROR(frame_seal(sealer, &header, "", 0, &message, &size), -EINVAL);
     header = sample(1);
-    header.kind = (enum frame_message_kind)3;
+    header.kind = (enum frame_message_kind)4;
     CHECK_ERROR(frame_seal(sealer, &header, "", 0, &message, &size), -EINVAL);
     frame_opener_destroy(&stranger);
     frame_sealer_destroy(&sealer);

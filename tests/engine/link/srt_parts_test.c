@@ -84,6 +84,8 @@ static void test_want(void)
         .start = 0x0a0b0c0d,
         .from = -5,
         .credit = INT64_C(1) << 40,
+        .host = UINT64_C(0x8877665544332211),
+        .keep = -9,
         .ended = true,
         .missing_count = FRAME_WANT_MISSING_MAX,
     };
@@ -92,14 +94,16 @@ static void test_want(void)
     uint8_t bytes[WANT_BYTES_MAX + 8] = {0};
     struct frame_want out;
     size_t size = frame_want_write(&want, bytes);
-    CHECK(size, ==, 40 + 64 * 8);
-    CHECK_BYTES(bytes, "\x02\x01\x40\x00\x0d\x0c\x0b\x0a\x10\x32\x54\x76\x98\xba\xdc\xfe", 16);
+    CHECK(size, ==, 56 + 64 * 8);
+    CHECK_BYTES(bytes, "\x03\x01\x40\x00\x0d\x0c\x0b\x0a\x10\x32\x54\x76\x98\xba\xdc\xfe", 16);
     CHECK_OK(frame_want_read(bytes, size, &out));
     CHECK(out.channel, ==, want.channel);
     CHECK(out.group, ==, want.group);
     CHECK(out.start, ==, want.start);
     CHECK(out.from, ==, -5);
     CHECK(out.credit, ==, want.credit);
+    CHECK_TRUE(out.host == want.host);
+    CHECK(out.keep, ==, -9);
     CHECK_TRUE(out.ended);
     CHECK_BYTES(out.missing, want.missing, sizeof want.missing);
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -108,11 +112,23 @@ static void test_want(void)
     bytes[2] = 65;
     CHECK_ERROR(frame_want_read(bytes, size + 8, &out), -EPROTO);
     bytes[2] = 64;
-    bytes[0] = 1;
-    CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
     bytes[0] = 2;
+    CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
+    bytes[0] = 3;
     bytes[1] = 2;
     CHECK_ERROR(frame_want_read(bytes, size, &out), -EPROTO);
+}
+
+static void test_block_name(void)
+{
+    struct block_name name = {0x01020304, 7, UINT64_C(0x1122334455667788), 9, 3110400}, out;
+    uint8_t bytes[BLOCK_NAME_BYTES + 1] = {0};
+    block_name_write(&name, bytes);
+    CHECK_BYTES(bytes, "\x04\x03\x02\x01\x07\0\0\0\x88\x77\x66\x55\x44\x33\x22\x11", 16);
+    CHECK_OK(block_name_read(bytes, BLOCK_NAME_BYTES, &out));
+    CHECK_BYTES(&out, &name, sizeof name);
+    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES - 1, &out), -EPROTO);
+    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES + 1, &out), -EPROTO);
 }
 
 static void test_stream_id(void)
@@ -150,6 +166,7 @@ int main(int argc, char **argv)
     test_join(&seed);
     test_refused();
     test_want();
+    test_block_name();
     test_stream_id();
     return check_end();
 }
