@@ -1,6 +1,7 @@
 #include "edge/report.h"
 
 #include "engine/base/clock.h"
+#include "engine/link/block_pool.h"
 #include "proto/control.pb-c.h"
 
 #include <stdio.h>
@@ -232,6 +233,7 @@ int report_send(struct control_client *client, struct state *state,
     report.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     report.state_epoch = state->epoch;
     report.state_version = state->version;
+    report.host = block_host();
     report.cpu_load = cpu_load();
     report.memory_bytes = resident_bytes();
     report.n_stages = store.stage_count;

@@ -417,6 +417,7 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.plans = m->plan_pointers;
     report.n_alarms = m->alarm_count;
     report.alarms = m->alarm_pointers;
+    report.host = w->host;
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
     // No coordinator in reach is no error: the next report goes out in 100 ms.

@@ -29,8 +29,17 @@ void channel_tracks(const struct channel *channel, struct planner_track *ret)
     }
 }
 
+static uint64_t host_of(const struct farm *farm, const char *name)
+{
+    for (int i = 0; i < farm->node_count; i++)
+        if (!strcmp(farm->nodes[i]->name, name))
+            return farm->nodes[i]->report->host;
+    return 0;
+}
+
 // What a node does for one other channel.
-static void load_add(const struct channel *channel, struct planner_node *node, bool edge)
+static void load_add(const struct farm *farm, const struct channel *channel,
+                     struct planner_node *node, bool edge)
 {
     const struct plan *plan = channel->next ? channel->next : channel->current;
     struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
@@ -47,7 +56,10 @@ static void load_add(const struct channel *channel, struct planner_node *node, b
         int64_t pixels = (int64_t)p->groups[g].width * p->groups[g].height;
         struct planner_output programme = plan_output_read(plan->message, 0);
         int64_t reference = (int64_t)programme.width * programme.height;
-        node->busy_us += PLANNER_LINK_US;
+        bool shared = node->host && node->host == host_of(farm, p->edges[0]);
+        node->busy_us +=
+            planner_link_us(p->groups[g].width, p->groups[g].height,
+                            p->groups[g].from_base || p->groups[g].needs_beneath, shared);
         for (uint32_t t = p->groups[g].track_from;
              t < p->groups[g].track_to && t < PLANNER_TRACKS_MAX; t++)
             node->busy_us += tracks[t].cost_us * pixels / (reference ? reference : 1);
@@ -66,12 +78,13 @@ static int nodes_list(const struct farm *farm, const struct channel *channel, in
         struct planner_node *entry = &ret[count++];
         *entry = (struct planner_node){.name = node->name,
                                        .frame_address = node->report->frame_address,
+                                       .host = node->report->host,
                                        .cores = node->report->cores};
         if (node->report->golden.len == PLANNER_GOLDEN_BYTES)
             memcpy(entry->golden, node->report->golden.data, PLANNER_GOLDEN_BYTES);
         for (int k = 0; k < farm->channel_count; k++) {
             if (farm->channels[k] != channel)
-                load_add(farm->channels[k], entry,
+                load_add(farm, farm->channels[k], entry,
                          role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE);
         }
     }

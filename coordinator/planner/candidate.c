@@ -18,12 +18,26 @@ static int64_t load_us(const struct pool *p, int worker, int64_t extra_us)
     return (p->task->workers[worker].busy_us + extra_us) / (cores ? cores : 1);
 }
 
+static bool shares(const struct candidate_task *task, int worker)
+{
+    uint64_t host = task->workers[worker].host;
+    for (int i = 0; i < task->edge_count; i++)
+        if (!host || task->edge_hosts[i] != host)
+            return false;
+    return true;
+}
+
 // What is taken in from beneath counts as one more link: the groups below arrive one by one, but
-// mostly there is one.
-int64_t candidate_group_us(const struct candidate_task *task, uint32_t from, uint32_t to)
+// mostly there is one. It may come from anywhere.
+int64_t candidate_group_us(const struct candidate_task *task, uint32_t from, uint32_t to,
+                           int worker)
 {
     bool beneath = from > 0 && task->below_adjust[to] > task->below_adjust[from];
-    return task->below_us[to] - task->below_us[from] + PLANNER_LINK_US * (beneath ? 2 : 1);
+    bool opaque = from == 0 || beneath;
+    int64_t link = planner_link_us(task->width, task->height, opaque, shares(task, worker));
+    if (beneath)
+        link += planner_link_us(task->width, task->height, true, false);
+    return task->below_us[to] - task->below_us[from] + link;
 }
 
 // ---- The pool ---------------------------------------------------------------------------------
@@ -89,7 +103,7 @@ static int64_t worker_us(const struct pool *p, const struct candidate *c, int wo
     int64_t us = 0;
     for (int i = 0; i < c->count; i++) {
         if (c->groups[i].worker == worker)
-            us += candidate_group_us(p->task, c->groups[i].from, c->groups[i].to);
+            us += candidate_group_us(p->task, c->groups[i].from, c->groups[i].to, worker);
     }
     return us;
 }
@@ -152,12 +166,14 @@ static bool cuts_hold(const struct candidate_task *task)
 }
 
 // The worker on which a group costs least, one that has no group yet before others.
-static int worker_freest(const struct pool *p, const struct candidate *c, int64_t us)
+static int worker_freest(const struct pool *p, const struct candidate *c,
+                         const struct candidate_group *g)
 {
     int best = -1;
     int64_t best_us = 0;
     for (int i = 0; i < p->count; i++) {
         int worker = p->workers[i];
+        int64_t us = candidate_group_us(p->task, g->from, g->to, worker);
         int64_t load = load_us(p, worker, worker_us(p, c, worker) + us);
         if (best < 0 || load < best_us) {
             best = worker;
@@ -183,8 +199,7 @@ static bool candidate_previous(const struct pool *p, struct candidate *ret)
     }
     for (int i = 0; i < ret->count; i++) {
         if (ret->groups[i].worker < 0)
-            ret->groups[i].worker = worker_freest(
-                p, ret, candidate_group_us(p->task, ret->groups[i].from, ret->groups[i].to));
+            ret->groups[i].worker = worker_freest(p, ret, &ret->groups[i]);
     }
     candidate_score(p, ret);
     return true;
@@ -211,7 +226,8 @@ static bool candidate_cut(const struct pool *p, const int *workers, int count, s
             for (uint32_t from = 0; from < t || (from == 0 && t == 0 && tracks == 0); from++) {
                 if (table->best[g - 1][from] == INT64_MAX)
                     continue;
-                int64_t us = load_us(p, workers[g - 1], candidate_group_us(p->task, from, t));
+                int worker = workers[g - 1];
+                int64_t us = load_us(p, worker, candidate_group_us(p->task, from, t, worker));
                 if (us < table->best[g - 1][from])
                     us = table->best[g - 1][from];
                 if (us < table->best[g][t]) {
@@ -233,12 +249,27 @@ static bool candidate_cut(const struct pool *p, const int *workers, int count, s
     return true;
 }
 
-// The first `count` workers of the pool, those with previous groups in the order of these.
-static void workers_order(const struct pool *p, int count, int *ret)
+// The best worker that shares memory with the edges, as a place in the pool; p->count: none does.
+static int first_sharing(const struct pool *p)
 {
-    for (int i = 0; i < count; i++) {
-        int at = i, worker = p->workers[i];
-        for (; at > 0 && p->rank[worker] < p->rank[ret[at - 1]]; at--)
+    int i = 0;
+    while (i < p->count && !shares(p->task, p->workers[i]))
+        i++;
+    return i;
+}
+
+// The first `count` workers of the pool, those with previous groups in the order of these; before
+// them the one in place `first`, if that is not negative.
+static void workers_order(const struct pool *p, int count, int first, int *ret)
+{
+    int placed = 0;
+    if (first >= 0)
+        ret[placed++] = p->workers[first];
+    for (int i = 0; placed < count; i++) {
+        if (i == first)
+            continue;
+        int at = placed++, worker = p->workers[i];
+        for (; at > (first >= 0) && p->rank[worker] < p->rank[ret[at - 1]]; at--)
             ret[at] = ret[at - 1];
         ret[at] = worker;
     }
@@ -255,13 +286,17 @@ static int candidate_fresh(const struct pool *p, struct candidate *ret)
     if (max > p->count)
         max = p->count;
     int r = table && try ? 0 : -ENOMEM;
+    ret->busiest_us = INT64_MAX;
     for (int count = 1; r == 0 && count <= max; count++) {
-        workers_order(p, count, workers);
-        if (!candidate_cut(p, workers, count, table, try))
-            continue;
-        // A twentieth better at least: each further group costs links and memory.
-        if (count == 1 || try->busiest_us < ret->busiest_us - ret->busiest_us / 20)
-            *ret = *try;
+        // The lowest group is opaque: also with the best worker of the edge's host for it.
+        for (int first = -1; first < p->count; first = first < 0 ? first_sharing(p) : p->count) {
+            workers_order(p, count, first, workers);
+            if (!candidate_cut(p, workers, count, table, try))
+                continue;
+            // A twentieth better at least: each further group costs links and memory.
+            if (try->busiest_us < ret->busiest_us - ret->busiest_us / 20)
+                *ret = *try;
+        }
     }
     free(table);
     free(try);
@@ -300,13 +335,14 @@ static void candidate_forced(const struct pool *p, struct candidate *ret)
         int heaviest = -1;
         int64_t heaviest_us = -1;
         for (int i = 0; i < ret->count; i++) {
-            int64_t us = candidate_group_us(p->task, ret->groups[i].from, ret->groups[i].to);
+            int64_t us =
+                p->task->below_us[ret->groups[i].to] - p->task->below_us[ret->groups[i].from];
             if (ret->groups[i].worker < 0 && us > heaviest_us) {
                 heaviest = i;
                 heaviest_us = us;
             }
         }
-        ret->groups[heaviest].worker = worker_freest(p, ret, heaviest_us);
+        ret->groups[heaviest].worker = worker_freest(p, ret, &ret->groups[heaviest]);
     }
     candidate_score(p, ret);
 }

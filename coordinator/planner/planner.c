@@ -26,6 +26,14 @@ int64_t planner_default_us(enum planner_kind kind, uint32_t width, uint32_t heig
     return fixed_us[kind] + per_megapixel_us[kind] * pixels / 1000000;
 }
 
+int64_t planner_link_us(uint32_t width, uint32_t height, bool opaque, bool shared)
+{
+    // Per million samples of picture, measured at 1080p: lossless coding, sealing and SRT of camera
+    // material; one copy; sparse graphics.
+    int64_t per_megapixel_us = !opaque ? 300 : shared ? 100 : 2500;
+    return 50 + per_megapixel_us * width * height / 1000000;
+}
+
 // ---- Checks -----------------------------------------------------------------------------------
 
 static int request_check(const struct planner_request *r, struct diagnostic *reterr)
@@ -111,6 +119,16 @@ static struct planner_node *workers_choose(const struct planner_request *r, int 
     return workers;
 }
 
+static const struct planner_node *node_by_name(const struct planner_node *nodes, int count,
+                                               const char *name)
+{
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(nodes[i].name, name))
+            return &nodes[i];
+    }
+    return NULL;
+}
+
 static bool same_size(const struct planner_output *a, const struct planner_output *b)
 {
     return a->width == b->width && a->height == b->height;
@@ -125,12 +143,15 @@ static bool size_seen(const struct planner_request *r, int output)
 }
 
 // One size's share of the request. `previous` has room for all groups.
-static void task_fill(const struct planner_request *r, const struct planner_output *size,
-                      struct plan_group *previous, struct candidate_task *ret)
+static void task_fill(const struct planner_request *r, const struct plan_placement *placed,
+                      const struct planner_output *size, struct plan_group *previous,
+                      struct candidate_task *ret)
 {
     int64_t pixels = (int64_t)size->width * size->height;
     int64_t reference = (int64_t)r->outputs[0].width * r->outputs[0].height;
     *ret = (struct candidate_task){.frame_us = r->frame_us,
+                                   .width = size->width,
+                                   .height = size->height,
                                    .track_count = r->track_count,
                                    .previous = previous,
                                    .cuts = r->cuts,
@@ -143,6 +164,11 @@ static void task_fill(const struct planner_request *r, const struct planner_outp
         const struct plan_group *g = &r->previous->groups[i];
         if (g->width == size->width && g->height == size->height)
             previous[ret->previous_count++] = *g;
+    }
+    for (int o = 0; o < r->output_count; o++) {
+        const struct planner_node *edge = node_by_name(r->edges, r->edge_count, placed->edges[o]);
+        if (same_size(&r->outputs[o], size))
+            ret->edge_hosts[ret->edge_count++] = edge->host;
     }
     for (uint32_t t = 1; t < (uint32_t)r->track_count; t++) {
         bool seam = false;
@@ -170,16 +196,6 @@ static bool has_adjust(const struct planner_request *r, uint32_t from, uint32_t 
             return true;
     }
     return false;
-}
-
-static const struct planner_node *node_by_name(const struct planner_node *nodes, int count,
-                                               const char *name)
-{
-    for (int i = 0; i < count; i++) {
-        if (!strcmp(nodes[i].name, name))
-            return &nodes[i];
-    }
-    return NULL;
 }
 
 // The edge with the fewest outputs, those placed here counted; then by name.
@@ -272,7 +288,7 @@ static int groups_add(const struct planner_request *r, const struct planner_outp
         snprintf(group->provider, sizeof group->provider, "%s", worker->name);
         snprintf(group->provider_address, sizeof group->provider_address, "%s",
                  worker->frame_address ? worker->frame_address : "");
-        worker->busy_us += candidate_group_us(task, g->from, g->to);
+        worker->busy_us += candidate_group_us(task, g->from, g->to, g->worker);
     }
     return 0;
 }
@@ -300,7 +316,7 @@ static int groups_place(const struct planner_request *r, struct plan_placement *
         struct candidate_task task;
         if (size_seen(r, o))
             continue;
-        task_fill(r, &r->outputs[o], previous, &task);
+        task_fill(r, ret, &r->outputs[o], previous, &task);
         task.workers = workers;
         task.worker_count = worker_count;
         error = candidate_choose(&task, best);
@@ -322,11 +338,10 @@ int plan_place(const struct planner_request *request, struct plan_placement *ret
     if (r < 0)
         return r;
     struct plan_placement placement = {0};
+    edges_place(request, &placement);
     r = groups_place(request, &placement);
-    if (r == 0) {
-        edges_place(request, &placement);
+    if (r == 0)
         r = links_place(request, &placement);
-    }
     if (r < 0) {
         placement_finish(&placement);
         return r == -E2BIG

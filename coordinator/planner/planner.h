@@ -18,8 +18,9 @@
 //     worker, even when provider and consumer are the same node: nodes need no special case.
 //  3. All providers of one channel have the same golden hash, so their bits are interchangeable.
 //  4. The busiest worker gets as little as possible: milliseconds a frame of its groups, plus
-//     PLANNER_LINK_US per group sent and per group taken in, plus what it does for other channels,
-//     divided by its cores. More groups only where that helps.
+//     planner_link_us of what it sends and takes in, plus what it does for other channels, divided
+//     by its cores. More groups only where that helps. So an opaque group, whose every frame is a
+//     full picture, stays on the edge's host unless that has too much to do.
 //  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
 //     lost providers replaced, while its busiest worker stays below a quarter of the frame time or
 //     within a quarter of the best found.
@@ -38,7 +39,6 @@
 #define PLANNER_NAME_BYTES    65
 #define PLANNER_ADDRESS_BYTES 256
 #define PLANNER_LINK_BYTES    64
-#define PLANNER_LINK_US       1500 // coding or decoding of one group, 1280x720, per frame
 #define PLANNER_GOLDEN_BYTES  32
 
 // What the most expensive clip of a track is; gives the cost before anything is measured.
@@ -55,6 +55,11 @@ enum planner_kind {
 // Microseconds per frame assumed for a track of `kind` at this size.
 int64_t planner_default_us(enum planner_kind kind, uint32_t width, uint32_t height);
 
+// Microseconds per frame that a provider spends on handing over a group of this size, and about
+// what a consumer spends on taking it in. `opaque`: every sample of every frame travels, else only
+// what there is. `shared`: provider and consumer share memory.
+int64_t planner_link_us(uint32_t width, uint32_t height, bool opaque, bool shared);
+
 struct planner_track {
     int64_t cost_us; // per frame: measured, or planner_default_us
     bool has_adjust;
@@ -65,6 +70,7 @@ struct planner_node {
     const char *frame_address;            // workers: "host:port"
     uint32_t cores;                       // 0 counts as 1
     int64_t busy_us;                      // per frame, work for other channels, all cores together
+    uint64_t host;                        // nodes of one host can share memory; 0: with none
     uint32_t outputs;                     // edges: outputs it already makes for other channels
     uint8_t golden[PLANNER_GOLDEN_BYTES]; // all zero: unknown, a class of its own
 };

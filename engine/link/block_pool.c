@@ -32,7 +32,9 @@ struct block_pool {
     uint64_t serial;
 };
 
-uint64_t block_host(void)
+static uint64_t host; // constant once found
+
+static void find_host(void)
 {
     char boot[64] = "";
     struct stat processes, network;
@@ -41,11 +43,17 @@ uint64_t block_host(void)
     if (fd >= 0)
         close(fd);
     if (size <= 0 || stat("/proc/self/ns/pid", &processes) || stat("/proc/self/ns/net", &network))
-        return 0;
+        return;
     uint64_t parts[] = {processes.st_ino, network.st_ino};
-    uint64_t host =
-        checksum_add(checksum_add(checksum_begin(), boot, sizeof boot), parts, sizeof parts);
-    return host ? host : 1;
+    uint64_t sum = checksum_add(checksum_begin(), boot, sizeof boot);
+    host = checksum_add(sum, parts, sizeof parts) | 1;
+}
+
+uint64_t block_host(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_host);
+    return host;
 }
 
 // Each block has a descriptor: raises the soft limit, and leaves half of them to everything else.

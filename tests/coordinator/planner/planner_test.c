@@ -58,12 +58,14 @@ static void world_make(struct world *w, uint64_t *seed)
             (struct planner_node){.name = w->names[i],
                                   .frame_address = w->addresses[i],
                                   .cores = (uint32_t)pick(seed, 0, 8),
+                                  .host = (uint64_t)pick(seed, 0, 3),
                                   .busy_us = pick(seed, 0, 1) ? 0 : pick(seed, 0, 50000)};
         w->workers[i].golden[0] = pick(seed, 0, 4) ? 1 : 2;
     }
     for (int i = 0; i < r->edge_count; i++) {
         snprintf(w->names[NODES + i], sizeof w->names[0], "e%02d", i);
         w->edges[i] = (struct planner_node){.name = w->names[NODES + i],
+                                            .host = (uint64_t)pick(seed, 0, 3),
                                             .outputs = (uint32_t)pick(seed, 0, 3)};
     }
     if (r->track_count > 1 && pick(seed, 0, 3) == 0) {
@@ -196,6 +198,18 @@ static void check_links(const struct planner_request *r, const struct plan_place
     }
 }
 
+// What handing over a group costs: less on the host of all its edges.
+static int64_t link_us(const struct planner_request *r, const struct plan_placement *p,
+                       const struct plan_group *g, const struct planner_node *worker)
+{
+    bool shared = worker->host != 0;
+    for (int o = 0; o < r->output_count; o++)
+        if (r->outputs[o].width == g->width && r->outputs[o].height == g->height)
+            shared = shared && find(r->edges, r->edge_count, p->edges[o])->host == worker->host;
+    int64_t us = planner_link_us(g->width, g->height, g->from_base || g->needs_beneath, shared);
+    return us + (g->needs_beneath ? planner_link_us(g->width, g->height, true, false) : 0);
+}
+
 static int64_t load_us(const struct planner_request *r, const struct plan_placement *p,
                        const struct planner_node *worker)
 {
@@ -204,7 +218,7 @@ static int64_t load_us(const struct planner_request *r, const struct plan_placem
         const struct plan_group *g = &p->groups[i];
         if (strcmp(g->provider, worker->name))
             continue;
-        us += PLANNER_LINK_US * (1 + g->needs_beneath);
+        us += link_us(r, p, g, worker);
         for (uint32_t t = g->track_from; t < g->track_to; t++)
             us += r->tracks[t].cost_us * (g->width * g->height) /
                   (r->outputs[0].width * r->outputs[0].height);
@@ -334,12 +348,14 @@ static void test_balance(uint64_t seed)
             w.workers[k].cores = 1;
             w.workers[k].busy_us = 0;
             w.workers[k].golden[0] = 0;
+            w.workers[k].host = 0;
         }
         CHECK_OK(plan_place(r, &p, NULL));
-        int64_t bound = total / r->worker_count + largest + PLANNER_LINK_US;
+        int64_t link = planner_link_us(w.outputs[0].width, w.outputs[0].height, true, false);
+        int64_t bound = total / r->worker_count + largest + link;
         CHECK(busiest_us(r, &p), <=,
               bound + bound / 19 + 1); // a twentieth may be left on the table
-        CHECK(p.busiest_us, <=, total + PLANNER_LINK_US);
+        CHECK(p.busiest_us, <=, total + link);
         placement_finish(&p);
     }
 }
@@ -366,10 +382,10 @@ static void test_two_workers(void)
                                 .cut_count = -1};
     struct plan_placement p, q;
     CHECK_OK(plan_place(&r, &p, NULL));
-    // 10 | 2 + 8: (10 + 1.5) / 2 = 5.75 ms on each.
+    // 10 | 2 + 8: the first sends full pictures of 0.9216 megapixels, (10000 + 50 + 2304) / 2.
     CHECK(p.group_count, ==, 2);
     CHECK(p.groups[0].track_to, ==, 1);
-    CHECK(p.busiest_us, ==, 5750);
+    CHECK(p.busiest_us, ==, 6177);
     CHECK_TEXT(p.groups[0].provider, "a");
     CHECK_TEXT(p.groups[1].provider, "b");
     CHECK_TEXT(p.groups[1].links[0].id, "c7-p3-g2-1");
@@ -383,6 +399,45 @@ static void test_two_workers(void)
         CHECK_TEXT(q.groups[i].provider, "b");
     placement_finish(&q);
     placement_finish(&p);
+}
+
+// Who sends full pictures stays on the edge's host, unless it has so much to do that sending them
+// costs less.
+static void test_hosts(void)
+{
+    const struct planner_track tracks[] = {{6000, false}, {3000, false}};
+    struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2, .host = 5},
+                                     {.name = "b", .frame_address = "h:2", .cores = 2, .host = 9}};
+    const struct planner_node edges[] = {{.name = "e", .host = 9}};
+    const uint32_t cut = 1;
+    struct planner_request r = {.channel = 7,
+                                .plan_epoch = 3,
+                                .frame_us = FRAME_30_US,
+                                .tracks = tracks,
+                                .track_count = 2,
+                                .workers = workers,
+                                .worker_count = 2,
+                                .edges = edges,
+                                .edge_count = 1,
+                                .outputs = programme,
+                                .output_count = 1};
+    static const struct {
+        int cut_count;
+        int64_t busy_us;
+        const char *lower;
+    } cases[] = {{-1, 0, "b"},   {1, 0, "b"},      {0, 0, "b"},    {-1, 1000, "b"},
+                 {1, 1000, "b"}, {-1, 90000, "a"}, {1, 90000, "a"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct plan_placement p;
+        r.cuts = &cut;
+        r.cut_count = cases[i].cut_count;
+        workers[1].busy_us = cases[i].busy_us;
+        CHECK_OK(plan_place(&r, &p, NULL));
+        CHECK_TEXT(p.groups[0].provider, cases[i].lower);
+        placement_finish(&p);
+    }
+    CHECK(planner_link_us(1920, 1080, true, false), >,
+          10 * planner_link_us(1920, 1080, true, true));
 }
 
 static void test_adjust(void)
@@ -463,6 +518,7 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x9e3779b97f4a7c15);
     fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
     test_two_workers();
+    test_hosts();
     test_adjust();
     test_refusals();
     test_random(seed);
