@@ -468,7 +468,8 @@ static int name_address(struct worker *w, struct diagnostic *reterr)
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
     struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
-    struct frame_server_config server = {w->settings.frame_listen, link_key, on_want, on_gone, w};
+    struct frame_server_config server = {w->settings.frame_listen, link_key, on_want, on_gone, w,
+                                         w->settings.srt_only};
     struct control_client_config control = {
         .addresses = w->settings.coordinators,
         .node = w->settings.name,

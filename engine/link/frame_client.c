@@ -11,8 +11,8 @@
 #include "engine/base/thread.h"
 #include "engine/link/block_reader.h"
 #include "engine/link/frame_want.h"
+#include "engine/link/link_socket.h"
 #include "engine/link/srt_parts.h"
-#include "engine/link/srt_socket.h"
 
 #define NS_PER_MS       INT64_C(1000000)
 #define REPEAT_NS       (100 * NS_PER_MS)
@@ -40,14 +40,15 @@ struct frame_client {
     pthread_t thread;
     // -- atomic
     atomic_bool stop;
-    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    struct link_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock
     pthread_mutex_t lock;
     struct wish *wishes;
     int wish_count, wish_capacity;
     struct frame_link_stats stats;
     // -- own thread
-    SRTSOCKET socket;
+    struct link_socket socket;
+    bool local_failed; // the last call within the host: the next one goes over SRT
     struct frame_sealer *sealer;
     struct frame_opener *opener;
     struct part_joiner *joiner;
@@ -112,7 +113,7 @@ void frame_client_want(struct frame_client *client, const struct frame_want *wan
     }
     pthread_mutex_unlock(&client->lock);
     if (wish)
-        srt_waiter_wake(&client->waiter);
+        link_waiter_wake(&client->waiter);
     else
         log_debug("frame_want_dropped", "link=%s wants=%d", client->config.link_id, WANTS_MAX);
 }
@@ -130,7 +131,7 @@ static bool send_message(struct frame_client *c, struct frame_header header, con
     size_t part_size = part_write(part, c->number++, 0, message, message_size);
     free(message);
     c->sent_at_ns = clock_monotonic_ns();
-    return srt_sendmsg2(c->socket, (const char *)part, (int)part_size, NULL) >= 0;
+    return !link_send(&c->socket, part, part_size);
 }
 
 static bool send_want(struct frame_client *c, const struct frame_want *wish)
@@ -240,11 +241,9 @@ static bool receive(struct frame_client *c)
 {
     uint8_t part[PART_BYTES_MAX];
     for (int i = 0; i < 1024; i++) {
-        int size = srt_recvmsg2(c->socket, (char *)part, sizeof part, NULL);
-        if (size == 0)
-            return false;
+        int size = link_receive(&c->socket, part, sizeof part);
         if (size < 0)
-            return srt_getlasterror(NULL) == SRT_EASYNCRCV;
+            return size == -EAGAIN;
         uint8_t *message = NULL;
         size_t message_size;
         int result = part_joiner_add(c->joiner, part, (size_t)size, &message, &message_size);
@@ -257,14 +256,14 @@ static bool receive(struct frame_client *c)
             pthread_mutex_unlock(&c->lock);
         }
     }
-    srt_waiter_wake(&c->waiter); // there may be more
+    link_waiter_wake(&c->waiter); // there may be more
     return true;
 }
 
 static void read_stats(struct frame_client *c)
 {
-    SRT_TRACEBSTATS now;
-    if (srt_bistats(c->socket, &now, 1, 1))
+    SRT_TRACEBSTATS now = {0};
+    if (c->socket.local < 0 && srt_bistats(c->socket.srt, &now, 1, 1))
         return;
     double packets = (double)now.pktRecv + now.pktRcvLoss;
     pthread_mutex_lock(&c->lock);
@@ -285,39 +284,64 @@ void frame_client_stats(struct frame_client *client, struct frame_link_stats *re
 
 // ---- Connection -------------------------------------------------------------------------------
 
-// Waits for the connection to stand. Returns whether it does.
+// Whether the connection stands: 1, 0: not yet, or an error.
+static int look(struct frame_client *c)
+{
+    if (c->socket.local >= 0) {
+        uint8_t answer;
+        int size = link_receive(&c->socket, &answer, sizeof answer);
+        return size > 0 ? 1 : size == -EAGAIN ? 0 : size;
+    }
+    SRT_SOCKSTATUS state = srt_getsockstate(c->socket.srt);
+    bool coming = state == SRTS_CONNECTING || state == SRTS_INIT || state == SRTS_OPENED;
+    return state == SRTS_CONNECTED ? 1 : coming ? 0 : -ECONNREFUSED;
+}
+
+static bool await_connection(struct frame_client *c)
+{
+    int64_t deadline = clock_monotonic_ns() + CONNECT_NS;
+    int state = 0;
+    link_waiter_watch(&c->waiter, c->socket, c->socket.local >= 0 ? SRT_EPOLL_IN : SRT_EPOLL_OUT);
+    while (!(state = look(c)) && !atomic_load(&c->stop) && clock_monotonic_ns() < deadline)
+        link_waiter_wait(&c->waiter, 100);
+    return state > 0;
+}
+
+static bool call_srt(struct frame_client *c, const struct srt_address *address)
+{
+    c->socket.srt = srt_socket_create(c->config.latency_ms);
+    if (c->socket.srt == SRT_INVALID_SOCK ||
+        srt_setsockflag(c->socket.srt, SRTO_STREAMID, c->stream_id, (int)strlen(c->stream_id)) ||
+        srt_connect(c->socket.srt, (struct sockaddr *)&address->storage, address->size) < 0)
+        return false;
+    if (await_connection(c))
+        return true;
+    log_debug("frame_link_refused", "link=%s reason=%d", c->config.link_id,
+              srt_getrejectreason(c->socket.srt));
+    return false;
+}
+
+// Calls a provider on this host within it, where it listens for that; else over SRT.
 static bool connect_socket(struct frame_client *c)
 {
     struct srt_address address;
     if (srt_address_resolve(c->config.address, false, &address, NULL))
         return false;
-    c->socket = srt_socket_create(c->config.latency_ms);
-    if (c->socket == SRT_INVALID_SOCK)
-        return false;
-    if (srt_setsockflag(c->socket, SRTO_STREAMID, c->stream_id, (int)strlen(c->stream_id)) ||
-        srt_connect(c->socket, (struct sockaddr *)&address.storage, address.size) < 0)
-        return false;
-    int64_t deadline = clock_monotonic_ns() + CONNECT_NS;
-    srt_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_OUT);
-    while (!atomic_load(&c->stop) && clock_monotonic_ns() < deadline) {
-        SRT_SOCKSTATUS state = srt_getsockstate(c->socket);
-        if (state == SRTS_CONNECTED)
-            return true;
-        if (state != SRTS_CONNECTING && state != SRTS_INIT && state != SRTS_OPENED)
-            break;
-        srt_waiter_wait(&c->waiter, 100);
+    bool try = !c->local_failed && local_address(&address) &&
+               !local_connect(srt_address_port(&address), c->stream_id, &c->socket.local);
+    if (!try) {
+        c->local_failed = false;
+        return call_srt(c, &address);
     }
-    log_debug("frame_link_refused", "link=%s reason=%d", c->config.link_id,
-              srt_getrejectreason(c->socket));
-    return false;
+    // Refused: perhaps another provider has the same port at another address.
+    c->local_failed = !await_connection(c);
+    return !c->local_failed;
 }
 
 static void close_socket(struct frame_client *c)
 {
-    srt_waiter_watch(&c->waiter, SRT_INVALID_SOCK, 0);
-    if (c->socket != SRT_INVALID_SOCK)
-        srt_close(c->socket);
-    c->socket = SRT_INVALID_SOCK;
+    link_waiter_watch(&c->waiter, LINK_SOCKET_NONE, 0);
+    link_close(&c->socket);
 }
 
 // Tells the provider what is wanted, as often as needed.
@@ -341,7 +365,7 @@ static void talk(struct frame_client *c)
     c->greeted = false;
     c->repeat_at_ns = c->heard_at_ns = start;
     c->stats_at_ns = start + STATS_NS / 10;
-    srt_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
+    link_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
     while (!atomic_load(&c->stop) && receive(c) && now - c->heard_at_ns < SILENCE_NS) {
         now = clock_monotonic_ns();
         tell(c, now);
@@ -352,7 +376,7 @@ static void talk(struct frame_client *c)
         }
         if (now - start > BACKOFF_MAX_NS)
             c->backoff_ns = BACKOFF_MIN_NS;
-        srt_waiter_wait(&c->waiter, (int)((c->repeat_at_ns - now) / NS_PER_MS) + 1);
+        link_waiter_wait(&c->waiter, (int)((c->repeat_at_ns - now) / NS_PER_MS) + 1);
     }
     if (now - c->heard_at_ns >= SILENCE_NS)
         log_debug("frame_link_silent", "link=%s", c->config.link_id);
@@ -364,7 +388,7 @@ static void back_off(struct frame_client *c)
 {
     int64_t until = clock_monotonic_ns() + c->backoff_ns, now;
     while (!atomic_load(&c->stop) && (now = clock_monotonic_ns()) < until)
-        srt_waiter_wait(&c->waiter, (int)((until - now) / NS_PER_MS) + 1);
+        link_waiter_wait(&c->waiter, (int)((until - now) / NS_PER_MS) + 1);
     c->backoff_ns = 2 * c->backoff_ns < BACKOFF_MAX_NS ? 2 * c->backoff_ns : BACKOFF_MAX_NS;
 }
 
@@ -390,7 +414,7 @@ static void *client_run(void *arg)
 
 static void client_free(struct frame_client *c)
 {
-    srt_waiter_finish(&c->waiter);
+    link_waiter_finish(&c->waiter);
     frame_sealer_destroy(&c->sealer);
     frame_opener_destroy(&c->opener);
     block_reader_destroy(&c->blocks);
@@ -421,13 +445,13 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     c->config.link_id = base_strdup(config->link_id);
     memcpy(c->stream_id, stream_id, sizeof stream_id);
     pthread_mutex_init(&c->lock, NULL);
-    c->socket = SRT_INVALID_SOCK;
+    c->socket = LINK_SOCKET_NONE;
     c->backoff_ns = BACKOFF_MIN_NS;
     c->sealer = frame_sealer_create(config->key);
     c->opener = frame_opener_create(config->key);
     c->blocks = block_reader_create();
     c->host = block_host();
-    error = srt_waiter_init(&c->waiter);
+    error = link_waiter_init(&c->waiter);
     if (!error)
         error = thread_start(&c->thread, "frame-client", client_run, c);
     if (error) {
@@ -441,7 +465,7 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
 void frame_client_close(struct frame_client *client)
 {
     atomic_store(&client->stop, true);
-    srt_waiter_wake(&client->waiter);
+    link_waiter_wake(&client->waiter);
 }
 
 void frame_client_destroy(struct frame_client **client)

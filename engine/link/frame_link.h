@@ -1,5 +1,6 @@
 // Frame links: who has frames listens, who needs them calls. Messages travel over SRT by the rules
-// in ARCHITECTURE.md (live mode, late drop on, clear SRT, our own authenticated encryption).
+// in ARCHITECTURE.md (live mode, late drop on, clear SRT, our own authenticated encryption); within
+// a host over a Unix socket, which is found by itself (link_socket.h).
 //
 // Consumer -> provider: WANT, the wished state, sent on every change and repeated every 100 ms, so
 // that a lost or repeated one changes nothing. Provider -> consumer: PICTURE messages.
@@ -76,6 +77,7 @@ struct frame_server_config {
     void (*on_want)(void *opaque, struct frame_peer *peer, const struct frame_want *want);
     void (*on_gone)(void *opaque, struct frame_peer *peer);
     void *opaque;
+    bool srt_only; // callers on this host too
 };
 int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
                         struct diagnostic *reterr);

@@ -40,7 +40,7 @@ struct frame_peer {
     atomic_int references;
     atomic_bool stop, ended, proven;
     _Atomic int64_t bytes_per_second;
-    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    struct link_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock
     pthread_mutex_t lock;
     bool gone;
@@ -83,7 +83,7 @@ void frame_peer_unref(struct frame_peer **peer)
     *peer = NULL;
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
         return;
-    srt_waiter_finish(&p->waiter);
+    link_waiter_finish(&p->waiter);
     pthread_mutex_destroy(&p->lock);
     frame_sealer_destroy(&p->sealer);
     frame_opener_destroy(&p->opener);
@@ -113,7 +113,7 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, 
         *p->last = outgoing;
         p->last = &outgoing->next;
         outgoing = NULL;
-        srt_waiter_wake(&p->waiter);
+        link_waiter_wake(&p->waiter);
     }
     pthread_mutex_unlock(&p->lock);
     outgoing_free(&outgoing);
@@ -164,12 +164,12 @@ static void message_sent(struct frame_peer *p)
 static void refill(struct frame_peer *p, int64_t rate)
 {
     int64_t now = clock_monotonic_ns();
-    if (rate != p->rate_set) {
+    if (rate != p->rate_set && p->config.socket.local < 0) {
         // libsrt spreads what it is given; its own limit leaves room for repairs.
         int64_t limit = rate + rate / 4;
-        srt_setsockflag(p->config.socket, SRTO_MAXBW, &limit, sizeof limit);
-        p->rate_set = rate;
+        srt_setsockflag(p->config.socket.srt, SRTO_MAXBW, &limit, sizeof limit);
     }
+    p->rate_set = rate;
     p->tokens += now - p->tokens_at_ns;
     p->tokens = p->tokens > BURST_NS ? BURST_NS : p->tokens;
     p->tokens_at_ns = now;
@@ -188,8 +188,9 @@ static enum pump pump(struct frame_peer *p)
             return PUMP_RATE;
         size_t size =
             part_write(part, p->number, p->current_part, p->current->bytes, p->current->size);
-        if (srt_sendmsg2(p->config.socket, (const char *)part, (int)size, NULL) < 0)
-            return srt_getlasterror(NULL) == SRT_EASYNCSND ? PUMP_FULL : PUMP_BROKEN;
+        int error = link_send(&p->config.socket, part, size);
+        if (error)
+            return error == -EAGAIN ? PUMP_FULL : PUMP_BROKEN;
         p->tokens -= (int64_t)size * 1000000000 / rate;
         if (++p->current_part == part_count(p->current->size))
             message_sent(p);
@@ -211,7 +212,8 @@ static void greet(struct frame_peer *p, int64_t now)
 static void read_stats(struct frame_peer *p, int64_t now_ns)
 {
     SRT_TRACEBSTATS now;
-    if (now_ns < p->stats_at_ns || srt_bistats(p->config.socket, &now, 1, 1))
+    if (now_ns < p->stats_at_ns || p->config.socket.local >= 0 ||
+        srt_bistats(p->config.socket.srt, &now, 1, 1))
         return;
     p->stats_at_ns = now_ns + STATS_NS;
     pthread_mutex_lock(&p->lock);
@@ -272,11 +274,9 @@ static bool receive(struct frame_peer *p)
     uint8_t part[PART_BYTES_MAX];
     // Bounded, so that a flood of requests does not keep the thread from sending.
     for (int i = 0; i < 256; i++) {
-        int size = srt_recvmsg2(p->config.socket, (char *)part, sizeof part, NULL);
-        if (size == 0)
-            return false;
+        int size = link_receive(&p->config.socket, part, sizeof part);
         if (size < 0)
-            return srt_getlasterror(NULL) == SRT_EASYNCRCV;
+            return size == -EAGAIN;
         uint8_t *message = NULL;
         size_t message_size;
         if (part_joiner_add(p->joiner, part, (size_t)size, &message, &message_size) == 1)
@@ -316,13 +316,13 @@ static void *peer_run(void *arg)
         if (state == PUMP_BROKEN || !receive(p) ||
             now - p->heard_at_ns > (atomic_load(&p->proven) ? SILENCE_NS : UNPROVEN_NS))
             break;
-        srt_waiter_watch(&p->waiter, p->config.socket,
-                         SRT_EPOLL_IN | (state == PUMP_FULL ? SRT_EPOLL_OUT : 0));
-        srt_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : GREETING_NS / NS_PER_MS);
+        link_waiter_watch(&p->waiter, p->config.socket,
+                          SRT_EPOLL_IN | (state == PUMP_FULL ? SRT_EPOLL_OUT : 0));
+        link_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : GREETING_NS / NS_PER_MS);
     }
     drop_queue(p);
-    srt_waiter_watch(&p->waiter, SRT_INVALID_SOCK, 0);
-    srt_close(p->config.socket);
+    link_waiter_watch(&p->waiter, LINK_SOCKET_NONE, 0);
+    link_close(&p->config.socket);
     if (p->wanted)
         p->config.on_gone(p->config.opaque, p);
     atomic_store(&p->ended, true);
@@ -343,11 +343,11 @@ int frame_peer_create(const struct frame_peer_config *config, struct frame_peer 
     p->opener = frame_opener_create(config->key);
     p->joiner = part_joiner_create(WANT_MESSAGE_MAX);
     frame_session_draw(p->session);
-    int error = srt_waiter_init(&p->waiter);
+    int error = link_waiter_init(&p->waiter);
     if (!error)
         error = thread_start(&p->thread, "frame-peer", peer_run, p);
     if (error) {
-        srt_close(config->socket);
+        link_close(&p->config.socket);
         frame_peer_unref(&p);
         return error;
     }
@@ -358,7 +358,7 @@ int frame_peer_create(const struct frame_peer_config *config, struct frame_peer 
 void frame_peer_close(struct frame_peer *peer)
 {
     atomic_store(&peer->stop, true);
-    srt_waiter_wake(&peer->waiter);
+    link_waiter_wake(&peer->waiter);
 }
 
 void frame_peer_join(struct frame_peer **peer)

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "engine/link/frame_want.h"
-#include "engine/link/srt_socket.h"
+#include "engine/link/link_socket.h"
 
 struct frame_peer_config {
-    SRTSOCKET socket; // taken
+    struct link_socket socket; // taken
     struct link_name name;
     uint8_t key[LINK_KEY_BYTES];
     int64_t bytes_per_second;

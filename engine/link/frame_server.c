@@ -7,11 +7,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/link/frame_peer.h"
-#include "engine/link/srt_socket.h"
+#include "engine/link/link_socket.h"
 
 #define BYTES_PER_SECOND INT64_C(75000000)
 #define BACKLOG          16
@@ -22,6 +23,7 @@ struct frame_server {
     // -- constant after create
     struct frame_server_config config;
     SRTSOCKET listener;
+    int local; // listens for callers on this host; -1: none
     int port;
     bool wildcard;
     pthread_t thread;
@@ -29,7 +31,7 @@ struct frame_server {
     atomic_bool stop;
     atomic_int slot_count;
     _Atomic int64_t bytes_per_second;
-    struct srt_waiter waiter; // wake: any thread; the rest: own thread
+    struct link_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock; only the own thread adds and removes
     pthread_mutex_t lock;
     struct frame_peer *peers[SLOTS];
@@ -86,7 +88,7 @@ static void on_end(void *server, struct frame_peer *peer)
 {
     struct frame_server *s = server;
     (void)peer;
-    srt_waiter_wake(&s->waiter); // to have it joined
+    link_waiter_wake(&s->waiter); // to have it joined
 }
 
 // Joins the peers that have ended, or all of them.
@@ -124,10 +126,8 @@ static void limit_unproven(struct frame_server *s)
         frame_peer_close(oldest);
 }
 
-static void add_peer(struct frame_server *s, SRTSOCKET socket)
+static void add_peer(struct frame_server *s, struct link_socket socket, const char *stream_id)
 {
-    char stream_id[513] = "";
-    int size = sizeof stream_id - 1;
     struct frame_peer_config config = {
         .socket = socket,
         .bytes_per_second = atomic_load(&s->bytes_per_second),
@@ -139,11 +139,11 @@ static void add_peer(struct frame_server *s, SRTSOCKET socket)
         .server = s,
     };
     // The plan may have changed since the handshake, so the key is asked for again.
-    if (srt_getsockflag(socket, SRTO_STREAMID, stream_id, &size) ||
-        stream_id_parse(stream_id, &config.name) ||
+    if (stream_id_parse(stream_id, &config.name) ||
         !s->config.link_key(s->config.opaque, config.name.consumer, config.name.link_id,
-                            config.key)) {
-        srt_close(socket);
+                            config.key) ||
+        (socket.local >= 0 && local_confirm(socket.local))) {
+        link_close(&socket);
         return;
     }
     int slot = 0;
@@ -153,7 +153,7 @@ static void add_peer(struct frame_server *s, SRTSOCKET socket)
         slot++;
     int error = slot == SLOTS ? -EBUSY : 0;
     if (error)
-        srt_close(socket);
+        link_close(&socket);
     else
         error = frame_peer_create(&config, &s->peers[slot]);
     if (!error)
@@ -163,20 +163,39 @@ static void add_peer(struct frame_server *s, SRTSOCKET socket)
               config.name.link_id, error);
 }
 
+// Takes one caller, if there is one.
+static bool accept_one(struct frame_server *s)
+{
+    char stream_id[513] = "";
+    int size = sizeof stream_id - 1;
+    struct link_socket socket = LINK_SOCKET_NONE;
+    if ((socket.srt = srt_accept(s->listener, NULL, NULL)) != SRT_INVALID_SOCK) {
+        (void)srt_getsockflag(socket.srt, SRTO_STREAMID, stream_id, &size);
+        add_peer(s, socket, stream_id);
+        return true;
+    }
+    int error =
+        s->local < 0 ? -EAGAIN : local_accept(s->local, &socket.local, stream_id, sizeof stream_id);
+    if (!error)
+        add_peer(s, socket, stream_id);
+    return error != -EAGAIN;
+}
+
 static void *server_run(void *arg)
 {
     struct frame_server *s = arg;
-    srt_waiter_watch(&s->waiter, s->listener, SRT_EPOLL_IN);
+    link_waiter_watch(&s->waiter, (struct link_socket){s->listener, -1}, SRT_EPOLL_IN);
+    if (s->local >= 0)
+        link_waiter_add(&s->waiter, s->local);
     while (!atomic_load(&s->stop)) {
         reap(s, false);
-        SRTSOCKET socket = srt_accept(s->listener, NULL, NULL);
-        if (socket != SRT_INVALID_SOCK)
-            add_peer(s, socket);
-        else
-            srt_waiter_wait(&s->waiter, 1000);
+        if (!accept_one(s))
+            link_waiter_wait(&s->waiter, 1000);
     }
-    srt_waiter_watch(&s->waiter, SRT_INVALID_SOCK, 0);
+    link_waiter_watch(&s->waiter, LINK_SOCKET_NONE, 0);
     srt_close(s->listener);
+    if (s->local >= 0)
+        close(s->local);
     // All are told before any is waited for.
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < SLOTS; i++)
@@ -210,10 +229,11 @@ static int listen_on(struct frame_server *s, struct diagnostic *reterr)
     if (srt_getsockname(s->listener, (struct sockaddr *)&address.storage, &size))
         return diagnostic_set(reterr, -EIO, "frame_listen", "", "no address: %s",
                               srt_getlasterror_str());
-    // The port stands at the same place in both families.
     const struct sockaddr_in *v4 = (struct sockaddr_in *)&address.storage;
     const struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address.storage;
-    s->port = ntohs(v4->sin_port);
+    s->port = srt_address_port(&address);
+    if (!s->config.srt_only)
+        s->local = local_listen(s->port); // taken by another's port at another address: SRT will do
     s->wildcard = v4->sin_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr)
                                              : v4->sin_addr.s_addr == htonl(INADDR_ANY);
     return 0;
@@ -221,7 +241,7 @@ static int listen_on(struct frame_server *s, struct diagnostic *reterr)
 
 static void server_free(struct frame_server *s)
 {
-    srt_waiter_finish(&s->waiter);
+    link_waiter_finish(&s->waiter);
     pthread_mutex_destroy(&s->lock);
     free((char *)s->config.listen);
     free(s);
@@ -238,9 +258,10 @@ int frame_server_create(const struct frame_server_config *config, struct frame_s
     s->config = *config;
     s->config.listen = base_strdup(config->listen);
     s->listener = SRT_INVALID_SOCK;
+    s->local = -1;
     atomic_init(&s->bytes_per_second, BYTES_PER_SECOND);
     pthread_mutex_init(&s->lock, NULL);
-    error = srt_waiter_init(&s->waiter);
+    error = link_waiter_init(&s->waiter);
     if (error)
         diagnostic_set(reterr, error, "frame_listen", "", "no event file: %s", strerror(-error));
     if (!error)
@@ -253,6 +274,8 @@ int frame_server_create(const struct frame_server_config *config, struct frame_s
     if (error) {
         if (s->listener != SRT_INVALID_SOCK)
             srt_close(s->listener);
+        if (s->local >= 0)
+            close(s->local);
         server_free(s);
         return error;
     }
@@ -298,7 +321,7 @@ void frame_server_destroy(struct frame_server **server)
         return;
     *server = NULL;
     atomic_store(&s->stop, true);
-    srt_waiter_wake(&s->waiter);
+    link_waiter_wake(&s->waiter);
     thread_join(s->thread);
     server_free(s);
 }

@@ -2,14 +2,11 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -145,70 +142,4 @@ SRTSOCKET srt_socket_create(int latency_ms)
         return SRT_INVALID_SOCK;
     }
     return s;
-}
-
-// ---- Waiting --------------------------------------------------------------------------------
-
-int srt_waiter_init(struct srt_waiter *waiter)
-{
-    *waiter = (struct srt_waiter){.epoll = -1, .socket = SRT_INVALID_SOCK};
-    waiter->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (waiter->wake_fd < 0)
-        return -errno;
-    waiter->epoll = srt_epoll_create();
-    int events = SRT_EPOLL_IN;
-    if (waiter->epoll < 0 || srt_epoll_add_ssock(waiter->epoll, waiter->wake_fd, &events) < 0) {
-        srt_waiter_finish(waiter);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-void srt_waiter_finish(struct srt_waiter *waiter)
-{
-    if (waiter->epoll >= 0)
-        srt_epoll_release(waiter->epoll);
-    if (waiter->wake_fd >= 0)
-        close(waiter->wake_fd);
-    waiter->epoll = waiter->wake_fd = -1;
-}
-
-void srt_waiter_watch(struct srt_waiter *waiter, SRTSOCKET socket, int events)
-{
-    events |= SRT_EPOLL_ERR;
-    if (waiter->socket == socket && waiter->events == events)
-        return;
-    if (waiter->socket == socket && socket != SRT_INVALID_SOCK) {
-        srt_epoll_update_usock(waiter->epoll, socket, &events);
-    } else {
-        if (waiter->socket != SRT_INVALID_SOCK)
-            srt_epoll_remove_usock(waiter->epoll, waiter->socket);
-        if (socket != SRT_INVALID_SOCK)
-            srt_epoll_add_usock(waiter->epoll, socket, &events);
-    }
-    waiter->socket = socket;
-    waiter->events = events;
-}
-
-void srt_waiter_wait(struct srt_waiter *waiter, int timeout_ms)
-{
-    if (waiter->socket == SRT_INVALID_SOCK) {
-        struct pollfd wake = {.fd = waiter->wake_fd, .events = POLLIN};
-        (void)poll(&wake, 1, timeout_ms); // an interruption only comes back early
-    } else {
-        SRTSOCKET in[1], out[1];
-        SYSSOCKET wake[1];
-        int in_count = 1, out_count = 1, wake_count = 1;
-        // What happened is found out by trying, so neither result nor sets are looked at.
-        (void)srt_epoll_wait(waiter->epoll, in, &in_count, out, &out_count, timeout_ms, wake,
-                             &wake_count, NULL, NULL);
-    }
-    uint64_t value;
-    (void)!read(waiter->wake_fd, &value, sizeof value);
-}
-
-void srt_waiter_wake(struct srt_waiter *waiter)
-{
-    uint64_t one = 1;
-    (void)!write(waiter->wake_fd, &one, sizeof one); // full means that it is awake
 }

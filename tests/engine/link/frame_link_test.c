@@ -4,17 +4,20 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/link/frame_want.h"
+#include "engine/link/link_socket.h"
 #include "engine/link/srt_parts.h"
-#include "engine/link/srt_socket.h"
 #include "engine/link/tile_codec.h"
 #include "tests/engine/compose/random_picture.h"
 
@@ -24,6 +27,7 @@
 #define SECOND_NS  INT64_C(1000000000)
 #define PATIENCE_S 60
 
+static bool srt_only; // of the providers that are started from now on
 static const uint8_t key[LINK_KEY_BYTES] = {7, 7, 7, 1, 2, 3};
 static const struct frame_want wish = {.channel = 5, .group = 2, .plan_epoch = 3, .credit = FRAMES};
 
@@ -159,6 +163,7 @@ static int provider_start(struct provider *p, int port)
         .on_want = provider_want,
         .on_gone = provider_gone,
         .opaque = p,
+        .srt_only = srt_only,
     };
     struct diagnostic diagnostic = {0};
     int error = frame_server_create(&config, &p->server, &diagnostic);
@@ -623,6 +628,78 @@ static void test_blocks(bool nowhere)
     block_pool_destroy(&provider.blocks);
 }
 
+static bool no_key(void *opaque, const char *consumer, const char *link_id,
+                   uint8_t ret_key[LINK_KEY_BYTES])
+{
+    (void)consumer;
+    (void)link_id;
+    memset(ret_key, 0, LINK_KEY_BYTES);
+    atomic_fetch_add((atomic_int *)opaque, 1);
+    return false;
+}
+
+// Within the host a provider is found by its port. Where another one has the same at another
+// address, and refuses, the right one is reached over SRT.
+static void test_same_port(void)
+{
+    atomic_int asked = 0;
+    struct provider provider = {0};
+    struct consumer consumer = {.latency_ms = 20};
+    struct frame_server *other = NULL;
+    CHECK_OK(provider_start(&provider, 0));
+    int port = frame_server_port(provider.server);
+    provider_stop(&provider);
+    char listen[32];
+    snprintf(listen, sizeof listen, "127.0.0.2:%d", port);
+    struct frame_server_config config = {.listen = listen, .link_key = no_key, .opaque = &asked};
+    CHECK_OK(frame_server_create(&config, &other, NULL));
+    provider = (struct provider){0};
+    CHECK_OK(provider_start(&provider, port));
+    consumer_start(&consumer, port, "link.A", key);
+    CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
+    CHECK(atomic_load(&asked), >, 0);
+    CHECK(consumer.wrong, ==, 0);
+    consumer_stop(&consumer);
+    provider_stop(&provider);
+    frame_server_destroy(&other);
+}
+
+// Another user of this host is not answered, and does not believe an answer.
+static void test_other_user(void)
+{
+    struct provider provider = {0};
+    CHECK_OK(provider_start(&provider, 0));
+    int port = frame_server_port(provider.server), fd = -1, status = -1;
+    pid_t other = getuid() ? -1 : fork(); // only root can become somebody else
+    if (other == 0) {
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        char byte;
+        int length =
+            snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "vistter-frames/%d", port);
+        bool refused =
+            !setuid(65534) && local_connect(port, "#!::r=edge-1,s=link.A", &fd) == -EPERM;
+        fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+        refused =
+            refused &&
+            !connect(fd, (struct sockaddr *)&name,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) &&
+            (send(fd, "#!::r=edge-1,s=link.A", 21, MSG_NOSIGNAL) < 0 || recv(fd, &byte, 1, 0) <= 0);
+        _exit(refused ? 0 : 1);
+    }
+    if (other > 0) {
+        waitpid(other, &status, 0);
+        CHECK(status, ==, 0);
+    }
+    // The same user is.
+    CHECK_OK(local_connect(port, "#!::r=edge-1,s=link.A", &fd));
+    char byte = 1;
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    CHECK(poll(&answer, 1, PATIENCE_S * 1000), ==, 1);
+    CHECK(recv(fd, &byte, 1, 0), ==, 1);
+    close(fd);
+    provider_stop(&provider);
+}
+
 static void test_wildcard(void)
 {
     static const struct {
@@ -719,15 +796,21 @@ int main(int argc, char **argv)
     uint64_t state = test_seed(argc, argv);
     make_frames(&state);
     test_pictures();
-    test_stream();
-    test_blocks(false);
-    test_blocks(true);
-    test_wrong_key();
-    test_wrong_name();
-    test_restart();
-    test_takeover();
-    test_queue();
-    test_unsent();
+    for (int i = 0; i < 2; i++) {
+        srt_only = i;
+        test_stream();
+        test_blocks(false);
+        test_blocks(true);
+        test_wrong_key();
+        test_wrong_name();
+        test_restart();
+        test_takeover();
+        test_queue();
+        test_unsent();
+    }
+    srt_only = false;
+    test_same_port();
+    test_other_user();
     test_recording();
     test_crowd();
     test_silence();
