@@ -69,6 +69,45 @@ static void lerp_area(struct picture *dst, const struct picture *src, int x, int
         }
 }
 
+static void blend_area(struct picture *dst, const struct picture *src, int x, int y, int opacity,
+                       enum blend_mode mode, struct rect area)
+{
+    const struct kernels *k = kernels_get();
+    for (int row = area.y; row < area.y + area.height; row += 2) {
+        struct over_rows rows = rows_at(dst, area.x, row, src, area.x - x, row - y);
+        if (mode == BLEND_NORMAL)
+            k->over_rows(&rows, area.width, opacity);
+        else
+            k->mode_rows(&rows, area.width, opacity, mode);
+    }
+}
+
+// As blend_area, by what the source covers: where that is nothing there is nothing to do, where it
+// is everything its samples are copied. Tiles side by side that are alike go in one.
+static void blend_covered(struct picture *dst, const struct picture *src, int x, int y, int opacity,
+                          enum blend_mode mode, struct rect area, const uint8_t *cover)
+{
+    int stride = picture_cover_stride(src);
+    int left = area.x - x, right = left + area.width, bottom = area.y - y + area.height;
+    for (int top = area.y - y, next; top < bottom; top = next) {
+        next = (top / COVER_HEIGHT + 1) * COVER_HEIGHT;
+        next = next < bottom ? next : bottom;
+        const uint8_t *tiles = cover + top / COVER_HEIGHT * stride;
+        for (int from = left, to; from < right; from = to) {
+            enum cover kind = (enum cover)tiles[from / COVER_WIDTH];
+            to = (from / COVER_WIDTH + 1) * COVER_WIDTH;
+            while (to < right && tiles[to / COVER_WIDTH] == kind)
+                to += COVER_WIDTH;
+            to = to < right ? to : right;
+            struct rect part = {x + from, y + top, to - from, next - top};
+            if (kind == COVER_FULL && opacity == 255 && mode == BLEND_NORMAL)
+                copy_area(dst, src, x, y, part);
+            else if (kind != COVER_EMPTY)
+                blend_area(dst, src, x, y, opacity, mode, part);
+        }
+    }
+}
+
 void blend_picture(struct picture *dst, const struct picture *src, int x, int y, int opacity,
                    enum blend_mode mode, const struct rect *clip)
 {
@@ -89,14 +128,11 @@ void blend_picture(struct picture *dst, const struct picture *src, int x, int y,
             lerp_area(dst, src, x, y, area, opacity);
         return;
     }
-    const struct kernels *k = kernels_get();
-    for (int row = area.y; row < area.y + area.height; row += 2) {
-        struct over_rows rows = rows_at(dst, area.x, row, src, area.x - x, row - y);
-        if (mode == BLEND_NORMAL)
-            k->over_rows(&rows, area.width, opacity);
-        else
-            k->mode_rows(&rows, area.width, opacity, mode);
-    }
+    const uint8_t *cover = picture_cover(src);
+    if (cover)
+        blend_covered(dst, src, x, y, opacity, mode, area, cover);
+    else
+        blend_area(dst, src, x, y, opacity, mode, area);
 }
 
 // dst += picture at its place, under its opacity, times weight / 255.

@@ -129,8 +129,23 @@ static void layer_look(const struct placed_layer *layer, struct rect part, bool 
     uint8_t any = 0, all = 255;
     *ret_any = true;
     *ret_all = layer->opacity == 255;
-    if (layer->picture->format == PICTURE_OPAQUE)
+    if (layer->picture->format == PICTURE_OPAQUE || part.width == 0)
         return;
+    const uint8_t *cover = picture_cover(layer->picture);
+    int stride = picture_cover_stride(layer->picture);
+    int left = (part.x - layer->x) / COVER_WIDTH,
+        right = (part.x - layer->x + part.width - 1) / COVER_WIDTH;
+    int top = (part.y - layer->y) / COVER_HEIGHT,
+        bottom = (part.y - layer->y + part.height - 1) / COVER_HEIGHT;
+    enum cover kind = cover ? (enum cover)cover[top * stride + left] : COVER_MIXED;
+    for (int i = top; i <= bottom && kind != COVER_MIXED; i++)
+        for (int k = left; k <= right; k++)
+            kind = cover[i * stride + k] == kind ? kind : COVER_MIXED;
+    if (kind != COVER_MIXED) {
+        *ret_any = kind == COVER_FULL;
+        *ret_all = *ret_all && kind == COVER_FULL;
+        return;
+    }
     for (int y = 0; y < part.height; y++) {
         const uint8_t *row = alpha_at(layer->picture, part.x - layer->x, part.y + y - layer->y);
         for (int x = 0; x < part.width; x++) {

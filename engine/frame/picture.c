@@ -111,6 +111,7 @@ struct picture *picture_create(enum picture_format format, int width, int height
         return NULL;
     }
     memcpy(p, &shape, sizeof *p);
+    atomic_init(&p->cover, NULL);
     for (int i = 0; i < picture_planes(p); i++)
         p->plane[i] = memory + offset[i];
     atomic_init(&p->references, 1);
@@ -159,6 +160,7 @@ void picture_unref(struct picture **picture)
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
         return;
     atomic_fetch_sub(&outstanding, 1);
+    free(atomic_load(&p->cover));
     if (p->block_size)
         block_give(p->plane[0], p->block_size);
     else if (p->release)
@@ -166,8 +168,15 @@ void picture_unref(struct picture **picture)
     free(p);
 }
 
+// Its alpha is about to change.
+static void cover_forget(struct picture *p)
+{
+    free(atomic_exchange(&p->cover, NULL));
+}
+
 void picture_fill(struct picture *p, const uint8_t colour[4])
 {
+    cover_forget(p);
     for (int i = 0; i < picture_planes(p); i++)
         for (int y = 0; y < plane_height(p, i); y++)
             memset(p->plane[i] + y * p->stride[i], colour[i], (size_t)plane_width(p, i));
@@ -182,6 +191,7 @@ void picture_clear(struct picture *p)
 void picture_copy(struct picture *dst, const struct picture *src)
 {
     assert(dst->format == src->format && dst->width == src->width && dst->height == src->height);
+    cover_forget(dst);
     for (int i = 0; i < picture_planes(dst); i++)
         for (int y = 0; y < plane_height(dst, i); y++)
             memcpy(dst->plane[i] + y * dst->stride[i], src->plane[i] + y * src->stride[i],
@@ -198,6 +208,40 @@ bool picture_equal(const struct picture *a, const struct picture *b)
                        (size_t)plane_width(a, i)))
                 return false;
     return true;
+}
+
+static enum cover cover_of(const struct picture *p, int x, int y)
+{
+    int width = p->width - x < COVER_WIDTH ? p->width - x : COVER_WIDTH;
+    int height = p->height - y < COVER_HEIGHT ? p->height - y : COVER_HEIGHT;
+    uint8_t any = 0, all = 255;
+    for (int row = 0; row < height; row++) {
+        const uint8_t *alpha = p->plane[3] + (y + row) * p->stride[3] + x;
+        for (int i = 0; i < width; i++) {
+            any |= alpha[i];
+            all &= alpha[i];
+        }
+        if (any && all != 255)
+            return COVER_MIXED;
+    }
+    return any ? COVER_FULL : COVER_EMPTY;
+}
+
+const uint8_t *picture_cover(const struct picture *picture)
+{
+    struct picture *p = (struct picture *)picture;
+    uint8_t *cover = atomic_load_explicit(&p->cover, memory_order_acquire), *other = NULL;
+    if (cover || p->format != PICTURE_ALPHA)
+        return cover;
+    int stride = picture_cover_stride(p), rows = (p->height + COVER_HEIGHT - 1) / COVER_HEIGHT;
+    cover = malloc((size_t)(stride * rows));
+    for (int i = 0; cover && i < stride * rows; i++)
+        cover[i] = (uint8_t)cover_of(p, i % stride * COVER_WIDTH, i / stride * COVER_HEIGHT);
+    if (cover && !atomic_compare_exchange_strong(&p->cover, &other, cover)) {
+        free(cover);
+        return other; // another thread was faster
+    }
+    return cover;
 }
 
 uint64_t picture_checksum(const struct picture *p)

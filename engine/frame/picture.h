@@ -24,6 +24,7 @@ struct picture {
     ptrdiff_t stride[4]; // bytes between rows; 64-aligned in pictures of ours, any in wrapped ones
     // -- private to picture.c
     _Atomic int references;
+    uint8_t *_Atomic cover;
     size_t block_size; // 0: wrapped
     void (*release)(void *opaque);
     void *opaque;
@@ -49,6 +50,18 @@ void picture_fill(struct picture *picture, const uint8_t colour[4]);
 void picture_clear(struct picture *picture);
 void picture_copy(struct picture *dst, const struct picture *src); // same geometry
 bool picture_equal(const struct picture *a, const struct picture *b);
+
+// How much of each tile of COVER_WIDTH x COVER_HEIGHT luma samples an ALPHA picture covers, row by
+// row from the top left. Found when it is first asked for, and kept; so from then on the picture is
+// const. NULL without memory, and for OPAQUE pictures. Thread: any.
+#define COVER_WIDTH  64
+#define COVER_HEIGHT 32
+enum cover { COVER_EMPTY, COVER_FULL, COVER_MIXED }; // all alphas 0; all 255; neither
+const uint8_t *picture_cover(const struct picture *picture);
+static inline int picture_cover_stride(const struct picture *p)
+{
+    return (p->width + COVER_WIDTH - 1) / COVER_WIDTH;
+}
 
 static inline int picture_planes(const struct picture *p)
 {

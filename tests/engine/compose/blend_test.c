@@ -53,11 +53,12 @@ static void test_normal(uint64_t *state)
 {
     enum picture_format to = random_below(state, 2) ? PICTURE_ALPHA : PICTURE_OPAQUE;
     enum picture_format from = random_below(state, 3) ? PICTURE_ALPHA : PICTURE_OPAQUE;
-    struct picture *dst = random_picture(state, to, 2 + 2 * random_below(state, 70), 24);
-    struct picture *src = random_picture(state, from, 2 + 2 * random_below(state, 70), 16);
+    int height = random_below(state, 4) ? 16 : 2 + 2 * random_below(state, 60);
+    struct picture *dst = random_picture(state, to, 2 + 2 * random_below(state, 70), height + 8);
+    struct picture *src = random_picture(state, from, 2 + 2 * random_below(state, 120), height);
     struct picture *before = picture_create(to, dst->width, dst->height);
     picture_copy(before, dst);
-    int x = 2 * random_below(state, 60) - 40, y = 2 * random_below(state, 16) - 8;
+    int x = 2 * random_below(state, 80) - 80, y = 2 * random_below(state, 16) - 8;
     int opacity = random_below(state, 2) ? 255 : random_below(state, 256);
     struct rect clip = {2 * random_below(state, 10), 2, 40 + 2 * random_below(state, 50), 18};
     bool clipped = random_below(state, 2);

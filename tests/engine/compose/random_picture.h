@@ -19,6 +19,25 @@ static inline void random_alphas(uint64_t *state, int kind, uint8_t ret[4])
                              : (uint8_t)random_below(state, 3);
 }
 
+// Makes some tiles of picture_cover wholly empty, others wholly opaque.
+static inline void random_tiles(uint64_t *state, struct picture *p)
+{
+    for (int top = 0; top < p->height; top += COVER_HEIGHT)
+        for (int left = 0; left < p->width; left += COVER_WIDTH) {
+            int kind = random_below(state, 4);
+            int bottom = top + COVER_HEIGHT < p->height ? top + COVER_HEIGHT : p->height;
+            int right = left + COVER_WIDTH < p->width ? left + COVER_WIDTH : p->width;
+            for (int i = 0; i < 4 && kind < 2; i++) {
+                int half = i == 1 || i == 2;
+                for (int y = top >> half; y < bottom >> half; y++)
+                    for (int x = left >> half; x < right >> half; x++)
+                        p->plane[i][y * p->stride[i] + x] = kind == 0 ? 0
+                                                            : i == 3  ? 255
+                                                                     : (uint8_t)check_random(state);
+            }
+        }
+}
+
 // Fills a picture with noise that keeps the rules of picture.h: colour below alpha, chroma under
 // the rounded mean. Kinds of alpha change every few blocks.
 static inline struct picture *random_picture(uint64_t *state, enum picture_format format, int width,
@@ -47,6 +66,8 @@ static inline struct picture *random_picture(uint64_t *state, enum picture_forma
                 p->plane[i][y / 2 * p->stride[i] + x / 2] =
                     (uint8_t)(((int)(uint8_t)check_random(state) * ((sum + 2) / 4) + 127) / 255);
         }
+    if (format == PICTURE_ALPHA && random_below(state, 2))
+        random_tiles(state, p);
     return p;
 }
 
