@@ -29,10 +29,9 @@
 #define OPACITY    204
 
 struct material {
-    AVFrame *frames[PICTURES];          // straight alpha
+    AVFrame *frames[PICTURES];          // straight alpha, opacity included
     struct picture *pictures[PICTURES]; // the same, premultiplied where there is alpha
     int count, opacity;
-    uint8_t *alpha; // for libyuv, opacity included
 };
 
 static struct material base, kinds[3];
@@ -60,9 +59,8 @@ static AVFrame *frame_alloc(enum AVPixelFormat format, int width, int height)
     return f;
 }
 
-static struct picture *premultiplied(const AVFrame *f)
+static struct picture *premultiplied(const AVFrame *f, bool alpha)
 {
-    bool alpha = f->format == AV_PIX_FMT_YUVA420P;
     struct picture *p = picture_create(alpha ? PICTURE_ALPHA : PICTURE_OPAQUE, f->width, f->height);
     for (int i = 0; i < picture_planes(p); i++)
         for (int y = 0; y < plane_height(p, i); y++)
@@ -80,8 +78,10 @@ static struct picture *premultiplied(const AVFrame *f)
     return p;
 }
 
-static void layer_read(struct material *l, const char *path, enum AVPixelFormat format, int width,
-                       int height, int count, int opacity)
+// `opacity` below 255: of a material without alpha. Ours applies it; the others get it as a plane
+// of alpha.
+static void layer_read(struct material *l, const char *path, bool alpha, int width, int height,
+                       int count, int opacity)
 {
     FILE *file = fopen(path, "rb");
     if (!file)
@@ -89,24 +89,20 @@ static void layer_read(struct material *l, const char *path, enum AVPixelFormat 
     l->count = count;
     l->opacity = opacity;
     for (int n = 0; n < count; n++) {
-        AVFrame *f = l->frames[n] = frame_alloc(format, width, height);
-        for (int i = 0; i < (format == AV_PIX_FMT_YUVA420P ? 4 : 3); i++) {
+        bool planes = alpha || opacity < 255;
+        AVFrame *f = l->frames[n] =
+            frame_alloc(planes ? AV_PIX_FMT_YUVA420P : AV_PIX_FMT_YUV420P, width, height);
+        for (int i = 0; i < (alpha ? 4 : 3); i++) {
             int half = i == 1 || i == 2;
             for (int y = 0; y < height >> half; y++)
                 if (fread(f->data[i] + y * f->linesize[i], (size_t)(width >> half), 1, file) != 1)
                     die("a file is too short");
         }
-        l->pictures[n] = premultiplied(f);
+        for (int y = 0; y < height && planes && !alpha; y++)
+            memset(f->data[3] + y * f->linesize[3], opacity, (size_t)width);
+        l->pictures[n] = premultiplied(f, alpha);
     }
     fclose(file);
-    l->alpha = malloc((size_t)(width * height));
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            int a = format == AV_PIX_FMT_YUVA420P
-                        ? l->frames[0]->data[3][y * l->frames[0]->linesize[3] + x]
-                        : 255;
-            l->alpha[y * width + x] = (uint8_t)((a * opacity + 127) / 255);
-        }
 }
 
 // Where layer `i` stands in frame `n`: the same formula as in the filter's expressions.
@@ -160,8 +156,8 @@ static AVFrame *libyuv(int n)
             to[p] = d->data[p] + (y >> (p > 0)) * d->linesize[p] + (x >> (p > 0));
         I420Blend(s->data[0], s->linesize[0], s->data[1], s->linesize[1], s->data[2],
                   s->linesize[2], to[0], d->linesize[0], to[1], d->linesize[1], to[2],
-                  d->linesize[2], l->alpha, s->width, to[0], d->linesize[0], to[1], d->linesize[1],
-                  to[2], d->linesize[2], w, h);
+                  d->linesize[2], s->data[3], s->linesize[3], to[0], d->linesize[0], to[1],
+                  d->linesize[1], to[2], d->linesize[2], w, h);
     }
     return d;
 }
@@ -190,10 +186,7 @@ static void filter_open(void)
         const AVFrame *f = i ? kinds[(i - 1) % 3].frames[0] : base.frames[0];
         append(text, sizeof text, "buffer@%d=video_size=%dx%d:pix_fmt=%d:time_base=1/30[i%d];", i,
                f->width, f->height, f->format, i);
-        if (i && kinds[(i - 1) % 3].opacity < 255)
-            append(text, sizeof text, "[i%d]format=yuva420p,colorchannelmixer=aa=0.8[s%d];", i, i);
-        else
-            append(text, sizeof text, "[i%d]null[s%d];", i, i);
+        append(text, sizeof text, "[i%d]null[s%d];", i, i);
     }
     for (int i = 0; i < layer_count; i++) {
         int x, y;
@@ -202,7 +195,7 @@ static void filter_open(void)
         place(i, 0, &x, &y);
         moving = was;
         append(text, sizeof text,
-               "[s%d][s%d]overlay=format=yuv420:x='%d+%d*mod(n,40)':y='%d+%d*mod(n,40)'[s%d];",
+               "[s%d][s%d]overlay=format=yuv420:x='%d+%d*mod(n-1,40)':y='%d+%d*mod(n-1,40)'[s%d];",
                i ? 100 + i : 0, i + 1, x, moving ? 2 : 0, y, moving ? 2 : 0, 101 + i);
     }
     append(text, sizeof text, "[s%d]buffersink@out", layer_count ? 100 + layer_count : 0);
@@ -260,7 +253,7 @@ static double *exact_plane(int n, int plane)
                     const uint8_t *top = s->data[3] + 2 * y * s->linesize[3] + 2 * x;
                     a = (top[0] + top[1] + top[s->linesize[3]] + top[s->linesize[3] + 1]) / 4.0;
                 }
-                a *= l->opacity / (255.0 * 255.0);
+                a /= 255.0;
                 double *at = &out[(y + py) * width + x + px];
                 *at += (s->data[plane][y * s->linesize[plane] + x] - *at) * a;
             }
@@ -338,10 +331,10 @@ int main(int argc, char **argv)
     if (layer_count < 0 || layer_count > LAYERS_MAX || rounds < 1 || rounds > ROUNDS_MAX ||
         frames < 1)
         die("numbers out of range");
-    layer_read(&base, argv[1], AV_PIX_FMT_YUV420P, WIDTH, HEIGHT, PICTURES, 255);
-    layer_read(&kinds[0], argv[4], AV_PIX_FMT_YUVA420P, WIDTH, HEIGHT, 1, 255);
-    layer_read(&kinds[1], argv[2], AV_PIX_FMT_YUV420P, 640, 360, PICTURES, OPACITY);
-    layer_read(&kinds[2], argv[3], AV_PIX_FMT_YUVA420P, 256, 256, 1, 255);
+    layer_read(&base, argv[1], false, WIDTH, HEIGHT, PICTURES, 255);
+    layer_read(&kinds[0], argv[4], true, WIDTH, HEIGHT, 1, 255);
+    layer_read(&kinds[1], argv[2], false, 640, 360, PICTURES, OPACITY);
+    layer_read(&kinds[2], argv[3], true, 256, 256, 1, 255);
     builder = group_builder_create(WIDTH, HEIGHT);
     filter_open();
 
