@@ -16,7 +16,7 @@ struct channel_config {
     struct links *links;
     struct media_cache *cache; // for slates
     struct outputs_config outputs;
-    size_t window_bytes; // coded frames held ahead, per plan
+    size_t window_bytes; // frames held ahead, per plan
     // Not empty: checksums of every mixed frame; outputs other than the programme go to a file of
     // this name with a dot and the output's name after it.
     const char *hash_file;
