@@ -224,6 +224,7 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
     c->stats.replayed += error == -ESTALE;
     c->stats.bad += error && error != -ESTALE && error != -ENOENT;
     c->incomplete_before += error == -ENOENT;
+    c->stats.incomplete += error == -ENOENT;
     c->stats.messages += body != NULL;
     c->stats.bytes += error ? 0 : size;
     pthread_mutex_unlock(&c->lock);
