@@ -13,8 +13,8 @@
 
 #define BLOCK_CONTENT_AT 64
 
-// Names the host as far as memory can be shared: equal only where the boot, the process ids and the
-// network are the same. Never 0, but where it cannot be told.
+// Names the host as far as memory can be shared: equal only where the boot, the process ids, the
+// network and the user are the same. Never 0, but where it cannot be told.
 uint64_t block_host(void);
 
 // Where a block is and what it holds, as a consumer is told.

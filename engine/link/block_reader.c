@@ -52,23 +52,31 @@ struct block_reader *block_reader_create(void)
     return r;
 }
 
-static void reader_unref(struct block_reader *r)
+static void unmap(struct mapping *first)
 {
-    if (atomic_fetch_sub(&r->references, 1) != 1)
-        return;
-    for (struct mapping *m = r->mappings, *next; m; m = next) {
+    for (struct mapping *m = first, *next; m; m = next) {
         next = m->next;
         munmap(m->memory, m->size);
         free(m);
     }
+}
+
+static void reader_unref(struct block_reader *r)
+{
+    if (atomic_fetch_sub(&r->references, 1) != 1)
+        return;
+    unmap(r->mappings);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
 void block_reader_destroy(struct block_reader **reader)
 {
-    if (*reader)
-        reader_unref(*reader);
+    if (!*reader)
+        return;
+    // What is idle goes here, rather than on the thread that lets go of the last frame.
+    block_reader_tidy(*reader, INT64_MAX);
+    reader_unref(*reader);
     *reader = NULL;
 }
 
@@ -79,7 +87,7 @@ static int open_block(const struct block_name *name, size_t *ret_size)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/fd/%u", name->process, name->descriptor);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); // whatever it may be by now
     if (fd < 0)
         return errno == EACCES || errno == EPERM ? -EPERM : -ESTALE;
     struct stat facts;
@@ -132,6 +140,7 @@ static bool holds(const struct mapping *m, const struct block_name *name)
 
 void block_reader_tidy(struct block_reader *r, int64_t now_ns)
 {
+    struct mapping *idle = NULL;
     pthread_mutex_lock(&r->lock);
     for (struct mapping **at = &r->mappings; *at;) {
         struct mapping *m = *at;
@@ -140,10 +149,11 @@ void block_reader_tidy(struct block_reader *r, int64_t now_ns)
             continue;
         }
         *at = m->next;
-        munmap(m->memory, m->size);
-        free(m);
+        m->next = idle;
+        idle = m;
     }
     pthread_mutex_unlock(&r->lock);
+    unmap(idle);
 }
 
 // ---- Loans ------------------------------------------------------------------------------------

@@ -24,8 +24,9 @@
 #define WANTS_MAX       1024
 #define SIGN_OF_LIFE_NS (1000 * NS_PER_MS)
 #define SILENCE_NS      (FRAME_SILENCE_MS * NS_PER_MS)
-#define UNREADABLE_MAX                                                                             \
-    8 // a block may be gone because its message was late, but not so many in a row
+#define REFUSALS_MAX    3 // the provider may hear of a link a little later than we do
+// A block may be gone because its message was late, but not so many in a row.
+#define UNREADABLE_MAX 8
 
 struct wish {
     struct frame_want want;
@@ -48,7 +49,7 @@ struct frame_client {
     struct frame_link_stats stats;
     // -- own thread
     struct link_socket socket;
-    bool local_failed; // the last call within the host: the next one goes over SRT
+    int refusals; // calls within the host that the provider refused, in a row
     struct frame_sealer *sealer;
     struct frame_opener *opener;
     struct part_joiner *joiner;
@@ -182,23 +183,42 @@ static void on_sign_of_life(struct frame_client *c, const struct frame_header *h
     c->greeted = true;
 }
 
+// Whether a block answers a wish as it is now. Of one that began anew, what was said about blocks
+// before (`keep`) may have given it back already.
+static bool is_wanted(struct frame_client *c, const struct frame_header *header, uint32_t start)
+{
+    const struct frame_want group = {
+        .channel = header->channel, .group = header->group, .plan_epoch = header->plan_epoch};
+    bool wanted = false;
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < c->wish_count; i++)
+        wanted =
+            wanted || (same_group(&c->wishes[i].want, &group) && c->wishes[i].want.start == start);
+    pthread_mutex_unlock(&c->lock);
+    return wanted;
+}
+
 // The body of a frame that stands in a block. One that is gone by now is a lost message.
 static int open_block(struct frame_client *c, struct frame_header *header, const uint8_t *payload,
                       size_t size, struct frame_body **ret)
 {
     struct block_name name;
-    int error = block_name_read(payload, size, &name);
+    uint32_t start;
+    int error = block_name_read(payload, size, &name, &start);
     if (!error && header->base_frame != header->frame)
         error = -EPROTO;
+    header->kind = FRAME_MESSAGE_PICTURE;
+    if (!error && !is_wanted(c, header, start))
+        return -ENOENT;
     if (!error)
         error = block_reader_open(c->blocks, &name, header, ret);
     c->unreadable = error ? c->unreadable + 1 : 0;
     if (c->host && (error == -EPERM || c->unreadable == UNREADABLE_MAX)) {
-        c->host = 0; // from now on the wants ask for the frames themselves
+        c->host = 0;         // from now on the wants ask for the frames themselves,
+        c->repeat_at_ns = 0; // and at once
         log_info("frames_not_shared", "link=%s provider=%s reason=\"its memory cannot be opened\"",
                  c->config.link_id, c->config.address);
     }
-    header->kind = FRAME_MESSAGE_PICTURE;
     return error == -ESTALE || error == -EPERM ? -ENOENT : error;
 }
 
@@ -328,15 +348,16 @@ static bool connect_socket(struct frame_client *c)
     struct srt_address address;
     if (srt_address_resolve(c->config.address, false, &address, NULL))
         return false;
-    bool try = !c->local_failed && local_address(&address) &&
+    bool try = c->refusals < REFUSALS_MAX && local_address(&address) &&
                !local_connect(srt_address_port(&address), c->stream_id, &c->socket.local);
     if (!try) {
-        c->local_failed = false;
+        c->refusals = 0;
         return call_srt(c, &address);
     }
-    // Refused: perhaps another provider has the same port at another address.
-    c->local_failed = !await_connection(c);
-    return !c->local_failed;
+    // Refused time and again: perhaps another provider has the same port at another address.
+    bool connected = await_connection(c);
+    c->refusals += !connected;
+    return connected;
 }
 
 static void close_socket(struct frame_client *c)
@@ -364,6 +385,8 @@ static void talk(struct frame_client *c)
     int64_t start = clock_monotonic_ns(), now = start;
     c->joiner = part_joiner_create(FRAME_MESSAGE_BYTES_MAX);
     c->greeted = false;
+    c->unreadable = 0;
+    c->host = block_host();
     c->repeat_at_ns = c->heard_at_ns = start;
     c->stats_at_ns = start + STATS_NS / 10;
     link_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
@@ -381,6 +404,8 @@ static void talk(struct frame_client *c)
     }
     if (now - c->heard_at_ns >= SILENCE_NS)
         log_debug("frame_link_silent", "link=%s", c->config.link_id);
+    // It knows the link, but not its key: another cluster's.
+    c->refusals = c->greeted ? 0 : REFUSALS_MAX;
     c->incomplete_before += part_joiner_incomplete(c->joiner);
     part_joiner_destroy(&c->joiner);
 }

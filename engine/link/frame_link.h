@@ -98,10 +98,10 @@ int frame_server_stats(struct frame_server *server, struct frame_peer_stats ret[
 // (bounded in bytes) is full: try again when it has drained; -EPIPE when it is gone. Thread: any.
 int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, const void *payload,
                     size_t size);
-// As frame_peer_send, of a frame that stands in a block. The peer's wants say when it is done with
-// it.
+// As frame_peer_send, of a frame that stands in a block, for the want with this `start`. The peer's
+// wants say when it is done with it.
 int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *header,
-                          const struct block_name *block);
+                          const struct block_name *block, uint32_t start);
 // Keeps a peer's memory beyond on_gone for threads that may be late; they get -EPIPE. Thread: any.
 struct frame_peer *frame_peer_ref(struct frame_peer *peer);
 void frame_peer_unref(struct frame_peer **peer);

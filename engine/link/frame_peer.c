@@ -122,12 +122,12 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, 
 }
 
 int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *header,
-                          const struct block_name *block)
+                          const struct block_name *block, uint32_t start)
 {
     uint8_t payload[BLOCK_NAME_BYTES];
     struct frame_header h = *header;
     h.kind = FRAME_MESSAGE_BLOCK;
-    block_name_write(block, payload);
+    block_name_write(block, start, payload);
     return frame_peer_send(peer, &h, payload, sizeof payload);
 }
 

@@ -53,16 +53,17 @@ int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
     return 0;
 }
 
-void block_name_write(const struct block_name *name, uint8_t out[BLOCK_NAME_BYTES])
+void block_name_write(const struct block_name *name, uint32_t start, uint8_t out[BLOCK_NAME_BYTES])
 {
     put_u32(out, name->process);
     put_u32(out + 4, name->descriptor);
     put_u64(out + 8, name->inode);
     put_u64(out + 16, name->serial);
     put_u64(out + 24, name->size);
+    put_u32(out + 32, start);
 }
 
-int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret)
+int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret, uint32_t *ret_start)
 {
     if (size != BLOCK_NAME_BYTES)
         return -EPROTO;
@@ -73,6 +74,7 @@ int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret)
         .serial = get_u64(bytes + 16),
         .size = get_u64(bytes + 24),
     };
+    *ret_start = get_u32(bytes + 32);
     return 0;
 }
 

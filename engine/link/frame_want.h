@@ -10,10 +10,12 @@
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX]);
 int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret); // 0, -EPROTO
 
-// The payload of BLOCK messages.
-#define BLOCK_NAME_BYTES 32
-void block_name_write(const struct block_name *name, uint8_t out[BLOCK_NAME_BYTES]);
-int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret); // 0, -EPROTO
+// The payload of BLOCK messages: where the frame stands, and the `start` of the want that it
+// answers.
+#define BLOCK_NAME_BYTES 36
+void block_name_write(const struct block_name *name, uint32_t start, uint8_t out[BLOCK_NAME_BYTES]);
+// 0, -EPROTO.
+int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret, uint32_t *ret_start);
 
 // Names in stream ids: [A-Za-z0-9._-], 1 to 64 of them.
 #define LINK_NAME_MAX 64

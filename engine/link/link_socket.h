@@ -1,5 +1,5 @@
 // Sockets of frame links: SRT between hosts, a Unix socket within one. Both carry parts
-// (srt_parts.h), none of them blocks. Private to engine/link.
+// (srt_parts.h); nothing blocks but local_accept. Private to engine/link.
 //
 // A provider listens for callers on its host under a name in the abstract namespace, made of its
 // SRT port; that namespace belongs to the network's, so the name is seen exactly where the port is.

@@ -30,7 +30,7 @@ struct intake_config {
     struct intake_group groups[INTAKE_GROUPS_MAX]; // bottom to top
     int64_t cursor;
     int64_t end;      // as intake_set_end; INT64_MAX: everything is asked for
-    size_t bytes_max; // coded payload of all groups together
+    size_t bytes_max; // bodies of all groups together
     int latency_ms;   // of the links, one way
     bool urgent;      // a clock waits for the frames: decodes before all else
     // The newest wish of group `index`. Called on the decode thread, about as often as it changes;

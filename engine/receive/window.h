@@ -6,7 +6,7 @@
 // (coded or decoded) while something refers to them. What is wrong (channel, group, plan, revision,
 // geometry) is refused and counted; what came twice or too late is dropped.
 //
-// Bounds: `capacity` frames, `bytes_max` of coded payload. Above three quarters of the bytes no
+// Bounds: `capacity` frames, `bytes_max` of bodies. Above three quarters of the bytes no
 // further credit is granted.
 // Thread: one at a time.
 #pragma once

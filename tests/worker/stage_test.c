@@ -157,8 +157,9 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *h, const
 }
 
 int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *h,
-                          const struct block_name *name)
+                          const struct block_name *name, uint32_t start)
 {
+    CHECK(start, ==, 1); // as wanted
     struct frame_body *body;
     CHECK_OK(block_reader_open(peer->blocks, name, h, &body));
     peer->last_block = *name;

@@ -79,6 +79,9 @@ struct stage {
     struct prepared *prepared;
     struct renderer *renderer;
     struct ring ring;
+    uint8_t *recoded; // a stored frame, coded for a consumer elsewhere
+    size_t recoded_size;
+    int64_t recoded_frame;   // -1: none
     struct group_frame *key; // decoded form of the newest key
     int64_t key_frame;
     size_t key_bytes, last_bytes;
@@ -153,7 +156,10 @@ static void note_want(struct stage *s, struct frame_peer *peer, const struct fra
                                .first = want->from,
                                .key = want->from,
                                .loans = c->loans}; // of a free slot: none
-    c->shares = s->blocks && want->host && want->host == s->host;
+    bool shares = s->blocks && want->host && want->host == s->host;
+    if (c->shares && !shares) // it could not read them
+        c->next = c->first = want->from;
+    c->shares = shares;
     loans_end(&c->loans, want->keep);
     c->from = want->from;
     c->credit = want->credit;
@@ -236,7 +242,8 @@ static int code_stored(const struct stage *s, struct block *block, uint8_t **ret
     return error;
 }
 
-static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t frame, bool shares)
+static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame, bool shares,
+                      uint32_t start)
 {
     const struct coded_frame *coded = ring_get(&s->ring, frame);
     assert(coded);
@@ -254,14 +261,19 @@ static int send_frame(const struct stage *s, struct frame_peer *peer, int64_t fr
     if (!coded->block)
         return frame_peer_send(peer, &header, coded->payload, coded->size);
     if (shares)
-        return frame_peer_send_block(peer, &header, &coded->block->name);
-    uint8_t *payload = NULL;
-    size_t size;
-    int error = code_stored(s, coded->block, &payload, &size);
-    if (!error)
-        error = frame_peer_send(peer, &header, payload, size);
-    free(payload);
-    return error;
+        return frame_peer_send_block(peer, &header, &coded->block->name, start);
+    // Kept, since a full queue makes us come back for it.
+    int error = 0;
+    if (s->recoded_frame != frame) {
+        free(s->recoded);
+        s->recoded = NULL;
+        s->recoded_frame = -1;
+        error = code_stored(s, coded->block, &s->recoded, &s->recoded_size);
+    }
+    if (error)
+        return error;
+    s->recoded_frame = frame;
+    return frame_peer_send(peer, &header, s->recoded, s->recoded_size);
 }
 
 // A frame asked for again that is here, or -1. One that is not is made again, with what follows.
@@ -322,7 +334,7 @@ static int serve_one(struct stage *s, struct consumer *c)
     bool shares = c->shares;
     struct block *block = ring_get(&s->ring, frame)->block;
     pthread_mutex_unlock(&s->lock);
-    int error = send_frame(s, peer, frame, shares);
+    int error = send_frame(s, peer, frame, shares, start);
     pthread_mutex_lock(&s->lock);
     if (!error && block && shares && c->peer == peer)
         loans_add(&c->loans, frame, block);
@@ -688,7 +700,7 @@ struct stage *stage_create(const struct stage_config *config)
     s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;
     bool later = plan->start_frame != INT64_MIN && plan->start_frame < s->warm_frame;
     s->warm_local = later ? s->warm_frame - plan->start_frame : 0;
-    s->key_frame = -1;
+    s->key_frame = s->recoded_frame = -1;
     s->sound = base_alloc(SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof *s->sound);
     s->status = (struct stage_status){
         .channel = s->channel,
@@ -753,6 +765,7 @@ void stage_destroy(struct stage **stage)
     prepared_destroy(&s->prepared);
     group_frame_unref(&s->key);
     ring_clear(&s->ring, 0);
+    free(s->recoded);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s->sound);

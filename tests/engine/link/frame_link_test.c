@@ -113,7 +113,7 @@ static int send_one(struct provider *p, int64_t frame, bool block)
         struct block_name name = p->block[frame]->name;
         name.descriptor += p->nowhere ? 1000000 : 0;
         header.base_frame = frame;
-        return frame_peer_send_block(p->peer, &header, &name);
+        return frame_peer_send_block(p->peer, &header, &name, wish.start);
     }
     return frame_peer_send(p->peer, &header, coded[frame], coded_size[frame]);
 }
@@ -628,21 +628,28 @@ static void test_blocks(bool nowhere)
     block_pool_destroy(&provider.blocks);
 }
 
-static bool no_key(void *opaque, const char *consumer, const char *link_id,
-                   uint8_t ret_key[LINK_KEY_BYTES])
+struct stranger {
+    atomic_int asked;
+    bool knows; // a link of that name, with another key
+};
+
+static bool stranger_key(void *opaque, const char *consumer, const char *link_id,
+                         uint8_t ret_key[LINK_KEY_BYTES])
 {
+    struct stranger *s = opaque;
     (void)consumer;
     (void)link_id;
     memset(ret_key, 0, LINK_KEY_BYTES);
-    atomic_fetch_add((atomic_int *)opaque, 1);
-    return false;
+    atomic_fetch_add(&s->asked, 1);
+    return s->knows;
 }
 
 // Within the host a provider is found by its port. Where another one has the same at another
-// address, and refuses, the right one is reached over SRT.
-static void test_same_port(void)
+// address, and does not know the link, or has another key for it, the right one is reached over
+// SRT.
+static void test_same_port(bool knows)
 {
-    atomic_int asked = 0;
+    struct stranger stranger = {.knows = knows};
     struct provider provider = {0};
     struct consumer consumer = {.latency_ms = 20};
     struct frame_server *other = NULL;
@@ -651,13 +658,14 @@ static void test_same_port(void)
     provider_stop(&provider);
     char listen[32];
     snprintf(listen, sizeof listen, "127.0.0.2:%d", port);
-    struct frame_server_config config = {.listen = listen, .link_key = no_key, .opaque = &asked};
+    struct frame_server_config config = {
+        .listen = listen, .link_key = stranger_key, .opaque = &stranger};
     CHECK_OK(frame_server_create(&config, &other, NULL));
     provider = (struct provider){0};
     CHECK_OK(provider_start(&provider, port));
     consumer_start(&consumer, port, "link.A", key);
     CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
-    CHECK(atomic_load(&asked), >, 0);
+    CHECK(atomic_load(&stranger.asked), >, 0);
     CHECK(consumer.wrong, ==, 0);
     consumer_stop(&consumer);
     provider_stop(&provider);
@@ -809,7 +817,8 @@ int main(int argc, char **argv)
         test_unsent();
     }
     srt_only = false;
-    test_same_port();
+    test_same_port(false);
+    test_same_port(true);
     test_other_user();
     test_recording();
     test_crowd();

@@ -123,12 +123,14 @@ static void test_block_name(void)
 {
     struct block_name name = {0x01020304, 7, UINT64_C(0x1122334455667788), 9, 3110400}, out;
     uint8_t bytes[BLOCK_NAME_BYTES + 1] = {0};
-    block_name_write(&name, bytes);
+    block_name_write(&name, 77, bytes);
+    uint32_t start = 0;
     CHECK_BYTES(bytes, "\x04\x03\x02\x01\x07\0\0\0\x88\x77\x66\x55\x44\x33\x22\x11", 16);
-    CHECK_OK(block_name_read(bytes, BLOCK_NAME_BYTES, &out));
+    CHECK_OK(block_name_read(bytes, BLOCK_NAME_BYTES, &out, &start));
+    CHECK(start, ==, 77);
     CHECK_BYTES(&out, &name, sizeof name);
-    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES - 1, &out), -EPROTO);
-    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES + 1, &out), -EPROTO);
+    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES - 1, &out, &start), -EPROTO);
+    CHECK_ERROR(block_name_read(bytes, BLOCK_NAME_BYTES + 1, &out, &start), -EPROTO);
 }
 
 static void test_stream_id(void)
