@@ -56,16 +56,15 @@ static void load_add(const struct farm *farm, const struct channel *channel,
         int64_t pixels = (int64_t)p->groups[g].width * p->groups[g].height;
         struct planner_output programme = plan_output_read(plan->message, 0);
         int64_t reference = (int64_t)programme.width * programme.height;
-        bool beneath = p->groups[g].needs_beneath, shared = node->host;
+        bool shared = node->host;
         for (int i = 0; i < p->output_count; i++) {
             struct planner_output output = plan_output_read(plan->message, (size_t)i);
             if (output.width == p->groups[g].width && output.height == p->groups[g].height)
                 shared = shared && host_of(farm, p->edges[i]) == node->host;
         }
-        if (beneath)
-            node->busy_us += planner_link_us(p->groups[g].width, p->groups[g].height, true, false);
-        node->busy_us += planner_link_us(p->groups[g].width, p->groups[g].height,
-                                         p->groups[g].from_base || beneath, shared);
+        node->busy_us +=
+            planner_group_link_us(p->groups[g].width, p->groups[g].height, p->groups[g].from_base,
+                                  p->groups[g].needs_beneath, shared);
         for (uint32_t t = p->groups[g].track_from;
              t < p->groups[g].track_to && t < PLANNER_TRACKS_MAX; t++)
             node->busy_us += tracks[t].cost_us * pixels / (reference ? reference : 1);

@@ -27,17 +27,13 @@ static bool shares(const struct candidate_task *task, int worker)
     return true;
 }
 
-// What is taken in from beneath counts as one more link: the groups below arrive one by one, but
-// mostly there is one. It may come from anywhere.
 int64_t candidate_group_us(const struct candidate_task *task, uint32_t from, uint32_t to,
                            int worker)
 {
     bool beneath = from > 0 && task->below_adjust[to] > task->below_adjust[from];
-    bool opaque = from == 0 || beneath;
-    int64_t link = planner_link_us(task->width, task->height, opaque, shares(task, worker));
-    if (beneath)
-        link += planner_link_us(task->width, task->height, true, false);
-    return task->below_us[to] - task->below_us[from] + link;
+    return task->below_us[to] - task->below_us[from] +
+           planner_group_link_us(task->width, task->height, from == 0, beneath,
+                                 shares(task, worker));
 }
 
 // ---- The pool ---------------------------------------------------------------------------------

@@ -34,6 +34,13 @@ int64_t planner_link_us(uint32_t width, uint32_t height, bool opaque, bool share
     return 50 + per_megapixel_us * width * height / 1000000;
 }
 
+int64_t planner_group_link_us(uint32_t width, uint32_t height, bool from_base, bool needs_beneath,
+                              bool shared)
+{
+    return planner_link_us(width, height, from_base || needs_beneath, shared) +
+           (needs_beneath ? planner_link_us(width, height, true, false) : 0);
+}
+
 // ---- Checks -----------------------------------------------------------------------------------
 
 static int request_check(const struct planner_request *r, struct diagnostic *reterr)

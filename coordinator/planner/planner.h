@@ -59,6 +59,10 @@ int64_t planner_default_us(enum planner_kind kind, uint32_t width, uint32_t heig
 // what a consumer spends on taking it in. `opaque`: every sample of every frame travels, else only
 // what there is. `shared`: provider and consumer share memory.
 int64_t planner_link_us(uint32_t width, uint32_t height, bool opaque, bool shared);
+// What the links of a whole group cost its provider. `shared`: with all its edges. What is taken in
+// from beneath counts as one opaque group from anywhere: it may be several, but mostly is one.
+int64_t planner_group_link_us(uint32_t width, uint32_t height, bool from_base, bool needs_beneath,
+                              bool shared);
 
 struct planner_track {
     int64_t cost_us; // per frame: measured, or planner_default_us

@@ -476,7 +476,6 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
     c->sealer = frame_sealer_create(config->key);
     c->opener = frame_opener_create(config->key);
     c->blocks = block_reader_create();
-    c->host = block_host();
     error = link_waiter_init(&c->waiter);
     if (!error)
         error = thread_start(&c->thread, "frame-client", client_run, c);

@@ -5,11 +5,10 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
-#include "engine/link/stored_frame.h"
-#include "engine/link/tile_codec.h"
 #include "engine/receive/prepare.h"
 #include "engine/render/render.h"
 #include "worker/render/beneath.h"
+#include "worker/render/coder.h"
 #include "worker/render/loans.h"
 #include "worker/render/ring.h"
 
@@ -20,13 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONSUMERS_MAX 16
-// A key at least this often, so that a consumer that joins late needs little.
-#define KEY_INTERVAL_FRAMES 60
-// A difference larger than this share of its key is not worth the dependence.
-#define DIFFERENCE_SHARE(key_bytes) ((key_bytes) / 4 * 3)
-#define PREPARE_WAIT_MS             500
-#define LINKS_LOOK_NS               20000000
+#define CONSUMERS_MAX   16
+#define PREPARE_WAIT_MS 500
+#define LINKS_LOOK_NS   20000000
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
 // Tracks' costs are means over about so many seconds of programme.
@@ -62,8 +57,7 @@ struct stage {
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
-    struct block_pool *blocks; // NULL: memory is not shared
-    uint64_t host;
+    uint64_t host; // 0: memory is not shared
     int64_t repeat_ns;
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
@@ -79,13 +73,7 @@ struct stage {
     struct prepared *prepared;
     struct renderer *renderer;
     struct ring ring;
-    uint8_t *recoded; // a stored frame, coded for a consumer elsewhere
-    size_t recoded_size;
-    int64_t recoded_frame;   // -1: none
-    struct group_frame *key; // decoded form of the newest key
-    int64_t key_frame;
-    size_t key_bytes, last_bytes;
-    bool last_was_key;
+    struct coder *coder;
     int32_t *sound;
 };
 
@@ -156,7 +144,7 @@ static void note_want(struct stage *s, struct frame_peer *peer, const struct fra
                                .first = want->from,
                                .key = want->from,
                                .loans = c->loans}; // of a free slot: none
-    bool shares = s->blocks && want->host && want->host == s->host;
+    bool shares = s->host && want->host == s->host;
     if (c->shares && !shares) // it could not read them
         c->next = c->first = want->from;
     c->shares = shares;
@@ -195,53 +183,6 @@ void stage_gone(struct stage *s, struct frame_peer *peer)
 
 // ---- Sending ----------------------------------------------------------------------------------
 
-static void put32(uint8_t *p, size_t value)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(value >> (8 * i));
-}
-
-// Payload of a PICTURE message: u32 picture bytes, u32 stem bytes, picture, stem.
-static int join(const uint8_t *picture, size_t picture_size, const uint8_t *stem, size_t stem_size,
-                uint8_t **ret, size_t *ret_size)
-{
-    uint8_t *payload = malloc(8 + picture_size + stem_size);
-    if (!payload)
-        return -ENOMEM;
-    put32(payload, picture_size);
-    put32(payload + 4, stem_size);
-    memcpy(payload + 8, picture, picture_size);
-    memcpy(payload + 8 + picture_size, stem, stem_size);
-    *ret = payload;
-    *ret_size = 8 + picture_size + stem_size;
-    return 0;
-}
-
-static void release_block(void *opaque)
-{
-    struct block *block = opaque;
-    block_unref(&block);
-}
-
-// Codes a stored frame, as a key, for a consumer elsewhere that has come while others are here.
-static int code_stored(const struct stage *s, struct block *block, uint8_t **ret, size_t *ret_size)
-{
-    struct frame_body *body =
-        frame_body_stored(block->content, block->name.size, release_block, block_ref(block));
-    struct group_frame *group = NULL;
-    uint8_t *picture = NULL;
-    size_t picture_size, at = stored_frame_picture_bytes(s->width, s->height);
-    int error = stored_frame_read(body, s->width, s->height, &group);
-    if (!error)
-        error = group_encode(group, NULL, &picture, &picture_size);
-    if (!error)
-        error = join(picture, picture_size, body->bytes + at, body->size - at, ret, ret_size);
-    free(picture);
-    group_frame_unref(&group);
-    frame_body_unref(&body);
-    return error;
-}
-
 static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame, bool shares,
                       uint32_t start)
 {
@@ -262,18 +203,10 @@ static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame, b
         return frame_peer_send(peer, &header, coded->payload, coded->size);
     if (shares)
         return frame_peer_send_block(peer, &header, &coded->block->name, start);
-    // Kept, since a full queue makes us come back for it.
-    int error = 0;
-    if (s->recoded_frame != frame) {
-        free(s->recoded);
-        s->recoded = NULL;
-        s->recoded_frame = -1;
-        error = code_stored(s, coded->block, &s->recoded, &s->recoded_size);
-    }
-    if (error)
-        return error;
-    s->recoded_frame = frame;
-    return frame_peer_send(peer, &header, s->recoded, s->recoded_size);
+    const uint8_t *payload;
+    size_t size;
+    int error = coder_recode(s->coder, frame, coded->block, &payload, &size);
+    return error ? error : frame_peer_send(peer, &header, payload, size);
 }
 
 // A frame asked for again that is here, or -1. One that is not is made again, with what follows.
@@ -386,7 +319,7 @@ static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
     // A consumer behind or far ahead of the ring: start over there.
     if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
         ring_clear(&s->ring, lowest);
-        s->key_frame = -1;
+        coder_restart(s->coder);
     }
     int64_t end = ring_end(&s->ring);
     return ring_full(&s->ring) || end >= credit ? -1 : end;
@@ -405,73 +338,6 @@ static bool all_share(const struct stage *s)
 }
 
 // ---- Rendering --------------------------------------------------------------------------------
-
-// Codes a group frame as a key or as a difference to the newest key, whichever pays.
-static int code_picture(struct stage *s, int64_t frame, const struct group_frame *group,
-                        bool unchanged, int64_t *ret_base, uint8_t **ret, size_t *ret_size)
-{
-    bool may_differ = s->key_frame >= 0 && frame - s->key_frame < KEY_INTERVAL_FRAMES;
-    // Where everything moves, differences do not pay; look again when something settles.
-    bool worth = s->last_bytes < DIFFERENCE_SHARE(s->key_bytes) || unchanged || frame % 16 == 0;
-    int error = -1;
-    if (may_differ && (worth || !s->last_was_key)) {
-        error = group_encode(group, s->key, ret, ret_size);
-        if (error)
-            return error;
-        s->last_bytes = *ret_size;
-        s->last_was_key = false;
-        // Once a change has settled, a new key makes the following differences empty again.
-        bool settled = unchanged && *ret_size > 4096 && *ret_size > s->key_bytes / 16;
-        if (*ret_size < DIFFERENCE_SHARE(s->key_bytes) && !settled) {
-            *ret_base = s->key_frame;
-            return 0;
-        }
-        free(*ret);
-    }
-    error = group_encode(group, NULL, ret, ret_size);
-    if (error)
-        return error;
-    group_frame_unref(&s->key);
-    s->key = group_frame_ref(group);
-    s->key_frame = *ret_base = frame;
-    s->last_bytes = s->key_bytes = *ret_size;
-    s->last_was_key = true;
-    return 0;
-}
-
-// Puts a frame into a block, as it is.
-static int store_frame(struct stage *s, int64_t frame, const struct group_frame *group,
-                       const uint8_t *stem, size_t stem_size, struct coded_frame *ret)
-{
-    size_t at = stored_frame_picture_bytes(s->width, s->height);
-    int error = block_take(s->blocks, at + stem_size, &ret->block);
-    if (error)
-        return error;
-    stored_frame_write(group, ret->block->content);
-    memcpy(ret->block->content + at, stem, stem_size);
-    ret->base = frame;
-    ret->size = at + stem_size;
-    s->key_frame = -1; // the next coded one cannot refer to an older key past this one
-    return 0;
-}
-
-// `store`: all consumers read blocks. Without memory for one the frame is coded.
-static int code_frame(struct stage *s, int64_t frame, const struct group_frame *group,
-                      bool unchanged, bool store, struct coded_frame *ret)
-{
-    uint8_t *picture = NULL, *stem = NULL;
-    size_t picture_size = 0, stem_size = 0;
-    int error = stem_encode(s->sound, rate_sample_count(s->rate, frame), &stem, &stem_size);
-    bool stored = !error && store && stored_frame_fits(group) &&
-                  !store_frame(s, frame, group, stem, stem_size, ret);
-    if (!error && !stored)
-        error = code_picture(s, frame, group, unchanged, &ret->base, &picture, &picture_size);
-    if (!error && !stored)
-        error = join(picture, picture_size, stem, stem_size, &ret->payload, &ret->size);
-    free(picture);
-    free(stem);
-    return error;
-}
 
 static void note_problems(struct stage *s, const struct render_report *report)
 {
@@ -513,7 +379,13 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
     int64_t rendered_ns = clock_monotonic_ns();
     struct coded_frame coded = {0};
     if (!error)
-        error = code_frame(s, frame, group, report.unchanged, store, &coded);
+        error = coder_frame(s->coder,
+                            &(struct coder_input){.frame = frame,
+                                                  .group = group,
+                                                  .unchanged = report.unchanged,
+                                                  .sound = s->sound,
+                                                  .store = store},
+                            &coded);
     group_frame_unref(&group);
     if (error) {
         log_error("render_failed",
@@ -694,13 +566,12 @@ struct stage *stage_create(const struct stage_config *config)
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
-    s->blocks = config->blocks;
-    s->host = config->host;
+    s->host = config->blocks ? config->host : 0;
     s->repeat_ns = config->repeat_ns;
     s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;
     bool later = plan->start_frame != INT64_MIN && plan->start_frame < s->warm_frame;
     s->warm_local = later ? s->warm_frame - plan->start_frame : 0;
-    s->key_frame = s->recoded_frame = -1;
+    s->coder = coder_create(s->width, s->height, s->rate, config->blocks);
     s->sound = base_alloc(SOUND_FRAME_MAX * SOUND_CHANNELS * sizeof *s->sound);
     s->status = (struct stage_status){
         .channel = s->channel,
@@ -763,9 +634,8 @@ void stage_destroy(struct stage **stage)
     beneath_destroy(&s->beneath);
     renderer_destroy(&s->renderer);
     prepared_destroy(&s->prepared);
-    group_frame_unref(&s->key);
+    coder_destroy(&s->coder);
     ring_clear(&s->ring, 0);
-    free(s->recoded);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s->sound);
