@@ -5,7 +5,7 @@
 //
 // clang-format off
 //   thread      one per      owns                        waits for              feeds
-//   link's own  provider     its socket                  SRT                    windows (intake_put)
+//   link's own  provider     its socket                  SRT or Unix socket     windows (intake_put)
 //   decode      plan         decoding, wishes            messages, 20 ms        decoded frames
 //   mix         channel      frame clock, mixer, ladder  frame n's due time     queues of encoders
 //   encode-N    rendition    x264, AAC                   its queue              queues of outlets

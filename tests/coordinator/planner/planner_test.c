@@ -362,24 +362,32 @@ static void test_balance(uint64_t seed)
 
 // ---- By hand ----------------------------------------------------------------------------------
 
+// A request by hand, channel 7 at its third plan: one edge, one output, cuts as the planner likes.
+static struct planner_request by_hand(const struct planner_track *tracks, int track_count,
+                                      const struct planner_node *workers, int worker_count,
+                                      const struct planner_node *edge)
+{
+    return (struct planner_request){.channel = 7,
+                                    .plan_epoch = 3,
+                                    .frame_us = FRAME_30_US,
+                                    .tracks = tracks,
+                                    .track_count = track_count,
+                                    .workers = workers,
+                                    .worker_count = worker_count,
+                                    .edges = edge,
+                                    .edge_count = 1,
+                                    .outputs = programme,
+                                    .output_count = 1,
+                                    .cut_count = -1};
+}
+
 static void test_two_workers(void)
 {
     const struct planner_track tracks[] = {{10000, false}, {2000, false}, {8000, false}};
     const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2},
                                            {.name = "b", .frame_address = "h:2", .cores = 2}};
     const struct planner_node edges[] = {{.name = "e"}};
-    struct planner_request r = {.channel = 7,
-                                .plan_epoch = 3,
-                                .frame_us = FRAME_30_US,
-                                .tracks = tracks,
-                                .track_count = 3,
-                                .workers = workers,
-                                .worker_count = 2,
-                                .edges = edges,
-                                .edge_count = 1,
-                                .outputs = programme,
-                                .output_count = 1,
-                                .cut_count = -1};
+    struct planner_request r = by_hand(tracks, 3, workers, 2, edges);
     struct plan_placement p, q;
     CHECK_OK(plan_place(&r, &p, NULL));
     // 10 | 2 + 8: the first sends full pictures of 0.9216 megapixels, (10000 + 50 + 2304) / 2.
@@ -410,17 +418,7 @@ static void test_hosts(void)
                                      {.name = "b", .frame_address = "h:2", .cores = 2, .host = 9}};
     const struct planner_node edges[] = {{.name = "e", .host = 9}};
     const uint32_t cut = 1;
-    struct planner_request r = {.channel = 7,
-                                .plan_epoch = 3,
-                                .frame_us = FRAME_30_US,
-                                .tracks = tracks,
-                                .track_count = 2,
-                                .workers = workers,
-                                .worker_count = 2,
-                                .edges = edges,
-                                .edge_count = 1,
-                                .outputs = programme,
-                                .output_count = 1};
+    struct planner_request r = by_hand(tracks, 2, workers, 2, edges);
     static const struct {
         int cut_count;
         int64_t busy_us;
@@ -449,18 +447,7 @@ static void test_adjust(void)
                                            {.name = "c", .frame_address = "h:3"}};
     const struct planner_node edges[] = {{.name = "e"}};
     const uint32_t cuts[] = {1, 2, 4};
-    struct planner_request r = {.channel = 1,
-                                .plan_epoch = 1,
-                                .frame_us = FRAME_30_US,
-                                .tracks = tracks,
-                                .track_count = 5,
-                                .workers = workers,
-                                .worker_count = 3,
-                                .edges = edges,
-                                .edge_count = 1,
-                                .outputs = programme,
-                                .output_count = 1,
-                                .cut_count = -1};
+    struct planner_request r = by_hand(tracks, 5, workers, 3, edges);
     struct plan_placement p;
     // Group 3 (tracks 2 and 3) takes groups 1 and 2 in; group 4 needs nothing.
     r.cuts = cuts;
@@ -481,19 +468,9 @@ static void test_refusals(void)
     const struct planner_track tracks[] = {{1, false}, {1, false}};
     const struct planner_node node = {.name = "n", .frame_address = "h:1"};
     const uint32_t bad_cuts[] = {2};
-    struct planner_request r = {.channel = 1,
-                                .plan_epoch = 1,
-                                .frame_us = FRAME_30_US,
-                                .tracks = tracks,
-                                .track_count = 2,
-                                .workers = &node,
-                                .edges = &node,
-                                .worker_count = 1,
-                                .edge_count = 0,
-                                .outputs = programme,
-                                .output_count = 1,
-                                .cuts = bad_cuts,
-                                .cut_count = -1};
+    struct planner_request r = by_hand(tracks, 2, &node, 1, &node);
+    r.edge_count = 0;
+    r.cuts = bad_cuts;
     struct plan_placement p;
     struct diagnostic d;
     CHECK_ERROR(plan_place(&r, &p, &d), -EHOSTUNREACH);
