@@ -241,7 +241,8 @@ static int64_t next_to_send(struct stage *s, struct consumer *c)
 // Called with the lock held.
 static void note_sent(struct stage *s, struct consumer *c, int64_t frame)
 {
-    s->status.bytes += ring_get(&s->ring, frame)->size;
+    const struct coded_frame *coded = ring_get(&s->ring, frame);
+    s->status.bytes += coded->block && c->shares ? 0 : coded->size; // shared is not sent
     if (frame == c->next) {
         c->next++;
         return;
