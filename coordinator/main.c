@@ -2,7 +2,6 @@
 // the thread map.
 #include "coordinator/coordinator.h"
 #include "engine/base/log.h"
-#include "engine/base/memory.h"
 #include "engine/base/settings.h"
 
 #include <signal.h>
@@ -12,7 +11,6 @@
 
 int main(int argc, char **argv)
 {
-    memory_setup();
     struct coordinator_settings s = {0};
     const char *log_level;
     char host[65] = "coordinator";

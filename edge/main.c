@@ -25,7 +25,6 @@
 #include "edge/state.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
-#include "engine/base/memory.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
 #include "engine/link/media_cache.h"
@@ -257,7 +256,6 @@ static int block_signals(void)
 
 int main(int argc, char **argv)
 {
-    memory_setup();
     struct diagnostic d = {0};
     struct edge e = {0};
     char host[64] = "edge", text[768];

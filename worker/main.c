@@ -1,6 +1,5 @@
 // vistter-worker: renders groups of channels. See worker.h for the thread map.
 #include "engine/base/log.h"
-#include "engine/base/memory.h"
 #include "engine/base/settings.h"
 #include "engine/frame/picture.h"
 #include "worker/worker.h"
@@ -14,7 +13,6 @@
 
 int main(int argc, char **argv)
 {
-    memory_setup();
     struct worker_settings s = {0};
     int64_t cache_mib, latency_ms;
     const char *log_level;

@@ -7,7 +7,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
 #include "engine/base/log.h"
-#include "engine/base/memory.h"
 #include "engine/base/thread.h"
 
 #include <errno.h>
@@ -192,7 +191,6 @@ static void serve(struct process *p)
 
 int main(int argc, char **argv)
 {
-    memory_setup();
     static struct process p;
     p.label = argc > 1 ? argv[1] : "unnamed";
     int type;
