@@ -113,6 +113,7 @@ static const struct kernels *choose(const char *name)
 #ifdef __x86_64__
     bool c_only = name && !strcmp(name, "c");
     bool avx2_only = name && !strcmp(name, "avx2");
+    c_only = c_only || !__builtin_cpu_supports("bmi2"); // all with AVX2 have it, but for emulators
     if (!c_only && !avx2_only && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return &kernels_avx512;

@@ -1,5 +1,5 @@
 // Layout of a coded group frame:
-//   u8 version 1, u8 flags (1 opaque, 2 a difference to a base), u8 depth, u8 0
+//   u8 version 2, u8 flags (1 opaque, 2 a difference to a base), u8 depth, u8 0
 //   per level: u8 format (0 opaque, 1 alpha); tile heads, run-length coded as pairs (u8 head,
 //   u8 tiles - 1) until all tiles are named, row by row; then the data of the tiles in that order:
 //     TILE_CODED: per plane u8 0 and the one value, or u8 1 and a coded plane (tile_kernels.h)
@@ -14,14 +14,14 @@
 
 #include "engine/link/tile_kernels.h"
 
-#define VERSION     1
+#define VERSION     2
 #define FLAG_OPAQUE 1
 #define FLAG_BASE   2
 
 enum tile_coding { TILE_SAME, TILE_NOTHING, TILE_FLAT, TILE_CODED };
 
 // Upper bounds of one tile: four planes, of which luma and alpha have 32 runs and chroma 8.
-#define TILE_BYTES_MAX (4 + 2 * 32 * RUN_BYTES_MAX + 2 * 8 * RUN_BYTES_MAX)
+#define TILE_BYTES_MAX (2 * PLANE_BYTES(PLANE_RUNS_MAX) + 2 * PLANE_BYTES(PLANE_RUNS_MAX / 4))
 
 struct output {
     uint8_t *bytes;

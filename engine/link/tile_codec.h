@@ -2,9 +2,9 @@
 //
 // A coded frame is either a key (self-contained) or a difference to one key frame of the same
 // group: per level and tile: same as in the base, empty, one constant colour, or coded planes.
-// Planes are coded in runs of 64 samples: the best of up / left / gradient prediction, zig-zag, and
-// only as many bit planes as the largest residual needs (C reference and SIMD give the same bytes).
-// Decoding trusts nothing: sizes, tile numbers, levels and run lengths are checked; -EPROTO.
+// Planes are coded in runs of 64 samples: prediction, zig-zag, and Rice codes laid out for SIMD (C
+// reference and SIMD give the same bytes). Decoding trusts nothing: sizes, tile numbers, levels and
+// run lengths are checked; -EPROTO.
 // Thread: any, on separate objects.
 #pragma once
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/compose/blend.h"
+#include "engine/link/tile_run.h"
 
 static const uint8_t grey[RUN_SAMPLES_MAX] = {
     128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
@@ -22,9 +23,12 @@ static int unzigzag(int z)
     return z & 1 ? -(z / 2) - 1 : z / 2;
 }
 
-// What `predictor` expects at x. `row` is known up to x.
-static int predict(int predictor, const uint8_t *row, const uint8_t *above, int x)
+// What `predictor` expects at x of a row of this width. `row` is known up to x.
+static int predict(int predictor, const uint8_t *row, const uint8_t *above, int x, int width)
 {
+    int before = x ? x - 1 : 0, after = x + 1 < width ? x + 1 : x;
+    if (predictor == PREDICT_SMOOTH)
+        return ((above[before] + above[after] + 1) / 2 + above[x] + 1) / 2;
     if (predictor == PREDICT_UP || (predictor == PREDICT_GRADIENT && x == 0))
         return above[x];
     if (predictor == PREDICT_LEFT)
@@ -32,94 +36,105 @@ static int predict(int predictor, const uint8_t *row, const uint8_t *above, int 
     return row[x - 1] + above[x] - above[x - 1];
 }
 
-static int bit_length(unsigned value)
-{
-    return value ? 32 - __builtin_clz(value) : 0;
-}
-
-// Residuals of one run with one predictor; returns the number of bit planes they need.
+// Residuals of one run with one predictor; returns their sum.
 static int run_residuals(const struct tile_plane *p, int from, int rows, int predictor,
                          uint8_t *residual)
 {
-    unsigned any = 0;
+    int sum = 0;
     for (int y = from; y < from + rows; y++) {
         const uint8_t *row = p->samples + y * p->stride;
         const uint8_t *above = y ? row - p->stride : grey;
         for (int x = 0; x < p->width; x++) {
-            *residual = zigzag(row[x] - predict(predictor, row, above, x));
-            any |= *residual++;
+            *residual = zigzag(row[x] - predict(predictor, row, above, x, p->width));
+            sum += *residual++;
         }
     }
-    return bit_length(any);
+    return sum;
 }
 
-static size_t run_write(uint8_t *out, int predictor, int bits, const uint8_t *residual, int count)
+struct run {
+    uint8_t residual[RUN_SAMPLES_MAX];
+    int samples;
+};
+
+static uint64_t greater(const void *z, int threshold)
 {
-    size_t bytes = (size_t)(count + 7) / 8;
-    out[0] = (uint8_t)(predictor | bits << 2);
-    memset(out + 1, 0, bytes * (size_t)bits);
-    for (int bit = 0; bit < bits; bit++)
-        for (int i = 0; i < count; i++)
-            out[1 + (size_t)bit * bytes + (size_t)i / 8] |=
-                (uint8_t)((residual[i] >> bit & 1) << i % 8);
-    return 1 + bytes * (size_t)bits;
+    const struct run *run = z;
+    uint64_t mask = 0;
+    for (int i = 0; i < run->samples; i++)
+        mask |= (uint64_t)(run->residual[i] > threshold) << i;
+    return mask;
+}
+
+static uint64_t bit_of(const void *z, int bit)
+{
+    const struct run *run = z;
+    uint64_t mask = 0;
+    for (int i = 0; i < run->samples; i++)
+        mask |= (uint64_t)(run->residual[i] >> bit & 1) << i;
+    return mask;
+}
+
+static void add(void *z, uint64_t mask, int value)
+{
+    struct run *run = z;
+    for (; mask; mask &= mask - 1)
+        run->residual[__builtin_ctzll(mask)] += (uint8_t)value;
+}
+
+static int choose_predictor(const struct tile_plane *p)
+{
+    int best = 0, best_sum = 0, rows = run_rows(p);
+    for (int i = 0; i < PREDICTORS; i++) {
+        uint8_t residual[RUN_SAMPLES_MAX];
+        int sum = 0;
+        for (int y = rows; y < p->height; y += 8 * rows)
+            sum += run_residuals(p, y, rows < p->height - y ? rows : p->height - y, i, residual);
+        if (i == 0 || sum < best_sum) {
+            best = i;
+            best_sum = sum;
+        }
+    }
+    return best;
 }
 
 static size_t encode(uint8_t *out, const struct tile_plane *p)
 {
-    uint8_t residual[PREDICTORS][RUN_SAMPLES_MAX];
-    size_t size = 0;
-    int rows = run_rows(p);
+    uint8_t second[SECOND_BYTES_MAX];
+    struct run_writer w = writer_begin(out, second);
+    int rows = run_rows(p), predictor = choose_predictor(p);
     for (int y = 0; y < p->height; y += rows) {
         if (rows > p->height - y)
             rows = p->height - y;
-        int best = 0, best_bits = 9;
-        for (int i = 0; i < PREDICTORS; i++) {
-            int bits = run_residuals(p, y, rows, i, residual[i]);
-            if (bits < best_bits) {
-                best = i;
-                best_bits = bits;
-            }
-        }
-        size += run_write(out + size, best, best_bits, residual[best], rows * p->width);
+        struct run run = {.samples = rows * p->width};
+        int sum = run_residuals(p, y, rows, y ? predictor : PREDICT_LEFT, run.residual);
+        run_write(&w, &run, run.samples, sum, greater, bit_of);
     }
-    return size;
-}
-
-static void run_decode(const uint8_t *in, int predictor, int bits, const struct tile_plane *p,
-                       int from, int rows)
-{
-    size_t bytes = (size_t)(rows * p->width + 7) / 8;
-    int i = 0;
-    for (int y = from; y < from + rows; y++) {
-        uint8_t *row = p->dst + y * p->stride;
-        const uint8_t *above = y ? row - p->stride : grey;
-        for (int x = 0; x < p->width; x++, i++) {
-            int z = 0;
-            for (int bit = 0; bit < bits; bit++)
-                z |= (in[(size_t)bit * bytes + (size_t)i / 8] >> i % 8 & 1) << bit;
-            row[x] = (uint8_t)(predict(predictor, row, above, x) + unzigzag(z));
-        }
-    }
+    return writer_end(&w, out, predictor);
 }
 
 static size_t decode(const uint8_t *in, size_t size, const struct tile_plane *p)
 {
-    size_t used = 0;
+    struct run_reader r;
+    if (!reader_begin(&r, in, size))
+        return 0;
     int rows = run_rows(p);
     for (int y = 0; y < p->height; y += rows) {
+        struct run run = {0};
         if (rows > p->height - y)
             rows = p->height - y;
-        if (used == size)
+        int predictor = y ? r.predictor : PREDICT_LEFT, i = 0;
+        if (!run_read(&r, &run, rows * p->width, add))
             return 0;
-        int head = in[used++], predictor = head & 3, bits = head >> 2;
-        size_t bytes = (size_t)bits * ((size_t)(rows * p->width + 7) / 8);
-        if (predictor == PREDICTORS || bits > 8 || bytes > size - used)
-            return 0;
-        run_decode(in + used, predictor, bits, p, y, rows);
-        used += bytes;
+        for (int n = y; n < y + rows; n++) {
+            uint8_t *row = p->dst + n * p->stride;
+            const uint8_t *above = n ? row - p->stride : grey;
+            for (int x = 0; x < p->width; x++, i++)
+                row[x] = (uint8_t)(predict(predictor, row, above, x, p->width) +
+                                   unzigzag(run.residual[i]));
+        }
     }
-    return used;
+    return reader_end(&r, in);
 }
 
 const struct tile_kernels tile_kernels_c = {"c", encode, decode};
@@ -127,8 +142,10 @@ const struct tile_kernels tile_kernels_c = {"c", encode, decode};
 const struct tile_kernels *tile_kernels_get(void)
 {
 #ifdef __x86_64__
-    // Processors with AVX-512 have AVX2 too.
-    if (strcmp(compose_cpu_name(), "c"))
+    const char *level = compose_cpu_name();
+    if (!strcmp(level, "avx512"))
+        return &tile_kernels_avx512;
+    if (!strcmp(level, "avx2"))
         return &tile_kernels_avx2;
 #endif
     return &tile_kernels_c;

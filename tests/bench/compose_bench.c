@@ -13,19 +13,15 @@
 #include <libyuv.h>
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "engine/compose/group.h"
 #include "engine/compose/kernels.h"
+#include "tests/bench/bench.h"
 
 #define WIDTH      1920
 #define HEIGHT     1080
 #define PICTURES   8
 #define LAYERS_MAX 7
-#define ROUNDS_MAX 99
 #define OPACITY    204
 
 struct material {
@@ -37,12 +33,6 @@ struct material {
 static struct material base, kinds[3];
 static int layer_count;
 static bool moving;
-
-static void die(const char *what)
-{
-    fprintf(stderr, "compose_bench: %s\n", what);
-    exit(1);
-}
 
 // ---- Input ------------------------------------------------------------------------------------
 
@@ -290,13 +280,6 @@ static double quality_of_frame(AVFrame *f)
 
 // ---- Rounds -----------------------------------------------------------------------------------
 
-static double cpu_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 enum { OURS, FFMPEG, LIBYUV, CONTENDERS };
 
 static double run(int who, int frames)
@@ -313,12 +296,6 @@ static double run(int who, int frames)
         }
     }
     return (cpu_ms() - start) / frames;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 int main(int argc, char **argv)
@@ -356,8 +333,7 @@ int main(int argc, char **argv)
     static const char *names[] = {"ours", "ffmpeg", "libyuv"};
     printf("{\"layers\":%d,\"kernels\":\"%s\"", layer_count, compose_cpu_name());
     for (int who = 0; who < CONTENDERS; who++) {
-        qsort(ms[who], (size_t)rounds, sizeof ms[0][0], by_value);
-        printf(",\"%s\":%.3f,\"%s_psnr\":%.1f", names[who], ms[who][rounds / 2], names[who],
+        printf(",\"%s\":%.3f,\"%s_psnr\":%.1f", names[who], median(ms[who], rounds), names[who],
                psnr[who]);
     }
     printf("}\n");

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_INTERVAL_FRAMES 60
+#define KEY_INTERVAL_FRAMES       60
+#define STILL_KEY_INTERVAL_FRAMES 600
+// A difference smaller than this share of its key: the picture stands still, or nearly.
+#define STILL_SHARE(key_bytes) ((key_bytes) / 64)
 // A difference larger than this share of its key is not worth the dependence.
 #define DIFFERENCE_SHARE(key_bytes) ((key_bytes) / 4 * 3)
 
@@ -81,7 +84,10 @@ static int join(const uint8_t *picture, size_t picture_size, const uint8_t *stem
 static int code_picture(struct coder *c, const struct coder_input *in, int64_t *ret_base,
                         uint8_t **ret, size_t *ret_size)
 {
-    bool may_differ = c->key_frame >= 0 && in->frame - c->key_frame < KEY_INTERVAL_FRAMES;
+    bool still = !c->last_was_key && c->last_bytes < STILL_SHARE(c->key_bytes);
+    bool may_differ =
+        c->key_frame >= 0 &&
+        in->frame - c->key_frame < (still ? STILL_KEY_INTERVAL_FRAMES : KEY_INTERVAL_FRAMES);
     // Where everything moves, differences do not pay; look again when something settles.
     bool worth =
         c->last_bytes < DIFFERENCE_SHARE(c->key_bytes) || in->unchanged || in->frame % 16 == 0;

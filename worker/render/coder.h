@@ -1,7 +1,7 @@
 // From the frames of one group to what goes into its ring: coded as a key or as a difference to the
 // newest key, whichever pays, or stored as it is in a block that consumers on this host read. A key
-// comes at least every 60 frames, so that a consumer that joins late needs little. Thread: the
-// stage's.
+// comes at least every 60 frames, so that a consumer that joins late needs little, or every 600
+// while the picture stands, where keys would be all that it costs. Thread: the stage's.
 #pragma once
 
 #include "engine/base/rate.h"

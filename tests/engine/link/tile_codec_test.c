@@ -8,7 +8,8 @@
 
 static const char *const levels[] = {"c", "avx2", "avx512"};
 
-// A picture like a photograph: smooth, with some noise, so that all predictors are of use.
+// A picture like a photograph: smooth, with some noise and some spikes, so that all predictors,
+// many levels and their rest are of use.
 static struct picture *smooth_picture(uint64_t *state, int width, int height)
 {
     struct picture *p = picture_create(PICTURE_OPAQUE, width, height);
@@ -18,7 +19,9 @@ static struct picture *smooth_picture(uint64_t *state, int width, int height)
         for (int y = 0; y < plane_height(p, i); y++)
             for (int x = 0; x < plane_width(p, i); x++)
                 p->plane[i][y * p->stride[i] + x] =
-                    (uint8_t)(60 + (x * slope_x + y * slope_y) / 2 + random_below(state, noise));
+                    (uint8_t)(random_below(state, 40) ? 60 + (x * slope_x + y * slope_y) / 2 +
+                                                            random_below(state, noise)
+                                                      : random_below(state, 256));
     return p;
 }
 
@@ -112,8 +115,8 @@ static void test_random(uint64_t *state)
     group_frame_unref(&c);
 }
 
-// A vertical, a horizontal and a diagonal ramp need no bit planes but at their first samples; the
-// sizes follow from the layout in tile_codec.c.
+// A vertical, a horizontal and a diagonal ramp need nothing but at their first samples; the sizes
+// follow from the layouts in tile_codec.c and tile_kernels.h.
 static void test_predictors(void)
 {
     static const int slopes[][2] = {{0, 1}, {1, 0}, {3, 5}};
@@ -129,16 +132,45 @@ static void test_predictors(void)
         CHECK_OK(group_builder_finish(builder, &frame));
         uint8_t *bytes = NULL;
         size_t size = round_trip(frame, NULL, &bytes);
-        // 4 start, 1 format, 2 heads, 2 for each flat chroma plane, 1 coding, 32 run heads; the
-        // first row starts with 0 - 128, eight bit planes; then a step of n needs the planes of 2n:
-        // up or left 1 -> 2 bits; gradient: the first sample 5 -> 4 bits.
-        size_t rows = i == 0 ? 8 + 31 * 2 : i == 1 ? 8 : 8 + 31 * 4;
-        CHECK(size, ==, 4 + 1 + 2 + 4 + 1 + 32 + 8 * rows);
+        // The first row, from the left: 0 - 128 is 255 in zig-zag; steps of 0, 1 and 3 are 0, 2 and
+        // 6, which make sums of 255, 381 and 633, so k is 1, 2 and 3: 255 passes all levels and has
+        // a rest of 8 - k bits, none of the others passes one.
+        // The other rows: from the left, steps of 0 but for the first sample's 2, which takes two
+        // further levels; from above, nothing; by the gradient, nothing but the first sample's 10,
+        // which passes all levels and has a rest of 8 bits.
+        size_t first = i == 0 ? 2 * 8 + 31 * 8 : i == 1 ? 3 * 8 : 4 * 8 + 31 * 8;
+        size_t bits = i == 0   ? 3 + 7 + 7 + 31 * (3 + 2)
+                      : i == 1 ? 3 + 7 + 6 + 31 * 3
+                               : 3 + 7 + 5 + 31 * (3 + 7 + 8);
+        // 4 start, 1 format, 2 heads, 2 for each flat chroma plane, 1 coding, 2 size.
+        CHECK(size, ==, 4 + 1 + 2 + 4 + 1 + 2 + first + (bits + 7) / 8);
         free(bytes);
         group_frame_unref(&frame);
         group_builder_destroy(&builder);
         picture_unref(&p);
     }
+}
+
+// Rows of the largest residuals, but for those by which the predictor is chosen.
+static void test_worst(void)
+{
+    struct picture *p = picture_create(PICTURE_OPAQUE, 64, 32);
+    for (int i = 0; i < 3; i++)
+        for (int y = 0; y < plane_height(p, i); y++)
+            for (int x = 0; x < plane_width(p, i); x++)
+                p->plane[i][y * p->stride[i] + x] =
+                    (uint8_t)(y / (i ? 2 : 1) % 8 == 1 ? 0 : (x + y) % 2 * 128);
+    struct group_builder *builder = group_builder_create(64, 32);
+    struct group_frame *frame = NULL;
+    group_builder_begin(builder, p);
+    CHECK_OK(group_builder_finish(builder, &frame));
+    uint8_t *bytes = NULL;
+    // 28 of the 32 luma rows take all that k = 6 can take of 64 samples.
+    CHECK(round_trip(frame, NULL, &bytes), >=, 28 * 64 * 10 / 8);
+    free(bytes);
+    group_frame_unref(&frame);
+    group_builder_destroy(&builder);
+    picture_unref(&p);
 }
 
 static void test_sizes(void)
@@ -225,6 +257,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 60; i++)
         test_random(&state);
     test_predictors();
+    test_worst();
     test_sizes();
     for (int i = 0; i < 40; i++)
         test_damage(&state);
