@@ -1,5 +1,7 @@
-// kernels_bench [repetitions]: median time of each kernel at each level, and of whole operations on
-// 1080p pictures. Not a test: figures depend on the machine.
+// kernels_bench [repetitions]: median time of whole operations on 1080p pictures with the kernels
+// of each level. Prints lines of name, level, milliseconds, and the C reference's (or null), with
+// tabs between. Under callgrind: each once with AVX2, which valgrind knows, and a dump of that name
+// (see the script `instructions`).
 #include "engine/compose/kernels.h"
 
 #include "engine/base/clock.h"
@@ -7,7 +9,16 @@
 #include "engine/compose/convert.h"
 #include "engine/compose/group.h"
 #include "engine/compose/place.h"
+#include "engine/link/tile_codec.h"
 #include "tests/engine/compose/random_picture.h"
+
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#else
+#define RUNNING_ON_VALGRIND           0
+#define CALLGRIND_ZERO_STATS          ((void)0)
+#define CALLGRIND_DUMP_STATS_AT(name) ((void)(name))
+#endif
 
 #define WIDTH  1920
 #define HEIGHT 1080
@@ -17,6 +28,10 @@ static int repetitions = 41;
 
 struct bench {
     struct picture *dst, *translucent, *opaque, *sparse, *alpha;
+    struct picture *smooth, *inset; // a noisy ramp, as a video; a smaller picture
+    struct group_frame *group;      // what run_compose makes, and coded
+    uint8_t *bytes;
+    size_t size;
     struct placer *placer;
     struct group_builder *builder;
     uint32_t *argb;
@@ -45,16 +60,25 @@ static double measure(void (*run)(struct bench *), struct bench *bench)
     return (double)times[repetitions / 2];
 }
 
-static void report(const char *name, void (*run)(struct bench *), struct bench *bench, int pixels)
+static void report(const char *name, void (*run)(struct bench *), struct bench *bench)
 {
-    double reference = 0;
+    char reference[32] = "null";
+    if (RUNNING_ON_VALGRIND) {
+        if (!compose_cpu_force("avx2"))
+            exit(1);
+        run(bench); // fills tables
+        CALLGRIND_ZERO_STATS;
+        run(bench);
+        CALLGRIND_DUMP_STATS_AT(name);
+        return;
+    }
     for (int i = 0; i < 3; i++) {
         if (!compose_cpu_force(levels[i]))
             continue;
-        double ns = measure(run, bench);
-        reference = i == 0 ? ns : reference;
-        printf("%-34s %-7s %8.3f ns/pixel %8.3f ms %6.1f x\n", name, levels[i], ns / pixels,
-               ns / 1e6, reference / ns);
+        double ms = measure(run, bench) / 1e6;
+        printf("%s\t%s\t%.4f\t%s\n", name, levels[i], ms, reference);
+        if (i == 0)
+            snprintf(reference, sizeof reference, "%.4f", ms);
     }
 }
 
@@ -104,6 +128,40 @@ static void run_group(struct bench *b)
     group_frame_unref(&frame);
 }
 
+static struct group_frame *composed(const struct bench *b)
+{
+    struct group_frame *frame = NULL;
+    group_builder_begin(b->builder, b->smooth);
+    group_builder_add(b->builder, b->sparse, 0, 0, 255, BLEND_NORMAL);
+    group_builder_add(b->builder, b->inset, 1200, 100, 204, BLEND_NORMAL);
+    if (group_builder_finish(b->builder, &frame) < 0)
+        exit(1);
+    return frame;
+}
+
+static void run_compose(struct bench *b)
+{
+    struct group_frame *frame = composed(b);
+    group_frame_unref(&frame);
+}
+
+static void run_encode(struct bench *b)
+{
+    uint8_t *bytes = NULL;
+    size_t size;
+    if (group_encode(b->group, NULL, &bytes, &size))
+        exit(1);
+    free(bytes);
+}
+
+static void run_decode(struct bench *b)
+{
+    struct group_frame *frame = NULL;
+    if (group_decode(b->bytes, b->size, WIDTH, HEIGHT, NULL, &frame))
+        exit(1);
+    group_frame_unref(&frame);
+}
+
 static void run_convert(struct bench *b)
 {
     convert_argb32(b->alpha, (const uint8_t *)b->argb, WIDTH * 4);
@@ -116,42 +174,53 @@ static void run_adjust(struct bench *b)
 
 static void bench_blend(struct bench *b)
 {
-    int pixels = WIDTH * HEIGHT;
     b->opacity = 255;
-    report("over, translucent", run_over, b, pixels);
-    report("over alpha, translucent", run_over_alpha, b, pixels);
-    report("over, a tenth covered", run_sparse, b, pixels);
-    report("copy, opaque", run_opaque, b, pixels);
+    report("over, translucent", run_over, b);
+    report("over alpha, translucent", run_over_alpha, b);
+    report("over, a tenth covered", run_sparse, b);
+    report("copy, opaque", run_opaque, b);
     b->opacity = 128;
-    report("over, translucent, opacity 128", run_over, b, pixels);
-    report("lerp, opaque, opacity 128", run_opaque, b, pixels);
-    report("dissolve", run_dissolve, b, pixels);
+    report("over, translucent, opacity 128", run_over, b);
+    report("lerp, opaque, opacity 128", run_opaque, b);
+    report("dissolve", run_dissolve, b);
     b->opacity = 255;
     b->mode = BLEND_MULTIPLY;
-    report("multiply, translucent", run_over, b, pixels);
+    report("multiply, translucent", run_over, b);
     b->mode = BLEND_NORMAL;
-    report("group of two sparse layers, fold", run_group, b, pixels);
-    report("convert argb32, empty", run_convert, b, pixels);
-    for (int i = 0; i < pixels; i++)
+    report("group of two sparse layers, fold", run_group, b);
+    report("convert argb32, empty", run_convert, b);
+    for (int i = 0; i < WIDTH * HEIGHT; i++)
         b->argb[i] = UINT32_C(0xff000000) | (uint32_t)i * UINT32_C(2654435761) >> 8;
-    report("convert argb32, full", run_convert, b, pixels);
-    report("adjust", run_adjust, b, pixels);
+    report("convert argb32, full", run_convert, b);
+    report("adjust", run_adjust, b);
 }
 
 static void bench_place(struct bench *b)
 {
     b->placement = (struct placement){.width = 1280, .height = 720};
-    report("place 1920x1080 -> 1280x720", run_place, b, 1280 * 720);
+    report("place 1920x1080 -> 1280x720", run_place, b);
     b->placement = (struct placement){.x = 100, .y = 50, .width = 480, .height = 270};
-    report("place -> 480x270", run_place, b, 480 * 270);
+    report("place -> 480x270", run_place, b);
     b->placement.x = 100.5;
     b->placement.radius = 20;
-    report("place -> 480x270, radius, half px", run_place, b, 480 * 270);
+    report("place -> 480x270, radius, half px", run_place, b);
     b->placement = (struct placement){.x = -960, .y = -540, .width = 3840, .height = 2160};
-    report("place, zoomed by 2", run_place, b, WIDTH * HEIGHT);
+    report("place, zoomed by 2", run_place, b);
     b->placement =
         (struct placement){.x = 700, .y = 400, .width = 480, .height = 270, .rotation = 10};
-    report("place -> 480x270, 10 degrees", run_place, b, 480 * 270);
+    report("place -> 480x270, 10 degrees", run_place, b);
+}
+
+static void bench_group(struct bench *b)
+{
+    report("frame of three layers", run_compose, b);
+    b->group = composed(b);
+    if (group_encode(b->group, NULL, &b->bytes, &b->size))
+        exit(1);
+    report("encode", run_encode, b);
+    report("decode", run_decode, b);
+    group_frame_unref(&b->group);
+    free(b->bytes);
 }
 
 int main(int argc, char **argv)
@@ -166,21 +235,31 @@ int main(int argc, char **argv)
         .translucent = random_picture(&state, PICTURE_ALPHA, WIDTH, HEIGHT),
         .sparse = picture_create(PICTURE_ALPHA, WIDTH, HEIGHT),
         .alpha = random_picture(&state, PICTURE_ALPHA, WIDTH, HEIGHT),
+        .smooth = picture_create(PICTURE_OPAQUE, WIDTH, HEIGHT),
+        .inset = random_picture(&state, PICTURE_OPAQUE, 640, 360),
         .placer = placer_create(),
         .builder = group_builder_create(WIDTH, HEIGHT),
         .argb = calloc(WIDTH * HEIGHT, 4),
     };
     for (int y = 0; y < HEIGHT; y++)
         memset(b.translucent->plane[3] + y * b.translucent->stride[3], 1 + y % 254, WIDTH);
+    for (int i = 0; i < 3; i++)
+        for (int y = 0; y < plane_height(b.smooth, i); y++)
+            for (int x = 0; x < plane_width(b.smooth, i); x++)
+                b.smooth->plane[i][y * b.smooth->stride[i] + x] =
+                    (uint8_t)((x + y) / 16 + random_below(&state, 6));
     picture_clear(b.sparse);
     blend_picture(b.sparse, b.translucent, 0, 972, 255, BLEND_NORMAL, NULL);
     bench_blend(&b);
     bench_place(&b);
+    bench_group(&b);
     picture_unref(&b.dst);
     picture_unref(&b.opaque);
     picture_unref(&b.translucent);
     picture_unref(&b.sparse);
     picture_unref(&b.alpha);
+    picture_unref(&b.smooth);
+    picture_unref(&b.inset);
     placer_destroy(&b.placer);
     group_builder_destroy(&b.builder);
     free(b.argb);

@@ -1,0 +1,90 @@
+# Measurements within one process, sourced by ops/bench.
+samples=/usr/share/forensics-samples/original-files
+quiet='ffmpeg -v error -nostdin -y'
+camera() { # file: 300 frames of 1080p from a 720p clip
+    [ -e "$1" ] || $quiet -stream_loop 1 -i "$samples/movie2/movie-hello.mp4" -vf scale=1920:1080 -frames:v 300 -c:v libx264 -preset fast \
+        -b:v 12M -an "$1"
+}
+graphics() { # file: a lower third with text, straight alpha
+    [ -e "$1" ] || $quiet -f lavfi -i "color=black@0:s=1920x1080,format=rgba,drawbox=y=900:h=120:color=navy@0.8:t=fill,drawtext=font=Noto
+        Sans:text='A name and what they do':x=80:y=925:fontsize=64:fontcolor=white" -vf format=yuva420p -frames:v 1 -f rawvideo "$1"
+}
+phone() { # file: 16 frames of a phone's 1080p video, raw
+    [ -e "$1" ] || $quiet -i "$samples/movie1/VID_20191220_170832.mp4" -frames:v 16 -pix_fmt yuv420p -f rawvideo "$1"
+}
+
+# Each kernel at each level against its C reference.
+bench_kernels() {
+    local work_name level ms reference
+    "$build/tests/kernels/kernels_bench" "$(rounds 41 11)" | while IFS=$'\t' read -r work_name level ms reference; do
+        entry kernels "$work_name, $level" "$ms" "$reference" ms null C
+    done
+}
+
+# Compositing at 1080p, raw in and out: 1, 3 and 7 layers over a video, all moving; and with graphics that stand.
+compose() { # NAME moving|still GOAL
+    local layers result peer goal
+    camera "$work/compose.mp4"
+    graphics "$work/graphics.yuva"
+    $quiet -i "$work/compose.mp4" -frames:v 8 -pix_fmt yuv420p -f rawvideo "$work/base.yuv"
+    $quiet -i "$samples/movie2/movie-hello.mp4" -vf scale=640:360 -frames:v 8 -pix_fmt yuv420p -f rawvideo "$work/inset.yuv"
+    $quiet -i "$samples/pic1/debian_logo.png" -vf scale=256:256,format=yuva420p -frames:v 1 -f rawvideo "$work/logo.yuva"
+    for layers in 1 3 7; do
+        result=$("$build/tests/bench/compose_bench" "$work/base.yuv" "$work/inset.yuv" "$work/logo.yuva" "$work/graphics.yuva" \
+            $layers "$2" "$(rounds 9 5)" "$(rounds 60 20)")
+        jq -e '.ours_psnr > 55' <<<"$result" >/dev/null || { echo "compose: our picture is not exact enough: $result" >&2; exit 1; }
+        for peer in ffmpeg libyuv; do
+            goal=$3
+            [ $peer = ffmpeg ] || goal=0.5
+            entry "$1" "$layers layers over 1080p" "$(jq .ours <<<"$result")" "$(jq ".$peer" <<<"$result")" "CPU ms a frame" "$goal" $peer
+        done
+    done
+}
+bench_compose() { compose compose moving 0.25; }
+bench_compose_typical() { compose compose-typical still 0.1; }
+
+# A full-frame blend against copying within as much memory.
+bench_limit() {
+    local threads ours copy
+    "$build/tests/bench/limit_bench" "$(rounds 21 5)" | jq -r '[.threads, .ours, .copy] | @tsv' | while read -r threads ours copy; do
+        entry limit "1080p blend, $threads threads" "$ours" "$copy" GB/s 0.6 memcpy
+    done
+}
+
+# Lossless coding of phone video, and of graphics with alpha, for links.
+bench_intermediate() {
+    local result
+    phone "$work/phone.yuv"
+    graphics "$work/graphics.yuva"
+    result=$("$build/tests/bench/intermediate_bench" "$work/phone.yuv" 16 "$work/graphics.yuva" "$(rounds 9 5)")
+    of() { jq "$1" <<<"$result"; }
+    entry intermediate "1080p video: encode" "$(of .ours.encode)" "$(of .utvideo.encode)" "CPU ms a frame" 0.2 utvideo
+    entry intermediate "1080p video: decode" "$(of .ours.decode)" "$(of .utvideo.decode)" "CPU ms a frame" 0.2 utvideo
+    entry intermediate "1080p video: size" "$(of .ours.size)" "$(of .utvideo.size)" Mbit/s 1 utvideo
+    entry intermediate "graphics with alpha: still" "$(of .still)" null Mbit/s 0.1
+    entry intermediate "graphics with alpha: animated" "$(of .animated)" null Mbit/s 16
+}
+
+# From nothing to the first frame of a group, at frames spread over a clip.
+bench_start() {
+    local codec gop options result way
+    while read -r codec gop options; do
+        # shellcheck disable=SC2086 # options are words
+        $quiet -stream_loop -1 -i "$samples/movie2/movie-hello.mp4" -frames:v 600 -an $options -g "$gop" "$work/start.mkv"
+        printf '{"schema":"vistter.timeline/1","name":"start","format":{"width":1280,"height":720,"rate":"30"},"duration":570,
+            "assets":{"a":"file:%s"},"tracks":[{"clips":[{"kind":"video","asset":"a","start":0,"duration":570}]}]}' \
+            "$work/start.mkv" >"$work/start.json"
+        rm -rf "$work/start-cache"
+        result=$("$build/tests/bench/start_bench" "$work/start.json" "$work/start-cache" "$(rounds 60 15)")
+        for way in cold warm; do
+            entry start "$codec, GOP $gop, $way: median" "$(jq ".$way" <<<"$result")" null ms null
+            entry start "$codec, GOP $gop, $way: 99 %" "$(jq ".${way}_p99" <<<"$result")" null ms null
+        done
+    done <<CODECS
+H.264 30 -c:v libx264 -preset veryfast
+H.264 250 -c:v libx264 -preset veryfast
+H.265 60 -c:v libx265 -preset ultrafast -x265-params log-level=error
+MPEG-2 15 -c:v mpeg2video -b:v 8M
+ProRes 1 -c:v prores
+CODECS
+}

@@ -1,0 +1,228 @@
+# Measurements of several programs, sourced by ops/bench. Each farm is in a shell of its own: other ports, other traps.
+
+# An opaque 1080p30 group over SRT on loopback, against FFmpeg's fastest lossless codec over SRT with a passphrase.
+bench_link() {
+    local round port ours=() peer=() frames
+    frames=$(rounds 150 60)
+    phone "$work/phone.yuv"
+    for round in $(seq "$(rounds 5 2)"); do
+        ours+=("$("$build/tests/bench/link_bench" "$work/phone.yuv" 16 "$frames")")
+        port=$((21000 + (BASHPID + round) % 9000))
+        peer+=("$("$top/ops/lib/cpu" 1 peer "ffmpeg -v error -nostdin -f matroska -i
+            'srt://127.0.0.1:$port?mode=listener&passphrase=a-long-passphrase&latency=20000' -frames:v $frames -f null - &
+            ffmpeg -v error -nostdin -re -stream_loop -1 -f rawvideo -s 1920x1080 -pix_fmt yuv420p -r 30 -i '$work/phone.yuv'
+            -frames:v $((frames + 5)) -c:v ffvhuff -threads 1 -f matroska
+            'srt://127.0.0.1:$port?mode=caller&passphrase=a-long-passphrase&latency=20000&connect_timeout=5000'; wait" | tr '\n' ' ')")
+    done
+    entry link "1080p30 opaque group" "$(printf '%s' "${ours[@]}" | jq .cpu | median)" \
+        "$(printf '%s' "${peer[@]}" | jq ".peer * 1000 / $frames" | median)" "CPU ms a frame" 0.2 "ffvhuff"
+    entry link "added latency, median" "$(printf '%s' "${ours[@]}" | jq .latency | median)" null ms 66.7
+    entry link "added latency, 99 %" "$(printf '%s' "${ours[@]}" | jq .latency_p99 | median)" null ms 66.7
+}
+
+# A camera, and above it an inset at 0.8, graphics that leave most of the picture free, a logo that moves.
+whole_timeline() { # file width height insets
+    local width=$2 height=$3 insets=$4 i clips=''
+    camera "$work/camera.mp4"
+    [ -e "$work/strip.png" ] ||
+        $quiet -f lavfi -i "color=black@0:s=1920x1080,format=rgba,drawbox=y=900:h=120:color=navy@0.8:t=fill" -frames:v 1 "$work/strip.png"
+    for i in $(seq "$insets"); do
+        clips="$clips,{\"clips\":[{\"kind\":\"video\",\"asset\":\"inset\",\"start\":0,\"duration\":300,\"loop\":true,
+            \"size\":[$((width / 3)),$((height / 3))],\"position\":[$((width * 25 / 32 - i * 40 + 40)),$((height * 5 / 18))],\"opacity\":0.8}]},
+            {\"clips\":[{\"kind\":\"image\",\"asset\":\"strip\",\"start\":0,\"duration\":300}]},
+            {\"clips\":[{\"kind\":\"image\",\"asset\":\"logo\",\"start\":0,\"duration\":300,\"size\":[128,128],
+              \"position\":{\"keyframes\":[{\"at\":0,\"value\":[$((100 * i)),100]},{\"at\":299,\"value\":[$((width * 5 / 6)),$((height * 3 / 4))]}]}}]}"
+    done
+    cat >"$1" <<JSON
+{"schema":"vistter.timeline/1","name":"whole","format":{"width":$width,"height":$height,"rate":"30"},"duration":300,
+ "assets":{"camera":"file:$work/camera.mp4","inset":"file:$samples/movie2/movie-hello.mp4","logo":"file:$samples/pic1/debian_logo.png",
+           "strip":"file:$work/strip.png"},
+ "tracks":[{"clips":[{"kind":"video","asset":"camera","start":0,"duration":300}]}$clips]}
+JSON
+}
+
+# The whole job at 1080p30: ours beside what cannot be saved (decoding alone, x264 alone, AAC alone), and FFmpeg in one
+# process beside it too. The machine's speed drifts: each round has all of it, and a farm of its own.
+bench_whole() {
+    local inset=$samples/movie2/movie-hello.mp4 logo=$samples/pic1/debian_logo.png
+    local x264='-c:v libx264 -preset veryfast' aac='-c:a aac -b:a 160k' camera=$work/camera.mp4 round cpu farm cut floors
+    whole_timeline "$work/whole.json" 1920 1080 1
+    local ours="'$build/coordinator/vistter' render '$work/whole.json' --quiet --cache '$work/cache' --crf 23 -o '$work/ours.mp4' 2>/dev/null"
+    bash -c "${ours/--crf 23/--crf 1}" # what x264 is given, nearly
+    $quiet -i "$work/ours.mp4" -map 0:v -c:v rawvideo -pix_fmt yuv420p -f rawvideo "$work/composite.yuv"
+    $quiet -i "$work/ours.mp4" -map 0:a -c:a pcm_s16le "$work/mix.wav"
+    for round in $(seq "$(rounds 3 1)"); do
+        cpu=$("$top/ops/lib/cpu" "$(rounds 2 1)" ours "$ours" \
+            camera "$quiet -i '$camera' -f null -" inset "$quiet -stream_loop -1 -i '$inset' -frames:v 300 -f null -" \
+            x264 "$quiet -f rawvideo -s 1920x1080 -r 30 -pix_fmt yuv420p -i '$work/composite.yuv' $x264 -crf 23 -f null -" \
+            live "$quiet -f rawvideo -s 1920x1080 -r 30 -pix_fmt yuv420p -i '$work/composite.yuv' $x264 -b:v 4355k -maxrate 4355k \
+                -bufsize 4355k -g 60 -f null -" \
+            aac "$quiet -i '$work/mix.wav' $aac -f null -" \
+            ffmpeg "$quiet -i '$camera' -stream_loop -1 -i '$inset' -loop 1 -framerate 30 -i '$work/strip.png' -loop 1 -framerate 30 \
+                -i '$logo' -filter_complex '[1:v]scale=640:360,format=yuva420p,colorchannelmixer=aa=0.8[i];[3:v]scale=128:128[l];
+                [0:v][i]overlay=1180:120[a];[a][2:v]overlay[b];[b][l]overlay=x=36+5.02*n:y=36+2.375*n' -map 1:a -frames:v 300 \
+                -pix_fmt yuv420p $x264 -crf 23 $aac '$work/peer.mp4'")
+        farm=$(farm_cost "$work/whole.json" 1920 1080 2 '' 20)
+        cut=$(farm_cost "$work/whole.json" 1920 1080 2 1 20)
+        jq -c --argjson farm "$farm" --argjson cut "$cut" 'map_values(. * 1000 / 300) + {farm: $farm, cut: $cut}' <<<"$cpu"
+    done >"$work/whole.rounds"
+    of() { jq "$1" "$work/whole.rounds" | median; }
+    floors='(.camera + .inset + .aac'
+    entry whole "vistter render" "$(of .ours)" "$(of "$floors + .x264)")" "CPU ms a frame" 1.04 floor
+    entry whole "farm, placed by its planner" "$(of .farm)" "$(of "$floors + .live)")" "CPU ms a frame" 1.12 floor
+    entry whole "farm, cut above the camera" "$(of .cut)" "$(of "$floors + .live)")" "CPU ms a frame" 1.12 floor
+    entry whole "FFmpeg, one process" "$(of .ffmpeg)" "$(of "$floors + .x264)")" "CPU ms a frame" null floor
+}
+
+# CPU milliseconds a frame of all its programs but nginx, on air in real time with an RTMP destination.
+farm_cost() ( # timeline width height workers cuts seconds
+    . "$top/ops/lib/private.sh"
+    at_exit private_farm_remove
+    at_exit bench_farm_stop
+    {
+        bench_farm_start "$4" "$5"
+        jq '.loop = true' "$1" >"$var/bench.json"
+        vistter timeline put bench "$var/bench.json"
+        bench_channel "$2" "$3"
+        vistter channel start bench bench
+        wait_until 60 "the channel did not come on air" bench_live
+        pause 8
+        pids=()
+        for name in postgres coordinator worker1 worker2 worker3 edge; do if alive "$name"; then pids+=("$pid"); fi; done
+        before=$(bench_frames) spent=$("$top/ops/lib/spent" "${pids[@]}")
+        pause "$6"
+        after=$(bench_frames)
+    } >/dev/null
+    "$top/ops/lib/spent" "${pids[@]}" | jq --argjson spent "$spent" --argjson n $((after - before)) '(. - $spent) * 1000 / $n'
+)
+bench_farm_start() { # workers cuts
+    local i
+    farm_prepare
+    pg_start
+    nginx_start
+    coordinator_start --cuts "$2"
+    for i in $(seq "$1"); do worker_start "$i"; done
+    edge_start
+    bench_nodes=$(($1 + 1))
+    wait_until 20 "the nodes did not join" bench_joined
+}
+bench_farm_stop() {
+    stop edge
+    stop worker3
+    farm_stop
+}
+bench_joined() { [ "$(vistter --json node list | jq length)" -ge "$bench_nodes" ]; }
+bench_channel() { # width height
+    vistter channel create bench --width "$1" --height "$2" --rate 30
+    vistter destination add bench --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+        --key-file "$var/keys/demo-stream.key"
+}
+bench_live() { vistter --json channel status bench | jq -e '.state == "on_air"' >/dev/null; }
+bench_frames() { vistter --json channel status bench | jq .counters.frames; }
+
+# What a frame costs by layers and by size (rendered without an encoder), and by workers (the whole farm).
+bench_scale() {
+    local insets size workers cuts ms
+    for insets in 0 1 2 4; do
+        whole_timeline "$work/scale.json" 1920 1080 $insets
+        ms=$(render_cost)
+        entry scale "$((1 + 3 * insets)) layers, 1920x1080" "$ms" null "CPU ms a frame" null
+    done
+    for size in 640x360 1280x720 3840x2160; do
+        whole_timeline "$work/scale.json" "${size%x*}" "${size#*x}" 1
+        ms=$(render_cost)
+        entry scale "4 layers, $size" "$ms" null "CPU ms a frame" null
+    done
+    whole_timeline "$work/scale.json" 1920 1080 2
+    while read -r workers cuts; do
+        ms=$(farm_cost "$work/scale.json" 1920 1080 "$workers" "$cuts" "$(rounds 12 6)" </dev/null)
+        entry scale "7 layers, farm of $workers workers" "$ms" null "CPU ms a frame" null
+    done <<CUTS
+1
+2 3
+3 2,5
+CUTS
+}
+render_cost() {
+    "$build/coordinator/vistter" render "$work/scale.json" --quiet --cache "$work/cache" --frames 0..2 --hash /dev/null 2>/dev/null
+    "$top/ops/lib/cpu" "$(rounds 3 1)" ours \
+        "'$build/coordinator/vistter' render '$work/scale.json' --quiet --cache '$work/cache' --hash /dev/null 2>/dev/null" | jq '.ours * 1000 / 300'
+}
+
+# From a command to what an RTMP receiver decodes: a channel that comes on air, and one that goes over to another timeline.
+bench_latency() (
+    . "$top/ops/lib/private.sh"
+    at_exit private_farm_remove
+    at_exit bench_farm_stop
+    at_exit receiver_stop
+    {
+        bench_farm_start 2 1
+        bench_channel 1280 720
+        for shade in 000000 ffffff; do
+            printf '{"schema":"vistter.timeline/1","name":"%s","format":{"width":1280,"height":720,"rate":"30"},"duration":300,"loop":true,
+                "tracks":[{"clips":[{"kind":"shape","start":0,"duration":300,"shape":{"kind":"rectangle","size":[1280,720],"fill":"#%s"},
+                "position":[640,360]}]}]}' $shade $shade >"$var/$shade.json"
+            vistter timeline put "shade$shade" "$var/$shade.json"
+        done
+    } >/dev/null
+    "$top/tests/bench/watch_shade" "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" >"$var/shades" 2>"$var/watch.log" &
+    receiver=$!
+    asked=$(date +%s%N)
+    vistter channel start bench shade000000 >/dev/null
+    answered=$(date +%s%N)
+    wait_until 60 "nothing came on air" shade_came dark
+    entry latency "start: answered" "$(ms_between "$asked" "$answered")" null ms null
+    entry latency "start: first picture received" "$(ms_between "$asked" "$(shade_came dark)")" null ms null
+    for round in $(seq "$(rounds 5 2)"); do
+        shade=dark name=000000
+        [ $((round % 2)) = 0 ] || shade=bright name=ffffff
+        pause 3
+        before=$(wc -l <"$var/shades")
+        asked=$(date +%s%N)
+        vistter channel start bench "shade$name" >/dev/null
+        ms_between "$asked" "$(date +%s%N)" >>"$var/answers"
+        wait_until 60 "the picture did not change" shade_came $shade "$before"
+        ms_between "$asked" "$(shade_came $shade "$before")" >>"$var/changes"
+    done
+    entry latency "other timeline: answered" "$(median <"$var/answers")" null ms null
+    entry latency "other timeline: picture received" "$(median <"$var/changes")" null ms null
+    entry latency "of that, playout delay" 1600 null ms null
+)
+receiver_stop() { kill "$receiver" 2>/dev/null || true; }
+ms_between() { echo $((($2 - $1) / 1000000)); }
+shade_came() { # dark|bright [line]: the time at which such a picture came after that line
+    tail -n +$((${2:-0} + 1)) "$var/shades" |
+        awk -v shade="$1" '($2 < 128) == (shade == "dark") { print $1; found = 1; exit } END { exit !found }'
+}
+
+# The demo on a farm of its own in real time, ten minutes: late, concealed and skipped frames, and what each stage costs.
+bench_realtime() (
+    . "$top/ops/lib/private.sh"
+    at_exit private_farm_remove
+    at_exit farm_stop
+    farm_prepare
+    farm_start
+    demo_on_air >/dev/null
+    least=1000000 end=$((SECONDS + $(rounds 600 60)))
+    while [ $SECONDS -lt $end ]; do
+        pause 2
+        slack=$(vistter --json channel status demo | jq .counters.slack_frames)
+        [ "$slack" -ge "$least" ] || least=$slack
+    done
+    vistter --json status >"$var/status.json"
+    skipped=$(cat "$var"/edge/as-run-*.jsonl 2>/dev/null | jq -s '[.[] | select(.step == "skipped") | .to - .from + 1] | add // 0')
+    for counter in frames late concealed; do
+        goal=0
+        [ $counter != frames ] || goal=null
+        entry realtime "demo, 1280x720: $counter" "$(jq ".channels[0].counters.$counter" "$var/status.json")" null frames $goal
+    done
+    entry realtime "demo, 1280x720: skipped" "$skipped" null frames 0
+    entry realtime "demo, 1280x720: least slack" "$least" null frames null
+    jq -r '.nodes[] | .name as $node | .stages[] | [$node, .group, .kind, .median_ms, .p99_ms] | @tsv' "$var/status.json" |
+        while read -r node group kind middle high; do
+            entry realtime "$node, group $group, $kind: median" "$middle" null ms null
+            entry realtime "$node, group $group, $kind: 99 %" "$high" null ms null
+        done
+    jq -e '.channels[0].counters | .frames > 0 and .late == 0 and .concealed == 0' "$var/status.json" >/dev/null &&
+        [ "$skipped" = 0 ]
+)
