@@ -64,7 +64,8 @@ static inline void copy_rows(const struct over_rows *rows, int x, __mmask64 mask
                load_both(half, rows->src_cb + x / 2, rows->src_cr + x / 2));
 }
 
-static inline void over_vector(const struct over_rows *rows, int x, __mmask64 mask, int opacity)
+static inline __attribute__((always_inline)) void over_vector(const struct over_rows *rows, int x,
+                                                              __mmask64 mask, int opacity)
 {
     const __m512i factor = _mm512_set1_epi8((char)opacity);
     const __mmask32 half =
@@ -101,37 +102,58 @@ static inline void over_vector(const struct over_rows *rows, int x, __mmask64 ma
     store_both(cb, cr, half, over(load_both(half, cb, cr), chroma, mean_alpha(alpha[0], alpha[1])));
 }
 
-static void over_rows(const struct over_rows *rows, int width, int opacity)
+// Whole vectors, with the mask and the opacity known where this is inlined.
+static inline __attribute__((always_inline)) int over_whole(const struct over_rows *given,
+                                                            int width, int opacity)
 {
+    const struct over_rows rows = *given; // no store can change it: its pointers stay in registers
     int x = 0;
     for (; x + 64 <= width; x += 64)
-        over_vector(rows, x, ~(__mmask64)0, opacity);
+        over_vector(&rows, x, ~(__mmask64)0, opacity);
+    return x;
+}
+
+static void over_rows(const struct over_rows *rows, int width, int opacity)
+{
+    int x = opacity == 255 ? over_whole(rows, width, 255) : over_whole(rows, width, opacity);
     if (x < width)
         over_vector(rows, x, mask_of(width - x), opacity);
+}
+
+static inline __attribute__((always_inline)) void
+lerp_vector(uint8_t *dst, const uint8_t *src, __mmask64 mask, __m512i factor, __m512i rest)
+{
+    __m512i from = _mm512_maskz_loadu_epi8(mask, src), to = _mm512_maskz_loadu_epi8(mask, dst);
+    _mm512_mask_storeu_epi8(dst, mask, _mm512_add_epi8(product(from, factor), product(to, rest)));
 }
 
 static void lerp_row(uint8_t *dst, const uint8_t *src, int count, int opacity)
 {
     const __m512i factor = _mm512_set1_epi8((char)opacity);
     const __m512i rest = _mm512_set1_epi8((char)(255 - opacity));
-    for (int x = 0; x < count; x += 64) {
-        __mmask64 mask = mask_of(count - x);
-        __m512i from = _mm512_maskz_loadu_epi8(mask, src + x);
-        __m512i to = _mm512_maskz_loadu_epi8(mask, dst + x);
-        _mm512_mask_storeu_epi8(dst + x, mask,
-                                _mm512_add_epi8(product(from, factor), product(to, rest)));
-    }
+    int x = 0;
+    for (; x + 64 <= count; x += 64)
+        lerp_vector(dst + x, src + x, ~(__mmask64)0, factor, rest);
+    if (x < count)
+        lerp_vector(dst + x, src + x, mask_of(count - x), factor, rest);
+}
+
+static inline __attribute__((always_inline)) void
+weigh_vector(uint8_t *dst, const uint8_t *src, __mmask64 mask, __m512i factor, __m512i by)
+{
+    __m512i from = product(_mm512_maskz_loadu_epi8(mask, src), factor);
+    __m512i to = _mm512_maskz_loadu_epi8(mask, dst);
+    _mm512_mask_storeu_epi8(dst, mask, _mm512_adds_epu8(to, product(from, by)));
 }
 
 static void weigh_row(uint8_t *dst, const uint8_t *src, int count, int opacity, int weight)
 {
     const __m512i factor = _mm512_set1_epi8((char)opacity), by = _mm512_set1_epi8((char)weight);
-    for (int x = 0; x < count; x += 64) {
-        __mmask64 mask = mask_of(count - x);
-        __m512i from = product(_mm512_maskz_loadu_epi8(mask, src + x), factor);
-        __m512i to = _mm512_maskz_loadu_epi8(mask, dst + x);
-        _mm512_mask_storeu_epi8(dst + x, mask, _mm512_adds_epu8(to, product(from, by)));
-    }
+    int x = 0;
+    for (; x + 64 <= count; x += 64)
+        weigh_vector(dst + x, src + x, ~(__mmask64)0, factor, by);
+    if (x < count)
+        weigh_vector(dst + x, src + x, mask_of(count - x), factor, by);
 }
 
 const struct kernels kernels_avx512 = {
