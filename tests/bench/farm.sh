@@ -3,16 +3,15 @@
 # An opaque 1080p30 group over SRT on loopback, against FFmpeg's fastest lossless codec over SRT with a passphrase.
 bench_link() {
     local round port ours=() peer=() frames
+    link_url() { echo "srt://127.0.0.1:$port?mode=$1&passphrase=a-long-passphrase&latency=20000&connect_timeout=5000"; }
     frames=$(rounds 150 60)
     phone "$work/phone.yuv"
     for round in $(seq "$(rounds 5 2)"); do
         ours+=("$("$build/tests/bench/link_bench" "$work/phone.yuv" 16 "$frames")")
         port=$((21000 + (BASHPID + round) % 9000))
-        peer+=("$("$top/ops/lib/cpu" 1 peer "ffmpeg -v error -nostdin -f matroska -i
-            'srt://127.0.0.1:$port?mode=listener&passphrase=a-long-passphrase&latency=20000' -frames:v $frames -f null - &
-            ffmpeg -v error -nostdin -re -stream_loop -1 -f rawvideo -s 1920x1080 -pix_fmt yuv420p -r 30 -i '$work/phone.yuv'
-            -frames:v $((frames + 5)) -c:v ffvhuff -threads 1 -f matroska
-            'srt://127.0.0.1:$port?mode=caller&passphrase=a-long-passphrase&latency=20000&connect_timeout=5000'; wait" | tr '\n' ' ')")
+        peer+=("$("$top/ops/lib/cpu" 1 peer "ffmpeg -v error -nostdin -f matroska -i '$(link_url listener)' -f null - &
+            $quiet -re -stream_loop -1 -f rawvideo -s 1920x1080 -pix_fmt yuv420p -r 30 -i '$work/phone.yuv' -frames:v $frames \
+                -c:v ffvhuff -threads 1 -f matroska '$(link_url caller)'; wait")")
     done
     entry link "1080p30 opaque group" "$(printf '%s' "${ours[@]}" | jq .cpu | median)" \
         "$(printf '%s' "${peer[@]}" | jq ".peer * 1000 / $frames" | median)" "CPU ms a frame" 0.2 "ffvhuff"
@@ -52,7 +51,7 @@ bench_whole() {
     $quiet -i "$work/ours.mp4" -map 0:v -c:v rawvideo -pix_fmt yuv420p -f rawvideo "$work/composite.yuv"
     $quiet -i "$work/ours.mp4" -map 0:a -c:a pcm_s16le "$work/mix.wav"
     for round in $(seq "$(rounds 3 1)"); do
-        cpu=$("$top/ops/lib/cpu" "$(rounds 2 1)" ours "$ours" \
+        cpu=$("$top/ops/lib/cpu" 1 ours "$ours" \
             camera "$quiet -i '$camera' -f null -" inset "$quiet -stream_loop -1 -i '$inset' -frames:v 300 -f null -" \
             x264 "$quiet -f rawvideo -s 1920x1080 -r 30 -pix_fmt yuv420p -i '$work/composite.yuv' $x264 -crf 23 -f null -" \
             live "$quiet -f rawvideo -s 1920x1080 -r 30 -pix_fmt yuv420p -i '$work/composite.yuv' $x264 -b:v 4355k -maxrate 4355k \
@@ -62,8 +61,8 @@ bench_whole() {
                 -i '$logo' -filter_complex '[1:v]scale=640:360,format=yuva420p,colorchannelmixer=aa=0.8[i];[3:v]scale=128:128[l];
                 [0:v][i]overlay=1180:120[a];[a][2:v]overlay[b];[b][l]overlay=x=36+5.02*n:y=36+2.375*n' -map 1:a -frames:v 300 \
                 -pix_fmt yuv420p $x264 -crf 23 $aac '$work/peer.mp4'")
-        farm=$(farm_cost "$work/whole.json" 1920 1080 2 '' 20)
-        cut=$(farm_cost "$work/whole.json" 1920 1080 2 1 20)
+        farm=$(farm_cost "$work/whole.json" 1920 1080 2 '' 12)
+        cut=$(farm_cost "$work/whole.json" 1920 1080 2 1 12)
         jq -c --argjson farm "$farm" --argjson cut "$cut" 'map_values(. * 1000 / 300) + {farm: $farm, cut: $cut}' <<<"$cpu"
     done >"$work/whole.rounds"
     of() { jq "$1" "$work/whole.rounds" | median; }
@@ -86,7 +85,7 @@ farm_cost() ( # timeline width height workers cuts seconds
         bench_channel "$2" "$3"
         vistter channel start bench bench
         wait_until 60 "the channel did not come on air" bench_live
-        pause 8
+        pause 6
         pids=()
         for name in postgres coordinator worker1 worker2 worker3 edge; do if alive "$name"; then pids+=("$pid"); fi; done
         before=$(bench_frames) spent=$("$top/ops/lib/spent" "${pids[@]}")
@@ -170,8 +169,11 @@ bench_latency() (
     asked=$(date +%s%N)
     vistter channel start bench shade000000 >/dev/null
     answered=$(date +%s%N)
-    wait_until 60 "nothing came on air" shade_came dark
+    wait_until 60 "the channel did not come on air" bench_live
+    live=$(date +%s%N)
+    wait_until 60 "nothing was received" shade_came dark
     entry latency "start: answered" "$(ms_between "$asked" "$answered")" null ms null
+    entry latency "start: on air" "$(ms_between "$asked" "$live")" null ms null
     entry latency "start: first picture received" "$(ms_between "$asked" "$(shade_came dark)")" null ms null
     for round in $(seq "$(rounds 5 2)"); do
         shade=dark name=000000
@@ -179,7 +181,7 @@ bench_latency() (
         pause 3
         before=$(wc -l <"$var/shades")
         asked=$(date +%s%N)
-        vistter channel start bench "shade$name" >/dev/null
+        vistter channel update bench "shade$name" >/dev/null
         ms_between "$asked" "$(date +%s%N)" >>"$var/answers"
         wait_until 60 "the picture did not change" shade_came $shade "$before"
         ms_between "$asked" "$(shade_came $shade "$before")" >>"$var/changes"
