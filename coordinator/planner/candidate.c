@@ -271,7 +271,8 @@ static void workers_order(const struct pool *p, int count, int first, int *ret)
     }
 }
 
-// With cuts of our own: the best of each number of groups, fewer where more hardly helps.
+// With cuts of our own: the best of each number of groups, fewer where more hardly helps or where
+// the busiest worker is idle for half of the time as it is (rule 4).
 static int candidate_fresh(const struct pool *p, struct candidate *ret)
 {
     struct table *table = malloc(sizeof *table);
@@ -283,7 +284,8 @@ static int candidate_fresh(const struct pool *p, struct candidate *ret)
         max = p->count;
     int r = table && try ? 0 : -ENOMEM;
     ret->busiest_us = INT64_MAX;
-    for (int count = 1; r == 0 && count <= max; count++) {
+    for (int count = 1; r == 0 && count <= max && ret->busiest_us > p->task->frame_us / 2;
+         count++) {
         // The lowest group is opaque: also with the best worker of the edge's host for it.
         for (int first = -1; first < p->count; first = first < 0 ? first_sharing(p) : p->count) {
             workers_order(p, count, first, workers);

@@ -13,8 +13,8 @@ int64_t planner_default_us(enum planner_kind kind, uint32_t width, uint32_t heig
     // Microseconds per million samples of picture, from the kernels' and decoders' benchmarks with
     // head-room; measured costs replace them as soon as a worker reports.
     static const int64_t per_megapixel_us[] = {
-        [PLANNER_KIND_EMPTY] = 0,       [PLANNER_KIND_AUDIO] = 0,    [PLANNER_KIND_STILL] = 1200,
-        [PLANNER_KIND_MOVING] = 3000,   [PLANNER_KIND_VIDEO] = 6000, [PLANNER_KIND_ADJUST] = 3000,
+        [PLANNER_KIND_EMPTY] = 0,       [PLANNER_KIND_AUDIO] = 0,    [PLANNER_KIND_STILL] = 500,
+        [PLANNER_KIND_MOVING] = 2000,   [PLANNER_KIND_VIDEO] = 4000, [PLANNER_KIND_ADJUST] = 3000,
         [PLANNER_KIND_TIMELINE] = 8000,
     };
     static const int64_t fixed_us[] = {

@@ -17,7 +17,9 @@
 //     edge of each output that shows it (a group's sound travels with it) and one to each such
 //     worker, even when provider and consumer are the same node: nodes need no special case.
 //  3. All providers of one channel have the same golden hash, so their bits are interchangeable.
-//  4. The busiest worker gets as little as possible: milliseconds a frame of its groups, plus
+//  4. Each cut costs all nodes together: pictures are handed over, and mixed once more. So there
+//     are as few groups as leave the busiest worker free for half of a frame's time; where none
+//     does, the busiest gets as little as possible: milliseconds a frame of its groups, plus
 //     planner_link_us of what it sends and takes in, plus what it does for other channels, divided
 //     by its cores. More groups only where that helps. So an opaque group, whose every frame is a
 //     full picture, stays on the edge's host unless that has too much to do.

@@ -21,7 +21,7 @@ cat >"$var/slate.json" <<'JSON'
  "background": "#203050", "tracks": [{"clips": [{"kind": "pattern", "start": 0, "duration": 40,
  "size": [320, 180], "pattern": {"kind": "bars", "tone": {"frequency": 440, "level": -20}}}]}]}
 JSON
-farm_of 2
+farm_of 2 --cuts 1 # light as it is, one worker would do it alone
 vistter timeline put programme "$var/media-in/programme.json" >/dev/null
 vistter timeline put slate "$var/slate.json" >/dev/null
 vistter channel create main --width 640 --height 360 --rate 30 >/dev/null

@@ -327,7 +327,8 @@ static void test_random(uint64_t seed)
     }
 }
 
-// Equal idle workers and free cuts: no busier than an even share and one track more.
+// Equal idle workers and free cuts: no busier than an even share and one track more, or than half
+// of a frame's time.
 static void test_balance(uint64_t seed)
 {
     static struct world w;
@@ -352,7 +353,8 @@ static void test_balance(uint64_t seed)
         }
         CHECK_OK(plan_place(r, &p, NULL));
         int64_t link = planner_link_us(w.outputs[0].width, w.outputs[0].height, true, false);
-        int64_t bound = total / r->worker_count + largest + link;
+        int64_t bound = total / r->worker_count + largest + link, light = r->frame_us / 2;
+        bound = bound > light ? bound : light;
         CHECK(busiest_us(r, &p), <=,
               bound + bound / 19 + 1); // a twentieth may be left on the table
         CHECK(p.busiest_us, <=, total + link);
@@ -383,17 +385,17 @@ static struct planner_request by_hand(const struct planner_track *tracks, int tr
 
 static void test_two_workers(void)
 {
-    const struct planner_track tracks[] = {{10000, false}, {2000, false}, {8000, false}};
+    const struct planner_track tracks[] = {{30000, false}, {6000, false}, {24000, false}};
     const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2},
                                            {.name = "b", .frame_address = "h:2", .cores = 2}};
     const struct planner_node edges[] = {{.name = "e"}};
     struct planner_request r = by_hand(tracks, 3, workers, 2, edges);
     struct plan_placement p, q;
     CHECK_OK(plan_place(&r, &p, NULL));
-    // 10 | 2 + 8: the first sends full pictures of 0.9216 megapixels, (10000 + 50 + 2304) / 2.
+    // 30 | 6 + 24: the first sends full pictures of 0.9216 megapixels, (30000 + 50 + 2304) / 2.
     CHECK(p.group_count, ==, 2);
     CHECK(p.groups[0].track_to, ==, 1);
-    CHECK(p.busiest_us, ==, 6177);
+    CHECK(p.busiest_us, ==, 16177);
     CHECK_TEXT(p.groups[0].provider, "a");
     CHECK_TEXT(p.groups[1].provider, "b");
     CHECK_TEXT(p.groups[1].links[0].id, "c7-p3-g2-1");
@@ -407,6 +409,22 @@ static void test_two_workers(void)
         CHECK_TEXT(q.groups[i].provider, "b");
     placement_finish(&q);
     placement_finish(&p);
+}
+
+// One worker does alone what leaves it half of a frame's time, 16666 us: (tracks + 50 + 2304) / 2.
+static void test_light(void)
+{
+    const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2},
+                                           {.name = "b", .frame_address = "h:2", .cores = 2}};
+    const struct planner_node edges[] = {{.name = "e"}};
+    for (int heavy = 0; heavy < 2; heavy++) {
+        const struct planner_track tracks[] = {{20000, false}, {10978 + 2 * heavy, false}};
+        struct planner_request r = by_hand(tracks, 2, workers, 2, edges);
+        struct plan_placement p;
+        CHECK_OK(plan_place(&r, &p, NULL));
+        CHECK(p.group_count, ==, 1 + heavy);
+        placement_finish(&p);
+    }
 }
 
 // Who sends full pictures stays on the edge's host, unless it has so much to do that sending them
@@ -495,6 +513,7 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x9e3779b97f4a7c15);
     fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
     test_two_workers();
+    test_light();
     test_hosts();
     test_adjust();
     test_refusals();
