@@ -6,7 +6,7 @@ camera() { # file: 300 frames of 1080p from a 720p clip
         -b:v 12M -an "$1"
 }
 graphics() { # file: a lower third with text, straight alpha
-    [ -e "$1" ] || $quiet -f lavfi -i "color=black@0:s=1920x1080,format=rgba,drawbox=y=900:h=120:color=navy@0.8:t=fill,drawtext=font=Noto
+    [ -e "$1" ] || $quiet -f lavfi -i "color=navy@0.8:s=1920x120,format=rgba,pad=1920:1080:0:900:black@0,drawtext=font=Noto
         Sans:text='A name and what they do':x=80:y=925:fontsize=64:fontcolor=white" -vf format=yuva420p -frames:v 1 -f rawvideo "$1"
 }
 phone() { # file: 16 frames of a phone's 1080p video, raw
@@ -40,8 +40,61 @@ compose() { # NAME moving|still GOAL
         done
     done
 }
-bench_compose() { compose compose moving 0.25; }
+bench_compose() {
+    compose compose moving 0.25
+    compose_programs
+}
 bench_compose_typical() { compose compose-typical still 0.1; }
+
+# The same layers, which stand, by programs that read raw files and throw the result away.
+compose_programs() {
+    local layers frames result ours from size
+    frames=$(rounds 160 80)
+    for from in base inset; do
+        size=1920x1080
+        [ $from = base ] || size=640x360
+        $quiet -stream_loop -1 -f rawvideo -s $size -pix_fmt yuv420p -r 30 -i "$work/$from.yuv" -frames:v "$frames" -c:v rawvideo -f nut "$work/$from.nut"
+    done
+    $quiet -f rawvideo -s 1920x1080 -pix_fmt yuva420p -i "$work/graphics.yuva" "$work/graphics.png"
+    $quiet -f rawvideo -s 256x256 -pix_fmt yuva420p -i "$work/logo.yuva" "$work/logo.png"
+    for layers in 1 3 7; do
+        ours=$("$build/tests/bench/compose_bench" "$work/base.yuv" "$work/inset.yuv" "$work/logo.yuva" "$work/graphics.yuva" \
+            $layers moving 5 20 | jq .ours)
+        result=$("$top/ops/lib/cpu" "$(rounds 3 1)" gstreamer "$(gstreamer_command $layers "$frames")" \
+            mlt "$(mlt_command $layers "$frames") 2>/dev/null")
+        entry compose "$layers layers over 1080p" "$ours" "$(jq ".gstreamer * 1000 / $frames" <<<"$result")" "CPU ms a frame" 0.05 gstreamer
+        entry compose "$layers layers over 1080p" "$ours" "$(jq ".mlt * 1000 / $frames" <<<"$result")" "CPU ms a frame" 0.05 mlt
+    done
+}
+gstreamer_command() { # layers frames
+    local i pads='' sources=''
+    raw() { # file format width height pad: of so many frames, whose files hold one or, of I420, eight
+        echo "multifilesrc location=$work/$1 loop=true num-buffers=$(($2 == 420 ? frames / 8 : frames)) ! rawvideoparse format=$3420" \
+            "width=$4 height=$5 framerate=30/1 ! c.sink_$6"
+    }
+    for i in $(seq "$1"); do
+        case $((i % 3)) in
+        1) sources="$sources $(raw graphics.yuva 1 a 1920 1080 "$i")" ;;
+        2) sources="$sources $(raw inset.yuv 420 i 640 360 "$i")" pads="$pads sink_$i::alpha=0.8 sink_$i::xpos=1100 sink_$i::ypos=80" ;;
+        0) sources="$sources $(raw logo.yuva 1 a 256 256 "$i")" pads="$pads sink_$i::xpos=60 sink_$i::ypos=60" ;;
+        esac
+    done
+    echo "gst-launch-1.0 -q compositor name=c $pads ! video/x-raw,format=AYUV,width=1920,height=1080,framerate=30/1 ! videoconvert !" \
+        "video/x-raw,format=I420 ! fakesink sync=false $(raw base.yuv 420 i 1920 1080 0) $sources"
+}
+mlt_command() { # layers frames
+    local i tracks="$work/base.nut out=$(($2 - 1))" transitions=''
+    for i in $(seq "$1"); do
+        case $((i % 3)) in
+        1) tracks="$tracks -track $work/graphics.png out=$(($2 - 1))" geometry=0/0:1920x1080:100 ;;
+        2) tracks="$tracks -track $work/inset.nut out=$(($2 - 1))" geometry=1100/80:640x360:80 ;;
+        0) tracks="$tracks -track $work/logo.png out=$(($2 - 1))" geometry=60/60:256x256:100 ;;
+        esac
+        transitions="$transitions -transition composite geometry=0=$geometry a_track=0 b_track=$i out=$(($2 - 1)) distort=1"
+    done
+    echo "QT_QPA_PLATFORM=offscreen melt -silent -profile atsc_1080p_30 $tracks $transitions" \
+        "-consumer avformat:/dev/null f=rawvideo vcodec=rawvideo an=1 real_time=0 terminate_on_pause=1"
+}
 
 # A full-frame blend against copying within as much memory.
 bench_limit() {

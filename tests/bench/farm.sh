@@ -24,7 +24,7 @@ whole_timeline() { # file width height insets
     local width=$2 height=$3 insets=$4 i clips=''
     camera "$work/camera.mp4"
     [ -e "$work/strip.png" ] ||
-        $quiet -f lavfi -i "color=black@0:s=1920x1080,format=rgba,drawbox=y=900:h=120:color=navy@0.8:t=fill" -frames:v 1 "$work/strip.png"
+        $quiet -f lavfi -i "color=navy@0.8:s=1920x120,format=rgba,pad=1920:1080:0:900:black@0" -frames:v 1 "$work/strip.png"
     for i in $(seq "$insets"); do
         clips="$clips,{\"clips\":[{\"kind\":\"video\",\"asset\":\"inset\",\"start\":0,\"duration\":300,\"loop\":true,
             \"size\":[$((width / 3)),$((height / 3))],\"position\":[$((width * 25 / 32 - i * 40 + 40)),$((height * 5 / 18))],\"opacity\":0.8}]},
