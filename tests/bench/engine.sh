@@ -49,7 +49,7 @@ bench_compose_typical() { compose compose-typical still 0.1; }
 # The same layers, which stand, by programs that read raw files and throw the result away.
 compose_programs() {
     local layers frames result ours from size
-    frames=$(rounds 160 80)
+    frames=80
     for from in base inset; do
         size=1920x1080
         [ $from = base ] || size=640x360
@@ -57,7 +57,7 @@ compose_programs() {
     done
     $quiet -f rawvideo -s 1920x1080 -pix_fmt yuva420p -i "$work/graphics.yuva" "$work/graphics.png"
     $quiet -f rawvideo -s 256x256 -pix_fmt yuva420p -i "$work/logo.yuva" "$work/logo.png"
-    for layers in 1 3 7; do
+    for layers in $([ "$quick" ] && echo 3 || echo 1 3 7); do
         ours=$("$build/tests/bench/compose_bench" "$work/base.yuv" "$work/inset.yuv" "$work/logo.yuva" "$work/graphics.yuva" \
             $layers moving 5 20 | jq .ours)
         result=$("$top/ops/lib/cpu" "$(rounds 3 1)" gstreamer "$(gstreamer_command $layers "$frames")" \
@@ -128,7 +128,7 @@ bench_start() {
             "assets":{"a":"file:%s"},"tracks":[{"clips":[{"kind":"video","asset":"a","start":0,"duration":570}]}]}' \
             "$work/start.mkv" >"$work/start.json"
         rm -rf "$work/start-cache"
-        result=$("$build/tests/bench/start_bench" "$work/start.json" "$work/start-cache" "$(rounds 60 15)")
+        result=$("$build/tests/bench/start_bench" "$work/start.json" "$work/start-cache" "$(rounds 40 5)")
         for way in cold warm; do
             entry start "$codec, GOP $gop, $way: median" "$(jq ".$way" <<<"$result")" null ms null
             entry start "$codec, GOP $gop, $way: 99 %" "$(jq ".${way}_p99" <<<"$result")" null ms null

@@ -9,7 +9,7 @@ bench_link() {
     for round in $(seq "$(rounds 5 2)"); do
         ours+=("$("$build/tests/bench/link_bench" "$work/phone.yuv" 16 "$frames")")
         port=$((21000 + (BASHPID + round) % 9000))
-        peer+=("$("$top/ops/lib/cpu" 1 peer "ffmpeg -v error -nostdin -f matroska -i '$(link_url listener)' -f null - &
+        peer+=("$("$top/ops/lib/cpu" 1 peer "ffmpeg -v fatal -nostdin -f matroska -i '$(link_url listener)' -f null - &
             $quiet -re -stream_loop -1 -f rawvideo -s 1920x1080 -pix_fmt yuv420p -r 30 -i '$work/phone.yuv' -frames:v $frames \
                 -c:v ffvhuff -threads 1 -f matroska '$(link_url caller)'; wait")")
     done
@@ -62,14 +62,15 @@ bench_whole() {
                 [0:v][i]overlay=1180:120[a];[a][2:v]overlay[b];[b][l]overlay=x=36+5.02*n:y=36+2.375*n' -map 1:a -frames:v 300 \
                 -pix_fmt yuv420p $x264 -crf 23 $aac '$work/peer.mp4'")
         farm=$(farm_cost "$work/whole.json" 1920 1080 2 '' 12)
-        cut=$(farm_cost "$work/whole.json" 1920 1080 2 1 12)
+        cut=null
+        [ "$quick" ] || cut=$(farm_cost "$work/whole.json" 1920 1080 2 1 12)
         jq -c --argjson farm "$farm" --argjson cut "$cut" 'map_values(. * 1000 / 300) + {farm: $farm, cut: $cut}' <<<"$cpu"
     done >"$work/whole.rounds"
     of() { jq "$1" "$work/whole.rounds" | median; }
     floors='(.camera + .inset + .aac'
     entry whole "vistter render" "$(of .ours)" "$(of "$floors + .x264)")" "CPU ms a frame" 1.04 floor
     entry whole "farm, placed by its planner" "$(of .farm)" "$(of "$floors + .live)")" "CPU ms a frame" 1.12 floor
-    entry whole "farm, cut above the camera" "$(of .cut)" "$(of "$floors + .live)")" "CPU ms a frame" 1.12 floor
+    [ "$quick" ] || entry whole "farm, cut above the camera" "$(of .cut)" "$(of "$floors + .live)")" "CPU ms a frame" 1.12 floor
     entry whole "FFmpeg, one process" "$(of .ffmpeg)" "$(of "$floors + .x264)")" "CPU ms a frame" null floor
 }
 
@@ -132,9 +133,10 @@ bench_scale() {
         ms=$(render_cost)
         entry scale "4 layers, $size" "$ms" null "CPU ms a frame" null
     done
+    [ -z "$quick" ] || return 0
     whole_timeline "$work/scale.json" 1920 1080 2
     while read -r workers cuts; do
-        ms=$(farm_cost "$work/scale.json" 1920 1080 "$workers" "$cuts" "$(rounds 12 6)" </dev/null)
+        ms=$(farm_cost "$work/scale.json" 1920 1080 "$workers" "$cuts" 8 </dev/null)
         entry scale "7 layers, farm of $workers workers" "$ms" null "CPU ms a frame" null
     done <<CUTS
 1
