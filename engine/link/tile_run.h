@@ -145,12 +145,11 @@ static inline uint64_t take(struct run_reader *r, int bits) // up to 64; past th
 {
     size_t byte = r->at / 8, shift = r->at % 8;
     uint8_t near_end[9] = {0};
-    const uint8_t *from = r->second + byte;
-    if (byte + 9 > r->bytes) {
-        if (byte < r->bytes)
-            memcpy(near_end, from, r->bytes - byte);
-        from = near_end;
-    }
+    const uint8_t *from = near_end;
+    if (byte + 9 <= r->bytes)
+        from = r->second + byte;
+    else if (byte < r->bytes)
+        memcpy(near_end, r->second + byte, r->bytes - byte);
     uint64_t value;
     memcpy(&value, from, 8);
     value >>= shift;
