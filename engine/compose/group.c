@@ -49,6 +49,7 @@ void group_frame_unref(struct group_frame **frame)
     if (atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1)
         return;
     group_frame_truncate(f, 0);
+    free(f->made);
     free(f);
 }
 
@@ -70,6 +71,17 @@ int group_frame_push(struct group_frame *frame, struct picture **picture)
     *picture = NULL;
     frame->level[frame->depth++] = level;
     return 0;
+}
+
+void group_tile_copy(struct picture *dst, const struct picture *src, struct rect area)
+{
+    for (int i = 0; i < picture_planes(dst); i++) {
+        int half = i == 1 || i == 2;
+        size_t width = (size_t)(area.width >> half);
+        for (int row = area.y >> half; row < (area.y + area.height) >> half; row++)
+            memcpy(dst->plane[i] + row * dst->stride[i] + (area.x >> half),
+                   src->plane[i] + row * src->stride[i] + (area.x >> half), width);
+    }
 }
 
 static bool area_equal(const struct picture *a, const struct picture *b, struct rect area)

@@ -34,8 +34,17 @@ struct group_frame {
     bool opaque; // everything beneath is hidden: level 0 is an OPAQUE picture, all tiles opaque
     int depth;   // levels in use; 0 = the group is empty
     struct group_level level[GROUP_DEPTH_MAX];
+    // Which of its builder's frames changed each tile last; maker 0: not known.
+    uint64_t maker, *made;
     _Atomic int references; // private
 };
+
+// Whether the tile is known, without a look at it, to be the same in both.
+static inline bool group_tile_unchanged(const struct group_frame *a, const struct group_frame *b,
+                                        int tile)
+{
+    return a->maker && a->maker == b->maker && a->made[tile] == b->made[tile];
+}
 
 // Whether such a layer hides all that lies beneath it on a canvas of this size.
 static inline bool group_layer_hides(int width, int height, const struct picture *p, int x, int y,
@@ -45,21 +54,23 @@ static inline bool group_layer_hides(int width, int height, const struct picture
            y <= 0 && x + p->width >= width && y + p->height >= height;
 }
 
-// Builds a group frame layer by layer, bottom to top.
-// Thread: one builder belongs to one renderer thread.
+// Builds group frames layer by layer, bottom to top. What has not changed since the frame before is
+// taken from there. Thread: one builder belongs to one renderer thread.
 struct group_builder;
 struct group_builder *group_builder_create(int width, int height);
 void group_builder_destroy(struct group_builder **builder);
 // Starts a frame. `base` not NULL: an opaque group that starts from this picture (OPAQUE, canvas
-// size, kept by reference; copied when a layer is put over it). Drops a frame not yet finished.
+// size). Drops a frame not yet finished.
 void group_builder_begin(struct group_builder *builder, const struct picture *base);
-// Puts a layer on top: as blend_picture, at an even place, opacity 0..255. An OPAQUE layer that
-// covers the canvas (normal, 255) is kept by reference when it has the canvas's size, and makes the
-// group opaque whatever it was before. -ENOMEM, -E2BIG (deeper than GROUP_DEPTH_MAX; cannot happen
-// with that many layers); after an error the frame is lost, and finish returns the error too.
-int group_builder_add(struct group_builder *builder, const struct picture *picture, int x, int y,
-                      int opacity, enum blend_mode mode);
+// Puts a layer on top: as blend_picture, at an even place, opacity 0..255; at most GROUP_DEPTH_MAX
+// of them. A reference is kept. An OPAQUE layer that covers the canvas (normal, 255) makes the
+// group opaque whatever it was before; alone and of the canvas's size it is the frame, uncopied.
+void group_builder_add(struct group_builder *builder, const struct picture *picture, int x, int y,
+                       int opacity, enum blend_mode mode);
+// Gives the frame, which is that of the call before when nothing has changed. -ENOMEM.
 int group_builder_finish(struct group_builder *builder, struct group_frame **ret);
+// The next frame takes nothing from the one before. The bits are the same.
+void group_builder_forget(struct group_builder *builder);
 
 struct group_frame *group_frame_create(int width, int height); // empty; for the decoder of links
 // Adds a level above the others, all tiles TILE_EMPTY and of mode 0, which the caller then fills
@@ -76,6 +87,9 @@ static inline struct rect group_tile_rect(const struct group_frame *g, int tile)
     struct rect all = {0, 0, g->width, g->height};
     return rect_intersect(all, (struct rect){x, y, GROUP_TILE_WIDTH, GROUP_TILE_HEIGHT});
 }
+
+// Copies the samples of `area` between pictures of one size and format.
+void group_tile_copy(struct picture *dst, const struct picture *src, struct rect area);
 
 // Folds a group over the programme. `dst` is OPAQUE and of the same size.
 void group_fold(struct picture *dst, const struct group_frame *group);

@@ -1,8 +1,9 @@
 // The builder of group frames (group.h).
 //
-// An opaque group is one OPAQUE picture that layers are blended into. Otherwise each tile has a
-// stack; a layer's tile is merged into the top entry, or pushed, by these rules, which hold block
-// by block (2x2) because every blend mode treats each block by itself:
+// Layers are only noted while they are put on; `finish` draws them. An opaque group is one OPAQUE
+// picture, drawn in one pass over all its layers. Otherwise each tile has a stack; a layer's tile
+// is merged into the top entry, or pushed, by these rules, which hold block by block (2x2) because
+// every blend mode treats each block by itself:
 //   1. A fully opaque tile in normal mode hides the stack: it becomes the only entry.
 //   2. The top entry has normal mode, and in each block the layer is empty, or the entry is opaque,
 //      or (layer in normal mode) the layer is opaque or the entry is empty: blend over the entry.
@@ -10,42 +11,76 @@
 //   3. Layer and entry have one mode, and in each block one of the two is empty: put the layer's
 //      blocks beside the entry's. Putting is normal blending over nothing: it keeps P' and a'.
 //   4. Otherwise the tile is a new entry, in the next level.
+//
+// Damage: tiles that no changed layer touches, now or in the frame before, are taken over from
+// there. Pictures are const, and those of the frame before are kept here, so a layer of the same
+// picture at the same place shows the same.
 #include "engine/compose/group.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/thread.h"
 #include "engine/compose/kernels.h"
 
-struct group_builder {
-    // -- constant after create
-    int width, height, tiles;
-    // -- of the frame being built
-    struct group_frame *frame; // NULL between frames
-    bool owned;                // opaque group: level 0 is a picture of ours, not one lent to us
-    int error;                 // first failure, returned by finish
-    uint8_t *top;              // entries in each tile's stack
-};
+#define LAYERS_MAX (GROUP_DEPTH_MAX + 1) // and the base
+// Of an opaque group's picture, drawn with all its layers at once: less costs more calls than it
+// saves traffic, more does not stay in a core's second cache.
+#define BAND_BYTES (768 << 10)
 
 struct placed_layer {
-    const struct picture *picture;
+    struct picture *picture; // a reference
     int x, y, opacity;
     enum blend_mode mode;
 };
 
+struct layer_list {
+    int count;
+    struct placed_layer layer[LAYERS_MAX];
+};
+
+struct group_builder {
+    // -- constant after create
+    int width, height, tiles;
+    uint64_t maker; // names this builder among all
+    // -- the frame being built, and the one before
+    struct layer_list *layers, *layers_before;
+    struct group_frame *frame, *before; // frame: only within finish; before NULL: none to take from
+    uint64_t made;                      // frames finished
+    uint8_t *damaged;                   // [tiles]
+    uint8_t *top;                       // entries in each tile's stack
+};
+
 struct group_builder *group_builder_create(int width, int height)
 {
+    static _Atomic uint64_t makers;
     struct group_builder *b = base_alloc(sizeof *b);
     struct group_frame *shape = group_frame_create(width, height);
     b->width = width;
     b->height = height;
     b->tiles = shape->tiles_x * shape->tiles_y;
+    b->maker = atomic_fetch_add(&makers, 1) + 1;
     group_frame_unref(&shape);
+    b->layers = base_alloc(sizeof *b->layers);
+    b->layers_before = base_alloc(sizeof *b->layers_before);
+    b->damaged = base_alloc((size_t)b->tiles);
     b->top = base_alloc((size_t)b->tiles);
     return b;
+}
+
+static void list_clear(struct layer_list *list)
+{
+    while (list->count)
+        picture_unref(&list->layer[--list->count].picture);
+}
+
+void group_builder_forget(struct group_builder *builder)
+{
+    list_clear(builder->layers_before);
+    group_frame_unref(&builder->before);
 }
 
 void group_builder_destroy(struct group_builder **builder)
@@ -54,67 +89,50 @@ void group_builder_destroy(struct group_builder **builder)
     if (!b)
         return;
     *builder = NULL;
-    group_frame_unref(&b->frame);
+    group_builder_forget(b);
+    list_clear(b->layers);
+    free(b->layers);
+    free(b->layers_before);
+    free(b->damaged);
     free(b->top);
     free(b);
 }
 
-// Starts anew: the frame is empty, or opaque from `picture`, which is taken.
-static int restart(struct group_builder *b, struct picture **picture)
-{
-    group_frame_unref(&b->frame);
-    b->frame = group_frame_create(b->width, b->height);
-    b->owned = false;
-    memset(b->top, 0, (size_t)b->tiles);
-    if (!picture)
-        return 0;
-    int r = group_frame_push(b->frame, picture);
-    if (r < 0)
-        return r;
-    b->frame->opaque = true;
-    memset(b->frame->level[0].kind, TILE_OPAQUE, (size_t)b->tiles);
-    return 0;
-}
-
 void group_builder_begin(struct group_builder *builder, const struct picture *base)
 {
-    builder->error = 0;
-    struct picture *picture = base ? picture_ref(base) : NULL;
-    assert(!base || base->format == PICTURE_OPAQUE);
-    builder->error = restart(builder, base ? &picture : NULL);
-    picture_unref(&picture);
+    list_clear(builder->layers);
+    assert(!base || (base->format == PICTURE_OPAQUE && base->width == builder->width &&
+                     base->height == builder->height));
+    if (base)
+        group_builder_add(builder, base, 0, 0, 255, BLEND_NORMAL);
 }
 
-// Level 0 of an opaque group may be somebody else's picture; from now on it is ours.
-static int own_base(struct group_builder *b)
+static bool hides(const struct group_builder *b, const struct placed_layer *l)
 {
-    if (b->owned)
-        return 0;
-    struct picture *copy = picture_create(PICTURE_OPAQUE, b->width, b->height);
-    if (!copy)
-        return -ENOMEM;
-    picture_copy(copy, b->frame->level[0].picture);
-    picture_unref(&b->frame->level[0].picture);
-    b->frame->level[0].picture = copy;
-    b->owned = true;
-    return 0;
+    return group_layer_hides(b->width, b->height, l->picture, l->x, l->y, l->opacity, l->mode);
 }
 
-// An opaque layer that covers the canvas hides all the rest.
-static int replace_all(struct group_builder *b, const struct placed_layer *layer)
+void group_builder_add(struct group_builder *builder, const struct picture *picture, int x, int y,
+                       int opacity, enum blend_mode mode)
 {
-    const struct picture *src = layer->picture;
-    bool exact = src->width == b->width && src->height == b->height;
-    struct picture *picture =
-        exact ? picture_ref(src) : picture_create(PICTURE_OPAQUE, b->width, b->height);
-    if (!picture)
-        return -ENOMEM;
-    if (!exact)
-        blend_picture(picture, src, layer->x, layer->y, 255, BLEND_NORMAL, NULL);
-    int r = restart(b, &picture);
-    picture_unref(&picture);
-    b->owned = r == 0 && !exact;
-    return r;
+    struct placed_layer layer = {(struct picture *)picture, x, y, opacity, mode};
+    assert(x % 2 == 0 && y % 2 == 0 && opacity >= 0 && opacity <= 255);
+    if (opacity == 0)
+        return;
+    layer.picture = picture_ref(picture);
+    if (hides(builder, &layer))
+        list_clear(builder->layers);
+    assert(builder->layers->count < LAYERS_MAX);
+    builder->layers->layer[builder->layers->count++] = layer;
+}
+
+// ---- Stacks -----------------------------------------------------------------------------------
+
+static struct rect layer_area(const struct group_builder *b, const struct placed_layer *layer)
+{
+    return rect_intersect(
+        (struct rect){0, 0, b->width, b->height},
+        (struct rect){layer->x, layer->y, layer->picture->width, layer->picture->height});
 }
 
 static const uint8_t *alpha_at(const struct picture *p, int x, int y)
@@ -122,30 +140,37 @@ static const uint8_t *alpha_at(const struct picture *p, int x, int y)
     return p->plane[3] + y * p->stride[3] + x;
 }
 
-// What the layer shows within `part`: anything at all, and all opaque?
-static void layer_look(const struct placed_layer *layer, struct rect part, bool *ret_any,
-                       bool *ret_all)
+// By the map of its cover: what the layer covers of `part`, as far as that is known.
+static enum cover layer_cover(const struct placed_layer *layer, struct rect part)
 {
-    uint8_t any = 0, all = 255;
-    *ret_any = true;
-    *ret_all = layer->opacity == 255;
-    if (layer->picture->format == PICTURE_OPAQUE || part.width == 0)
-        return;
+    if (layer->picture->format == PICTURE_OPAQUE)
+        return COVER_FULL;
     const uint8_t *cover = picture_cover(layer->picture);
+    if (!cover)
+        return COVER_MIXED;
     int stride = picture_cover_stride(layer->picture);
     int left = (part.x - layer->x) / COVER_WIDTH,
         right = (part.x - layer->x + part.width - 1) / COVER_WIDTH;
     int top = (part.y - layer->y) / COVER_HEIGHT,
         bottom = (part.y - layer->y + part.height - 1) / COVER_HEIGHT;
-    enum cover kind = cover ? (enum cover)cover[top * stride + left] : COVER_MIXED;
+    enum cover kind = (enum cover)cover[top * stride + left];
     for (int i = top; i <= bottom && kind != COVER_MIXED; i++)
         for (int k = left; k <= right; k++)
             kind = cover[i * stride + k] == kind ? kind : COVER_MIXED;
+    return kind;
+}
+
+// What the layer shows within `part`: anything at all, and all opaque?
+static void layer_look(const struct placed_layer *layer, struct rect part, bool *ret_any,
+                       bool *ret_all)
+{
+    enum cover kind = layer_cover(layer, part);
     if (kind != COVER_MIXED) {
         *ret_any = kind == COVER_FULL;
-        *ret_all = *ret_all && kind == COVER_FULL;
+        *ret_all = kind == COVER_FULL && layer->opacity == 255;
         return;
     }
+    uint8_t any = 0, all = 255;
     for (int y = 0; y < part.height; y++) {
         const uint8_t *row = alpha_at(layer->picture, part.x - layer->x, part.y + y - layer->y);
         for (int x = 0; x < part.width; x++) {
@@ -154,7 +179,7 @@ static void layer_look(const struct placed_layer *layer, struct rect part, bool 
         }
     }
     *ret_any = any != 0;
-    *ret_all = *ret_all && all == 255;
+    *ret_all = layer->opacity == 255 && all == 255;
 }
 
 struct block_look {
@@ -205,17 +230,23 @@ static void put(struct picture *entry, const struct placed_layer *layer, enum bl
     blend_picture(entry, layer->picture, layer->x, layer->y, layer->opacity, mode, tile);
 }
 
+static int need_level(struct group_builder *b, int entry)
+{
+    if (entry < b->frame->depth)
+        return 0;
+    struct picture *picture = picture_create(PICTURE_ALPHA, b->width, b->height);
+    int r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
+    picture_unref(&picture);
+    return r;
+}
+
 // Makes the layer's tile entry number `entry` (from 0) of its stack.
 static int push_tile(struct group_builder *b, int tile, const struct placed_layer *layer,
                      struct rect area, int entry, bool opaque)
 {
-    if (entry == b->frame->depth) {
-        struct picture *picture = picture_create(PICTURE_ALPHA, b->width, b->height);
-        int r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
-        picture_unref(&picture);
-        if (r < 0)
-            return r;
-    }
+    int r = need_level(b, entry);
+    if (r < 0)
+        return r;
     struct group_level *level = &b->frame->level[entry];
     if (!opaque)
         clear_area(level->picture, area);
@@ -232,8 +263,10 @@ static int add_tile(struct group_builder *b, int tile, const struct placed_layer
     struct rect part = rect_intersect(
         area, (struct rect){layer->x, layer->y, layer->picture->width, layer->picture->height});
     bool any, all;
+    if (part.width == 0)
+        return 0;
     layer_look(layer, part, &any, &all);
-    if (!any || part.width == 0)
+    if (!any)
         return 0;
     all = all && part.width == area.width && part.height == area.height;
     int top = b->top[tile];
@@ -260,56 +293,196 @@ static int add_tile(struct group_builder *b, int tile, const struct placed_layer
     return 0;
 }
 
-static int add_tiles(struct group_builder *b, const struct placed_layer *layer)
+// The tile's stack as it was in the frame before.
+static int take_tile(struct group_builder *b, int tile)
 {
-    struct rect area = rect_intersect(
-        (struct rect){0, 0, b->width, b->height},
-        (struct rect){layer->x, layer->y, layer->picture->width, layer->picture->height});
-    if (area.width == 0)
-        return 0;
-    int right = (area.x + area.width - 1) / GROUP_TILE_WIDTH;
-    int bottom = (area.y + area.height - 1) / GROUP_TILE_HEIGHT;
-    for (int row = area.y / GROUP_TILE_HEIGHT; row <= bottom; row++)
-        for (int column = area.x / GROUP_TILE_WIDTH; column <= right; column++) {
-            int r = add_tile(b, row * b->frame->tiles_x + column, layer);
-            if (r < 0)
-                return r;
-        }
+    const struct group_frame *before = b->before;
+    for (int i = 0; i < before->depth && before->level[i].kind[tile] != TILE_EMPTY; i++) {
+        int r = need_level(b, i);
+        if (r < 0)
+            return r;
+        struct group_level *level = &b->frame->level[i];
+        group_tile_copy(level->picture, before->level[i].picture, group_tile_rect(b->frame, tile));
+        level->kind[tile] = before->level[i].kind[tile];
+        level->mode[tile] = before->level[i].mode[tile];
+        b->top[tile] = (uint8_t)(i + 1);
+    }
     return 0;
 }
 
-int group_builder_add(struct group_builder *builder, const struct picture *picture, int x, int y,
-                      int opacity, enum blend_mode mode)
+static int draw_tile(struct group_builder *b, int tile)
 {
-    const struct placed_layer layer = {picture, x, y, opacity, mode};
-    assert(builder->frame && x % 2 == 0 && y % 2 == 0 && opacity >= 0 && opacity <= 255);
-    if (builder->error < 0 || opacity == 0)
-        return builder->error;
-    if (group_layer_hides(builder->width, builder->height, picture, x, y, opacity, mode)) {
-        builder->error = replace_all(builder, &layer);
-    } else if (builder->frame->opaque) {
-        builder->error = own_base(builder);
-        if (builder->error == 0)
-            put(builder->frame->level[0].picture, &layer, mode, NULL);
-    } else {
-        builder->error = add_tiles(builder, &layer);
+    for (int i = 0; i < b->layers->count; i++) {
+        int r = add_tile(b, tile, &b->layers->layer[i]);
+        if (r < 0)
+            return r;
     }
-    return builder->error;
+    return 0;
+}
+
+static int draw_stacks(struct group_builder *b)
+{
+    memset(b->top, 0, (size_t)b->tiles);
+    for (int tile = 0; tile < b->tiles; tile++) {
+        int r = b->damaged[tile] ? draw_tile(b, tile) : take_tile(b, tile);
+        if (r < 0)
+            return r;
+    }
+    // Levels that opaque tiles have emptied.
+    int deepest = 0;
+    for (int tile = 0; tile < b->tiles; tile++)
+        deepest = b->top[tile] > deepest ? b->top[tile] : deepest;
+    group_frame_truncate(b->frame, deepest);
+    return 0;
+}
+
+// ---- Opaque groups ----------------------------------------------------------------------------
+
+static void draw_run(const struct group_builder *b, struct picture *dst, struct rect area,
+                     bool damaged)
+{
+    if (!damaged)
+        blend_picture(dst, b->before->level[0].picture, 0, 0, 255, BLEND_NORMAL, &area);
+    for (int i = 0; damaged && i < b->layers->count; i++)
+        put(dst, &b->layers->layer[i], b->layers->layer[i].mode, &area);
+}
+
+// How many rows of tiles from `row` on are wholly damaged, at most a band of them.
+static int damaged_rows(const struct group_builder *b, int row)
+{
+    const struct group_frame *f = b->frame;
+    int most = BAND_BYTES / (b->width * GROUP_TILE_HEIGHT * 3 / 2), count = 0;
+    while (row + count < f->tiles_y && count < most &&
+           !memchr(b->damaged + (row + count) * f->tiles_x, false, (size_t)f->tiles_x))
+        count++;
+    return count;
+}
+
+// One pass: a band gets all its layers while what one wrote is still in the cache for the next.
+// Rows that are damaged in part are drawn in runs of tiles that are alike.
+static struct picture *draw_canvas(const struct group_builder *b)
+{
+    struct picture *dst = picture_create(PICTURE_OPAQUE, b->width, b->height);
+    const struct group_frame *f = b->frame;
+    for (int row = 0, rows; dst && row < f->tiles_y; row += rows) {
+        rows = damaged_rows(b, row);
+        if (rows > 1) {
+            struct rect band = {0, row * GROUP_TILE_HEIGHT, b->width, rows * GROUP_TILE_HEIGHT};
+            draw_run(b, dst, band, true);
+            continue;
+        }
+        rows = 1;
+        for (int i = 0, next; i < f->tiles_x; i = next) {
+            int tile = row * f->tiles_x + i;
+            struct rect area = group_tile_rect(f, tile);
+            bool damaged = b->damaged[tile];
+            for (next = i + 1; next < f->tiles_x && b->damaged[tile + next - i] == damaged; next++)
+                area.width += group_tile_rect(f, tile + next - i).width;
+            draw_run(b, dst, area, damaged);
+        }
+    }
+    return dst;
+}
+
+static int draw_opaque(struct group_builder *b)
+{
+    const struct picture *bottom = b->layers->layer[0].picture;
+    bool alone = b->layers->count == 1 && bottom->width == b->width && bottom->height == b->height;
+    struct picture *picture = alone ? picture_ref(bottom) : draw_canvas(b);
+    int r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
+    picture_unref(&picture);
+    if (r < 0)
+        return r;
+    b->frame->opaque = true;
+    memset(b->frame->level[0].kind, TILE_OPAQUE, (size_t)b->tiles);
+    return 0;
+}
+
+// ---- Damage -----------------------------------------------------------------------------------
+
+// Marks the tiles in which the layer may show anything.
+static void mark(struct group_builder *b, const struct placed_layer *layer)
+{
+    struct rect area = layer_area(b, layer);
+    if (area.width == 0)
+        return;
+    int tiles_x = (b->width + GROUP_TILE_WIDTH - 1) / GROUP_TILE_WIDTH;
+    int right = (area.x + area.width - 1) / GROUP_TILE_WIDTH;
+    int bottom = (area.y + area.height - 1) / GROUP_TILE_HEIGHT;
+    for (int y = area.y / GROUP_TILE_HEIGHT; y <= bottom; y++)
+        for (int x = area.x / GROUP_TILE_WIDTH; x <= right; x++) {
+            struct rect tile = {x * GROUP_TILE_WIDTH, y * GROUP_TILE_HEIGHT, GROUP_TILE_WIDTH,
+                                GROUP_TILE_HEIGHT};
+            struct rect part = rect_intersect(area, tile);
+            uint8_t *damaged = &b->damaged[y * tiles_x + x];
+            *damaged = *damaged || layer_cover(layer, part) != COVER_EMPTY;
+        }
+}
+
+static bool same_layer(const struct placed_layer *a, const struct placed_layer *b)
+{
+    return a->picture == b->picture && a->x == b->x && a->y == b->y && a->opacity == b->opacity &&
+           a->mode == b->mode;
+}
+
+// Where a list has become longer or shorter, what is the same at both ends is set against each
+// other.
+static void find_damage(struct group_builder *b)
+{
+    const struct layer_list *now = b->layers, *then = b->layers_before;
+    bool opaque = now->count && hides(b, &now->layer[0]);
+    bool all = !b->before || b->before->opaque != opaque;
+    memset(b->damaged, all, (size_t)b->tiles);
+    if (all)
+        return;
+    int shorter = now->count < then->count ? now->count : then->count;
+    int from = 0, ends = 0; // the same at the bottom, and at the top
+    if (now->count != then->count) {
+        while (from < shorter && same_layer(&now->layer[from], &then->layer[from]))
+            from++;
+        while (ends < shorter - from &&
+               same_layer(&now->layer[now->count - 1 - ends], &then->layer[then->count - 1 - ends]))
+            ends++;
+    }
+    for (int i = from; i < now->count - ends; i++)
+        if (now->count != then->count || !same_layer(&now->layer[i], &then->layer[i]))
+            mark(b, &now->layer[i]);
+    for (int i = from; i < then->count - ends; i++)
+        if (now->count != then->count || !same_layer(&now->layer[i], &then->layer[i]))
+            mark(b, &then->layer[i]);
+}
+
+static int draw(struct group_builder *b)
+{
+    b->frame = group_frame_create(b->width, b->height);
+    b->frame->maker = b->maker;
+    b->frame->made = base_alloc((size_t)b->tiles * sizeof *b->frame->made);
+    b->made++;
+    for (int tile = 0; tile < b->tiles; tile++)
+        b->frame->made[tile] = b->damaged[tile] ? b->made : b->before->made[tile];
+    return b->layers->count && hides(b, &b->layers->layer[0]) ? draw_opaque(b) : draw_stacks(b);
 }
 
 int group_builder_finish(struct group_builder *builder, struct group_frame **ret)
 {
-    assert(builder->frame);
-    if (builder->error < 0) {
-        group_frame_unref(&builder->frame);
-        return builder->error;
+    struct group_builder *b = builder;
+    find_damage(b);
+    int error = 0;
+    if (!memchr(b->damaged, false, (size_t)b->tiles))
+        group_frame_unref(&b->before); // its memory serves the new one
+    if (!b->before || memchr(b->damaged, true, (size_t)b->tiles)) {
+        error = draw(b);
+        group_frame_unref(&b->before);
+        b->before = b->frame;
+        b->frame = NULL;
     }
-    // Levels that opaque tiles have emptied.
-    int deepest = builder->frame->opaque ? 1 : 0;
-    for (int tile = 0; tile < builder->tiles; tile++)
-        deepest = builder->top[tile] > deepest ? builder->top[tile] : deepest;
-    group_frame_truncate(builder->frame, deepest);
-    *ret = builder->frame;
-    builder->frame = NULL;
-    return 0;
+    struct layer_list *spare = b->layers_before;
+    b->layers_before = b->layers;
+    b->layers = spare;
+    list_clear(b->layers);
+    if (error)
+        group_builder_forget(b);
+    else
+        *ret = group_frame_ref(b->before);
+    return error;
 }

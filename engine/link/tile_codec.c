@@ -88,8 +88,11 @@ static int planes_sent(const struct picture *p, int kind)
 }
 
 static bool tile_same(const struct group_frame *frame, const struct group_level *level,
-                      const struct group_level *base, int tile)
+                      const struct group_frame *base_frame, const struct group_level *base,
+                      int tile)
 {
+    if (base && group_tile_unchanged(frame, base_frame, tile))
+        return true;
     if (!base || base->kind[tile] != level->kind[tile])
         return false;
     if (level->kind[tile] == TILE_EMPTY)
@@ -142,7 +145,7 @@ static int heads_write(struct output *out, const uint8_t *heads, int tiles)
 // The heads are known only when the tiles are coded, so those wait in `data`.
 static int level_encode(struct output *out, struct output *data, uint8_t *heads,
                         const struct group_frame *frame, const struct group_level *level,
-                        const struct group_level *base)
+                        const struct group_frame *base_frame, const struct group_level *base)
 {
     const struct tile_kernels *kernels = tile_kernels_get();
     int tiles = frame->tiles_x * frame->tiles_y;
@@ -150,7 +153,7 @@ static int level_encode(struct output *out, struct output *data, uint8_t *heads,
     for (int tile = 0; tile < tiles; tile++) {
         int kind = level->kind[tile];
         int tail = (kind == TILE_MIXED) << 2 | level->mode[tile] << 3;
-        if (tile_same(frame, level, base, tile)) {
+        if (tile_same(frame, level, base_frame, base, tile)) {
             heads[tile] = TILE_SAME;
         } else if (kind == TILE_EMPTY) {
             heads[tile] = TILE_NOTHING;
@@ -197,7 +200,7 @@ int group_encode(const struct group_frame *frame, const struct group_frame *base
         const struct group_level *b = base && i < base->depth ? &base->level[i] : NULL;
         if (b && b->picture->format != frame->level[i].picture->format)
             b = NULL;
-        error = level_encode(&out, &data, heads, frame, &frame->level[i], b);
+        error = level_encode(&out, &data, heads, frame, &frame->level[i], base, b);
         if (error)
             goto fail;
     }
@@ -229,15 +232,6 @@ static void plane_fill(const struct tile_plane *p, int value)
 {
     for (int y = 0; y < p->height; y++)
         memset(p->dst + y * p->stride, value, (size_t)p->width);
-}
-
-static void tile_copy(struct picture *dst, const struct picture *src, struct rect area)
-{
-    for (int i = 0; i < picture_planes(dst); i++) {
-        struct tile_plane d = tile_plane(dst, i, area), s = tile_plane(src, i, area);
-        for (int y = 0; y < d.height; y++)
-            memcpy(d.dst + y * d.stride, s.samples + y * s.stride, (size_t)d.width);
-    }
 }
 
 static int tile_decode(struct input *in, const struct tile_kernels *kernels,
@@ -314,7 +308,7 @@ static int tiles_decode(struct input *in, const struct group_frame *frame,
         if (kind == TILE_EMPTY)
             continue;
         if (coding == TILE_SAME) {
-            tile_copy(level->picture, base->picture, area);
+            group_tile_copy(level->picture, base->picture, area);
             continue;
         }
         int error = tile_decode(in, kernels, level->picture, planes_sent(level->picture, kind),

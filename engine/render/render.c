@@ -114,6 +114,8 @@ static int apply_adjust(struct renderer *r, const struct clip_instant *at)
 static int build(struct renderer *r, const struct composed_layer *layers, int count,
                  const struct picture *beneath)
 {
+    if (r->config.plain)
+        group_builder_forget(r->builder);
     group_builder_begin(r->builder, r->config.base     ? r->background
                                     : r->needs_beneath ? beneath
                                                        : NULL);
@@ -123,8 +125,8 @@ static int build(struct renderer *r, const struct composed_layer *layers, int co
         if (layer->adjust)
             error = apply_adjust(r, layer->adjust);
         else if (layer->placed.picture)
-            error = group_builder_add(r->builder, layer->placed.picture, layer->placed.x,
-                                      layer->placed.y, layer->opacity, layer->mode);
+            group_builder_add(r->builder, layer->placed.picture, layer->placed.x, layer->placed.y,
+                              layer->opacity, layer->mode);
         if (error)
             return error;
     }

@@ -117,7 +117,7 @@ static struct picture *ours(int n)
         const struct material *l = &kinds[i % 3];
         int x, y;
         place(i, n, &x, &y);
-        (void)group_builder_add(builder, l->pictures[n % l->count], x, y, l->opacity, BLEND_NORMAL);
+        group_builder_add(builder, l->pictures[n % l->count], x, y, l->opacity, BLEND_NORMAL);
     }
     if (group_builder_finish(builder, &group) || group_fold_over(NULL, group, &result))
         die("no memory");

@@ -89,8 +89,9 @@ static struct group_frame *group_of(const struct picture *base, const struct pic
 {
     struct group_frame *group = NULL;
     group_builder_begin(builder, base);
-    if ((layer && group_builder_add(builder, layer, x, y, 255, BLEND_NORMAL)) ||
-        group_builder_finish(builder, &group))
+    if (layer)
+        group_builder_add(builder, layer, x, y, 255, BLEND_NORMAL);
+    if (group_builder_finish(builder, &group))
         die("no memory");
     return group;
 }

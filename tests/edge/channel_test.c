@@ -89,7 +89,7 @@ static struct group_frame *make_group(int64_t n, uint32_t group, uint32_t epoch)
         picture_fill(p, (uint8_t[4]){200, 90, 90, 255});
     group_builder_begin(b, group == 1 ? p : NULL);
     if (group == 2)
-        (void)group_builder_add(b, p, square_x(epoch), 64, 255, BLEND_NORMAL);
+        group_builder_add(b, p, square_x(epoch), 64, 255, BLEND_NORMAL);
     struct group_frame *g = NULL;
     (void)group_builder_finish(b, &g);
     picture_unref(&p);

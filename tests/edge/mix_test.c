@@ -110,7 +110,7 @@ static struct group_frame *make_group(bool base, uint8_t luma, uint8_t alpha)
     picture_fill(layer, above);
     group_builder_begin(b, base ? background : NULL);
     if (!base)
-        CHECK_OK(group_builder_add(b, layer, 16, 16, 255, BLEND_NORMAL));
+        group_builder_add(b, layer, 16, 16, 255, BLEND_NORMAL);
     struct group_frame *g = NULL;
     CHECK_OK(group_builder_finish(b, &g));
     picture_unref(&background);

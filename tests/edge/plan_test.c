@@ -147,7 +147,7 @@ static struct group_frame *flat(bool base, uint8_t luma)
     picture_fill(p, (uint8_t[4]){luma, 128, 128, 255});
     group_builder_begin(b, base ? p : NULL);
     if (!base)
-        CHECK_OK(group_builder_add(b, p, 0, 0, 255, BLEND_NORMAL));
+        group_builder_add(b, p, 0, 0, 255, BLEND_NORMAL);
     struct group_frame *g = NULL;
     CHECK_OK(group_builder_finish(b, &g));
     picture_unref(&p);

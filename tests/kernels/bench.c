@@ -121,6 +121,7 @@ static void run_place(struct bench *b)
 static void run_group(struct bench *b)
 {
     struct group_frame *frame = NULL;
+    group_builder_forget(b->builder);
     group_builder_begin(b->builder, NULL);
     group_builder_add(b->builder, b->sparse, 0, 0, 255, BLEND_NORMAL);
     group_builder_add(b->builder, b->sparse, 64, 32, 200, BLEND_NORMAL);
@@ -130,12 +131,12 @@ static void run_group(struct bench *b)
     group_frame_unref(&frame);
 }
 
-static struct group_frame *composed(const struct bench *b)
+static struct group_frame *composed(const struct bench *b, int inset_x)
 {
     struct group_frame *frame = NULL;
     group_builder_begin(b->builder, b->smooth);
     group_builder_add(b->builder, b->sparse, 0, 0, 255, BLEND_NORMAL);
-    group_builder_add(b->builder, b->inset, 1200, 100, 204, BLEND_NORMAL);
+    group_builder_add(b->builder, b->inset, inset_x, 100, 204, BLEND_NORMAL);
     if (group_builder_finish(b->builder, &frame) < 0)
         exit(1);
     return frame;
@@ -143,7 +144,15 @@ static struct group_frame *composed(const struct bench *b)
 
 static void run_compose(struct bench *b)
 {
-    struct group_frame *frame = composed(b);
+    group_builder_forget(b->builder);
+    struct group_frame *frame = composed(b, 1200);
+    group_frame_unref(&frame);
+}
+
+static void run_damage(struct bench *b)
+{
+    static int turn;
+    struct group_frame *frame = composed(b, 1200 + 2 * (turn++ % 10));
     group_frame_unref(&frame);
 }
 
@@ -216,7 +225,8 @@ static void bench_place(struct bench *b)
 static void bench_group(struct bench *b)
 {
     report("frame of three layers", run_compose, b);
-    b->group = composed(b);
+    report("frame of three layers, one moves", run_damage, b);
+    b->group = composed(b, 1200);
     if (group_encode(b->group, NULL, &b->bytes, &b->size))
         exit(1);
     report("encode", run_encode, b);

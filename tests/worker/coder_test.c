@@ -10,7 +10,7 @@ static struct group_frame *group_of(const struct picture *layer, int x)
     struct group_builder *builder = group_builder_create(320, 180);
     struct group_frame *group = NULL;
     group_builder_begin(builder, NULL);
-    CHECK_OK(group_builder_add(builder, layer, x, 20, 255, BLEND_NORMAL));
+    group_builder_add(builder, layer, x, 20, 255, BLEND_NORMAL);
     CHECK_OK(group_builder_finish(builder, &group));
     group_builder_destroy(&builder);
     return group;

@@ -44,8 +44,8 @@ static struct group_frame *build(struct group_builder *builder, const struct pic
     struct group_frame *frame = NULL;
     group_builder_begin(builder, base);
     for (int i = from; i < to; i++)
-        CHECK_OK(group_builder_add(builder, layers[i].picture, layers[i].x, layers[i].y,
-                                   layers[i].opacity, layers[i].mode));
+        group_builder_add(builder, layers[i].picture, layers[i].x, layers[i].y, layers[i].opacity,
+                          layers[i].mode);
     CHECK_OK(group_builder_finish(builder, &frame));
     return frame;
 }
@@ -168,8 +168,8 @@ static void test_references(uint64_t *state)
 
     // A full opaque layer replaces everything, also in a group without a base.
     group_builder_begin(builder, NULL);
-    CHECK_OK(group_builder_add(builder, dot, 4, 4, 255, BLEND_NORMAL));
-    CHECK_OK(group_builder_add(builder, cover, 0, 0, 255, BLEND_NORMAL));
+    group_builder_add(builder, dot, 4, 4, 255, BLEND_NORMAL);
+    group_builder_add(builder, cover, 0, 0, 255, BLEND_NORMAL);
     CHECK_OK(group_builder_finish(builder, &frame));
     CHECK_TRUE(frame->opaque);
     CHECK(frame->depth, ==, 1);
@@ -182,7 +182,7 @@ static void test_references(uint64_t *state)
 
     // A group of nothing has no depth and gives what is beneath it.
     group_builder_begin(builder, NULL);
-    CHECK_OK(group_builder_add(builder, dot, 1000, 0, 255, BLEND_NORMAL));
+    group_builder_add(builder, dot, 1000, 0, 255, BLEND_NORMAL);
     CHECK_OK(group_builder_finish(builder, &frame));
     CHECK(frame->depth, ==, 0);
     CHECK_OK(group_fold_over(base, frame, &out));
@@ -211,13 +211,13 @@ static void test_depth(uint64_t *state)
     struct group_builder *builder = group_builder_create(256, 32);
     struct group_frame *frame = NULL;
     group_builder_begin(builder, NULL);
-    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL));
-    CHECK_OK(group_builder_add(builder, veil, 64, 0, 200, BLEND_NORMAL));
-    CHECK_OK(group_builder_add(builder, veil, 160, 0, 255, BLEND_NORMAL)); // half in the last tile
-    CHECK_OK(group_builder_add(builder, veil, 224, 0, 255, BLEND_NORMAL)); // its other half
-    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL));   // over the first
-    CHECK_OK(group_builder_add(builder, solid, 0, 0, 255, BLEND_NORMAL));  // hides both
-    CHECK_OK(group_builder_add(builder, veil, 0, 0, 255, BLEND_MULTIPLY)); // over opaque
+    group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL);
+    group_builder_add(builder, veil, 64, 0, 200, BLEND_NORMAL);
+    group_builder_add(builder, veil, 160, 0, 255, BLEND_NORMAL); // half in the last tile
+    group_builder_add(builder, veil, 224, 0, 255, BLEND_NORMAL); // its other half
+    group_builder_add(builder, veil, 0, 0, 255, BLEND_NORMAL);   // over the first
+    group_builder_add(builder, solid, 0, 0, 255, BLEND_NORMAL);  // hides both
+    group_builder_add(builder, veil, 0, 0, 255, BLEND_MULTIPLY); // over opaque
     CHECK_OK(group_builder_finish(builder, &frame));
     CHECK(frame->depth, ==, 1);
     CHECK(frame->level[0].kind[0], ==, TILE_OPAQUE);
@@ -229,12 +229,96 @@ static void test_depth(uint64_t *state)
     picture_unref(&solid);
 }
 
+static bool stacks_equal(const struct group_frame *a, const struct group_frame *b, int tile)
+{
+    for (int i = 0; i < GROUP_DEPTH_MAX; i++) {
+        int in_a = i < a->depth ? a->level[i].kind[tile] : TILE_EMPTY;
+        int in_b = i < b->depth ? b->level[i].kind[tile] : TILE_EMPTY;
+        if (in_a != in_b)
+            return false;
+        if (in_a == TILE_EMPTY)
+            return true;
+        struct rect area = group_tile_rect(a, tile);
+        for (int y = area.y; y < area.y + area.height; y++)
+            if (memcmp(a->level[i].picture->plane[0] + y * a->level[i].picture->stride[0] + area.x,
+                       b->level[i].picture->plane[0] + y * b->level[i].picture->stride[0] + area.x,
+                       (size_t)area.width))
+                return false;
+    }
+    return true;
+}
+
+// Frame after frame, of which some layers change, come and go: what is taken from the frame before
+// is what would have been drawn, and what is said to be unchanged is.
+static int unchanged_tiles, kept_frames;
+
+static void test_damage(uint64_t *state)
+{
+    int width = 130 + 2 * random_below(state, 100), height = 66 + 2 * random_below(state, 60);
+    struct picture *base =
+        random_below(state, 2) ? random_picture(state, PICTURE_OPAQUE, width, height) : NULL;
+    struct test_layer layers[LAYERS_MAX];
+    for (int i = 0; i < LAYERS_MAX; i++)
+        layers[i] = random_layer(state, width, height);
+    int count = random_below(state, LAYERS_MAX + 1);
+    struct group_builder *builder = group_builder_create(width, height);
+    struct group_builder *afresh = group_builder_create(width, height);
+    struct group_frame *before = NULL;
+    for (int n = 0; n < 12; n++) {
+        struct group_frame *frame = build(builder, base, layers, 0, count);
+        group_builder_forget(afresh);
+        struct group_frame *expected = build(afresh, base, layers, 0, count);
+        CHECK_TRUE(group_frame_equal(frame, expected));
+        for (int tile = 0; before && tile < frame->tiles_x * frame->tiles_y; tile++) {
+            if (!group_tile_unchanged(frame, before, tile))
+                continue;
+            unchanged_tiles++;
+            CHECK_TRUE(stacks_equal(frame, before, tile));
+        }
+        kept_frames += frame == before;
+        group_frame_unref(&expected);
+        group_frame_unref(&before);
+        before = frame;
+        int i = random_below(state, LAYERS_MAX);
+        switch (random_below(state, 5)) {
+        case 0: // another layer
+            picture_unref(&layers[i].picture);
+            layers[i] = random_layer(state, width, height);
+            break;
+        case 1: // it moves
+            layers[i].x += 2;
+            break;
+        case 2: // layers above come and go
+            count = random_below(state, LAYERS_MAX + 1);
+            break;
+        case 3: { // two change places
+            struct test_layer other = layers[0];
+            layers[0] = layers[i];
+            layers[i] = other;
+            break;
+        }
+        default: // nothing
+            break;
+        }
+    }
+    group_frame_unref(&before);
+    group_builder_destroy(&builder);
+    group_builder_destroy(&afresh);
+    for (int i = 0; i < LAYERS_MAX; i++)
+        picture_unref(&layers[i].picture);
+    picture_unref(&base);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t state = test_seed(argc, argv);
     for (int i = 0; i < 150; i++)
         test_cuts(&state);
     CHECK(deepest, >, 2); // the random layers did need stacks
+    for (int i = 0; i < 150; i++)
+        test_damage(&state);
+    CHECK(unchanged_tiles, >, 1000);
+    CHECK(kept_frames, >, 10);
     test_references(&state);
     test_depth(&state);
     CHECK(picture_outstanding(), ==, 0);

@@ -40,8 +40,8 @@ static inline void make_frames(uint64_t *state)
         }
         struct picture *layer = random_picture(state, PICTURE_ALPHA, 80, 60);
         group_builder_begin(builder, base);
-        CHECK_OK(group_builder_add(builder, layer, 2 * random_below(state, 120),
-                                   2 * random_below(state, 60), 255, BLEND_NORMAL));
+        group_builder_add(builder, layer, 2 * random_below(state, 120), 2 * random_below(state, 60),
+                          255, BLEND_NORMAL);
         CHECK_OK(group_builder_finish(builder, &frames[i]));
         CHECK_OK(group_encode(frames[i], i % 10 ? frames[i / 10 * 10] : NULL, &coded[i],
                               &coded_size[i]));
