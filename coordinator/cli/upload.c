@@ -60,16 +60,25 @@ static int get_facts(struct client *client, const char *sha256, json_t **ret,
     return error;
 }
 
-// A damaged file is taken; whoever brings it should know.
-static void warn_of_damage(const struct upload *upload, const json_t *facts)
+static void warn(const struct upload *upload, const char *text)
+{
+    if (!*text)
+        return;
+    fputs("vistter: warning: ", stderr);
+    print_text(stderr, upload->name);
+    fprintf(stderr, " %s\n", text);
+}
+
+// A file that is damaged, or slow to start, is taken; whoever brings it should know.
+static void warn_of_facts(const struct upload *upload, const json_t *facts)
 {
     struct media_info info;
     char text[160], *json = json_dumps(facts, 0);
-    if (json && !media_info_parse(json, &info, NULL) && info.damage_count) {
+    if (json && !media_info_parse(json, &info, NULL)) {
         media_damage_text(&info, text);
-        fputs("vistter: warning: ", stderr);
-        print_text(stderr, upload->name);
-        fprintf(stderr, " %s\n", text);
+        warn(upload, text);
+        media_start_text(&info, text);
+        warn(upload, text);
     }
     free(json);
 }
@@ -84,7 +93,7 @@ int upload_media(struct client *client, const struct upload *upload, bool *ret_s
     if (known) {
         int error = ret ? get_facts(client, upload->sha256, ret, reterr) : 0;
         if (!error && ret)
-            warn_of_damage(upload, *ret);
+            warn_of_facts(upload, *ret);
         return error;
     }
     bool shown = !upload->quiet && isatty(STDERR_FILENO);
@@ -106,7 +115,7 @@ int upload_media(struct client *client, const struct upload *upload, bool *ret_s
                                "the server does not answer with JSON");
     if (!error) {
         *ret_sent = true;
-        warn_of_damage(upload, reply.json);
+        warn_of_facts(upload, reply.json);
     }
     client_reply_finish(&reply);
     return error;

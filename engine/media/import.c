@@ -98,16 +98,15 @@ int import_probe(const char *path, struct media_info *ret, struct diagnostic *re
 struct job {
     char part[4][PATH_MAX], name[4][PATH_MAX]; // file, index, sound, facts: temporary and final
     bool made[4];
-    void (*progress)(void *opaque, int permille);
-    void *opaque;
+    const struct import_callbacks *callbacks;
     int from, to; // of the step under way, permille
 };
 
 static void step_progress(void *opaque, int permille)
 {
     struct job *job = opaque;
-    if (job->progress)
-        job->progress(job->opaque, job->from + (job->to - job->from) * permille / 1000);
+    job->callbacks->progress(job->callbacks->opaque,
+                             job->from + (job->to - job->from) * permille / 1000);
 }
 
 static void step(struct job *job, int from, int to)
@@ -217,6 +216,7 @@ static int make_index(struct job *job, struct media_info *info, struct rational 
         // Counted times begin at 0 with the first picture, and so does then the file's clock.
         if (index->mode == INDEX_COUNT)
             *ret_start = (struct rational){0, 1};
+        job->callbacks->indexed(job->part[0], info);
     }
     index_destroy(&index);
     demuxer_close(&demuxer);
@@ -331,15 +331,10 @@ static int publish(struct job *job, const char *store, struct diagnostic *reterr
 
 static int import_known(const struct job *job, struct media_info *ret)
 {
-    char text[4096];
-    FILE *f = fopen(job->name[3], "re");
-    if (!f)
-        return -errno;
-    size_t size = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[size] = 0;
     struct media_info info;
-    int error = access(job->name[0], R_OK) ? -ENOENT : media_info_parse(text, &info, NULL);
+    int error = media_info_read(job->name[0], &info, NULL);
+    if (!error && access(job->name[0], R_OK))
+        error = -ENOENT;
     if (!error && !info.picture_duration.den)
         error = -ESTALE; // facts of an older import: made anew
     if (!error)
@@ -381,16 +376,14 @@ static void import_parts(struct job *job, struct media_info *info, int *error,
 }
 
 int import_file(const char *path, const char *store, struct media_info *ret,
-                void (*progress)(void *opaque, int permille), void *opaque,
-                struct diagnostic *reterr)
+                const struct import_callbacks *callbacks, struct diagnostic *reterr)
 {
     struct job *job = calloc(1, sizeof *job);
     struct media_info info;
     char sha256[65], again[65];
     if (!job)
         return diagnostic_set(reterr, -ENOMEM, "media_memory", path, "not enough memory");
-    job->progress = progress;
-    job->opaque = opaque;
+    job->callbacks = callbacks;
     int error = import_probe(path, &info, reterr);
     if (error >= 0)
         error = media_hash_file(path, sha256, reterr);

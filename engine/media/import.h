@@ -8,10 +8,16 @@
 
 // What the file's headers say; counts are estimates where headers give none.
 int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
+struct import_callbacks {
+    void (*progress)(void *opaque, int permille);
+    void *opaque;
+    // The index is there, for `path`: adds facts that only playing it shows. In a process of its
+    // own.
+    void (*indexed)(const char *path, struct media_info *info);
+};
 // `reterr` must not be NULL here.
 int import_file(const char *path, const char *store, struct media_info *ret,
-                void (*progress)(void *opaque, int permille), void *opaque,
-                struct diagnostic *reterr);
+                const struct import_callbacks *callbacks, struct diagnostic *reterr);
 
 // Fills the facts of assets that are not media and are kept as they are: fonts, and lists of
 // pictures ("vistter.sequence/1"). False for anything else.

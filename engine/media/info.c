@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,24 @@ void media_damage_text(const struct media_info *i, char *ret)
              (long long)(tenths % 10));
 }
 
+void media_start_text(const struct media_info *i, char *ret)
+{
+    *ret = 0;
+    if (i->start_known && !i->still && i->start_slowest_us > MEDIA_START_SLOW_US)
+        snprintf(ret, 160,
+                 "takes up to %.1f s to start in the middle: key frames are far apart; encode it "
+                 "with one every second or two",
+                 (double)i->start_slowest_us / 1e6);
+}
+
+static json_t *format_start(const struct media_info *i)
+{
+    if (!i->start_known)
+        return json_null();
+    return json_pack("{s:f, s:f}", "first_ms", (double)i->start_first_us / 1e3, "slowest_ms",
+                     (double)i->start_slowest_us / 1e3);
+}
+
 char *media_info_format(const struct media_info *i)
 {
     char rate[24], duration[48], pictures[48], first[48];
@@ -35,16 +54,16 @@ char *media_info_format(const struct media_info *i)
                                                  "first", first)
                                      : json_null();
     json_t *json = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b, s:o}",
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b, s:o, s:o}",
         "sha256", i->sha256, "bytes", (json_int_t)i->bytes, "container", i->container,
         "picture_codec", i->picture_codec, "sound_codec", i->sound_codec, "width", i->width,
         "height", i->height, "still", i->still, "rate", i->rate.num ? rate : "0", "duration",
         duration, "picture_duration", i->picture_duration.den ? pictures : NULL, "picture_count",
         (json_int_t)i->picture_count, "sample_count", (json_int_t)i->sample_count, "interlaced",
-        i->interlaced, "hdr", i->hdr, "damage", damage);
+        i->interlaced, "hdr", i->hdr, "damage", damage, "start", format_start(i));
     if (!json)
         return NULL;
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(json);
     return text;
 }
@@ -71,6 +90,22 @@ static bool take_damage(const json_t *json, struct media_info *ret)
         count < 1 || !parse_seconds(first, &ret->damage_first))
         return false;
     ret->damage_count = count;
+    return true;
+}
+
+// Null, or milliseconds.
+static bool take_start(const json_t *json, struct media_info *ret)
+{
+    double first, slowest;
+    if (!json || json_is_null(json))
+        return true;
+    if (json_unpack((json_t *)(uintptr_t)json, "{s:F, s:F}", "first_ms", &first, "slowest_ms",
+                    &slowest) ||
+        !(first >= 0 && first < 1e9 && slowest >= 0 && slowest < 1e9))
+        return false;
+    ret->start_known = true;
+    ret->start_first_us = (int64_t)(first * 1e3 + 0.5);
+    ret->start_slowest_us = (int64_t)(slowest * 1e3 + 0.5);
     return true;
 }
 
@@ -118,6 +153,9 @@ int media_info_parse(const char *text, struct media_info *ret, struct diagnostic
     else if (!take_damage(json_object_get(json, "damage"), &i))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "damage",
                              "is not null or a count and a first place");
+    else if (!take_start(json_object_get(json, "start"), &i))
+        bad = diagnostic_set(reterr, -EINVAL, "media_facts", "start",
+                             "is not null or milliseconds of the first and slowest start");
     if (!bad) {
         snprintf(i.sha256, sizeof i.sha256, "%s", sha);
         snprintf(i.container, sizeof i.container, "%s", container);
@@ -133,4 +171,18 @@ int media_info_parse(const char *text, struct media_info *ret, struct diagnostic
     }
     json_decref(json);
     return bad ? -EINVAL : 0;
+}
+
+int media_info_read(const char *asset, struct media_info *ret, struct diagnostic *reterr)
+{
+    char name[PATH_MAX + 8], json[8192];
+    snprintf(name, sizeof name, "%s.json", asset);
+    FILE *file = fopen(name, "re");
+    if (!file)
+        return diagnostic_set(reterr, -errno, "asset_missing", asset,
+                              "has not been imported, or not as media: %s", strerror(errno));
+    size_t size = fread(json, 1, sizeof json - 1, file);
+    fclose(file);
+    json[size] = 0;
+    return media_info_parse(json, ret, reterr);
 }

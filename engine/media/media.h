@@ -34,6 +34,10 @@ struct media_info {
     // are shown by the clip's fallback, sound there is silent. A still that is damaged is refused.
     int64_t damage_count;
     struct rational damage_first; // seconds from the start; of no meaning without damage
+    // Processor time from nothing to the first picture, and to the one that takes longest, as the
+    // importing machine measured it; not known for sound alone and in facts of an older import.
+    bool start_known;
+    int64_t start_first_us, start_slowest_us;
 };
 
 // Limits: side 16384, 134,217,728 pixels (a photograph of 128 megapixels), 16 streams. While it is
@@ -55,9 +59,18 @@ int media_import(const char *path, const char *store, struct media_info *ret,
 // bytes, empty without damage.
 void media_damage_text(const struct media_info *info, char *ret);
 
+// Says in words that starting in the middle takes long; `ret` holds 160 bytes, empty where it does
+// not: a second is what a renderer opens clips ahead.
+#define MEDIA_START_SLOW_US 1000000
+void media_start_text(const struct media_info *info, char *ret);
+
 // JSON of the facts, as in <sha>.json and in the API. `media_info_format` returns malloc'ed text.
 char *media_info_format(const struct media_info *info);
 int media_info_parse(const char *json, struct media_info *ret, struct diagnostic *reterr);
+
+// The facts of an asset that stands at `asset`, from the file beside it. -ENOENT: it has not been
+// imported.
+int media_info_read(const char *asset, struct media_info *ret, struct diagnostic *reterr);
 
 // Hex SHA-256 of a file's bytes; `ret` holds 65 bytes.
 int media_hash_file(const char *path, char *ret, struct diagnostic *reterr);

@@ -4,6 +4,7 @@
 #include "engine/base/thread.h"
 #include "engine/compose/convert.h"
 #include "engine/frame/checksum.h"
+#include "engine/media/media.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,11 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Clips stay open this many calls after their last use: long enough for a cut back and forth, short
-// enough that decoders of past clips do not pile up.
-#define IDLE_CALLS 64
-// Clips that come are opened and positioned so long before.
-#define AHEAD_SECONDS 1
+// Clips stay open this many calls after their last use, and as many as the look ahead spans: long
+// enough for a cut back and forth, short enough that decoders of past clips do not pile up.
+#define IDLE_CALLS 32
+// Clips that come are opened and positioned so long before, and by as much earlier as the slowest
+// start of the timeline's assets takes.
+#define AHEAD_SECONDS     1
+#define AHEAD_SECONDS_MAX 10
 
 struct open_clip {
     const struct clip *clip;
@@ -29,6 +32,8 @@ struct open_clip {
 struct composition {
     struct clip_context context;
     struct timeline *timeline;
+    struct rational ahead; // seconds
+    uint64_t idle_calls;
     struct layer *layers;      // [track_count]
     struct layer *coming;      // [track_count]: the same, a little later
     struct clip_instant hider; // the layer that hid those beneath in the last call; clip NULL: none
@@ -82,6 +87,23 @@ static int fonts_open(const struct render_config *config, const struct timeline 
     return error;
 }
 
+// From what import measured; a machine that is slower or busy has the whole second besides.
+static struct rational look_ahead_seconds(const struct render_config *config,
+                                          const struct timeline *timeline)
+{
+    int64_t us = 0;
+    char path[PATH_MAX];
+    struct media_info info;
+    for (size_t i = 0; i < timeline->asset_count; i++)
+        if (!config->resolver.resolve(config->resolver.opaque, timeline->assets[i].uri, path,
+                                      NULL) &&
+            !media_info_read(path, &info, NULL) && info.start_known && info.start_slowest_us > us)
+            us = info.start_slowest_us;
+    us += AHEAD_SECONDS * INT64_C(1000000);
+    int64_t most = AHEAD_SECONDS_MAX * INT64_C(1000000);
+    return rational_make(us < most ? us : most, 1000000);
+}
+
 int composition_create(const struct render_config *config, const struct timeline *timeline,
                        int width, int height, int depth, struct composition **ret,
                        struct diagnostic *reterr)
@@ -98,6 +120,10 @@ int composition_create(const struct render_config *config, const struct timeline
         .scale_y = (double)height / timeline->height,
         .depth = depth,
     };
+    c->ahead = look_ahead_seconds(config, timeline);
+    c->idle_calls =
+        IDLE_CALLS + 1 +
+        (uint64_t)muldiv_floor(rational_floor(c->ahead, config->rate.num), 1, config->rate.den);
     c->layers = base_alloc(timeline->track_count * sizeof *c->layers);
     c->coming = base_alloc(timeline->track_count * sizeof *c->coming);
     int error = fonts_open(config, timeline, &c->context.fonts, reterr);
@@ -169,7 +195,7 @@ static struct clip_view *view_for(struct composition *c, const struct clip *clip
 static void close_idle(struct composition *c)
 {
     for (size_t i = 0; i < c->open_count;) {
-        if (c->open[i].last_call + IDLE_CALLS < c->calls) {
+        if (c->open[i].last_call + c->idle_calls < c->calls) {
             clip_view_destroy(&c->open[i].view);
             c->open[i] = c->open[--c->open_count];
         } else {
@@ -307,7 +333,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
             c->hider = layer->now;
     }
     if (!c->context.config->plain)
-        look_ahead(c, rational_add(seconds, rational_make(AHEAD_SECONDS, 1)), loop, from, to);
+        look_ahead(c, rational_add(seconds, c->ahead), loop, from, to);
     close_idle(c);
 }
 

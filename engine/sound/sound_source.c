@@ -16,20 +16,6 @@ struct sound_source {
     struct rational length;  // samples after which a loop starts again, exact; below 1: never
 };
 
-static int read_facts(const char *path, struct media_info *ret, struct diagnostic *reterr)
-{
-    char name[PATH_MAX + 8], json[8192];
-    snprintf(name, sizeof name, "%s.json", path);
-    FILE *file = fopen(name, "re");
-    if (!file)
-        return diagnostic_set(reterr, -errno, "asset_missing", path,
-                              "has not been imported, or not as media: %s", strerror(errno));
-    size_t size = fread(json, 1, sizeof json - 1, file);
-    fclose(file);
-    json[size] = 0;
-    return media_info_parse(json, ret, reterr);
-}
-
 // A video loops with its pictures; one picture alone stands as long as its sound.
 static struct rational loop_seconds(const char *path, const struct media_info *info)
 {
@@ -53,7 +39,7 @@ int sound_source_open(const struct asset_resolver *resolver, const char *uri,
     struct media_info info;
     int error = resolver->resolve(resolver->opaque, uri, path, reterr);
     if (!error)
-        error = read_facts(path, &info, reterr);
+        error = media_info_read(path, &info, reterr);
     if (error)
         return error;
     struct sound_source *s = base_alloc(sizeof *s);

@@ -105,6 +105,10 @@ static void test_video(void)
     CHECK_TEXT(info.picture_codec, "h264");
     CHECK_TEXT(info.sound_codec, "aac");
     CHECK_TRUE(!info.still && !info.interlaced && !info.hdr);
+    CHECK_TRUE(info.start_known);
+    CHECK(info.start_first_us, >, 0);
+    media_start_text(&info, path);
+    CHECK_TEXT(path, "");
     // 45 pictures of 1001/30000 s; AAC ends at most two of its frames later.
     CHECK_TRUE(rational_compare(info.duration, rational_make(45 * 1001, 30000)) >= 0);
     CHECK(info.sample_count, >=, 72072);
@@ -335,6 +339,37 @@ static void test_damage(uint64_t *seed)
     free(bad);
 }
 
+// Starting behind many pictures costs their decoding; where each is a key it does not.
+static void test_start_cost(void)
+{
+    struct media_info far, near, parsed;
+    struct diagnostic problem = {0};
+    char text[160];
+    maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=640x360:r=25:d=10 -c:v libx264 -g 250 "
+              "-sc_threshold 0 %s",
+              maker_path("far.mp4"));
+    maker_run("ffmpeg -v error -f lavfi -i testsrc2=s=640x360:r=25:d=10 -c:v libx264 -g 1 %s",
+              maker_path("near.mp4"));
+    CHECK_OK(maker_import("far.mp4", &far, &problem));
+    CHECK_OK(maker_import("near.mp4", &near, &problem));
+    CHECK_TRUE(far.start_known && near.start_known);
+    CHECK(far.start_slowest_us, >, 4 * far.start_first_us);
+    CHECK(far.start_slowest_us, >, 4 * near.start_slowest_us);
+    media_start_text(&far, text);
+    CHECK_TEXT(text, "");
+    far.start_slowest_us = 1834567;
+    media_start_text(&far, text);
+    CHECK_TRUE(strstr(text, "takes up to 1.8 s"));
+    char *json = media_info_format(&far);
+    CHECK_OK(media_info_parse(json, &parsed, &problem));
+    CHECK(parsed.start_first_us, ==, far.start_first_us);
+    CHECK(parsed.start_slowest_us, ==, far.start_slowest_us);
+    memcpy(strstr(json, "slowest_ms"), "slowest_xx", 10);
+    CHECK_ERROR(media_info_parse(json, &parsed, &problem), -EINVAL);
+    CHECK_TEXT(problem.path, "start");
+    free(json);
+}
+
 static void test_index(uint64_t *seed)
 {
     struct index_picture pictures[] = {{-3, -3}, {0, 0}, {10, 10}, {11, 11}};
@@ -450,6 +485,7 @@ int main(int argc, char **argv)
     test_cut_stills();
     test_cut_films();
     test_damage(&seed);
+    test_start_cost();
     test_index(&seed);
     test_sound_file();
     test_crash();

@@ -7,6 +7,8 @@
 // Status 0 in both cases; anything else means that it died.
 #include "engine/media/import.h"
 
+#include "engine/import/start_cost.h"
+
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
 #include <signal.h>
@@ -70,10 +72,12 @@ int main(int argc, char **argv)
     av_log_set_level(AV_LOG_QUIET);
     // Sound is made by floating point; without this its bits would depend on the processor.
     av_force_cpu_flags(0);
+    static const struct import_callbacks callbacks = {.progress = print_progress,
+                                                      .indexed = start_cost_measure};
     struct media_info info;
     struct diagnostic problem = {0};
     int error = probe ? import_probe(argv[2], &info, &problem)
-                      : import_file(argv[1], argv[2], &info, print_progress, NULL, &problem);
+                      : import_file(argv[1], argv[2], &info, &callbacks, &problem);
     if (error < 0) {
         print_error(error, &problem);
         return EXIT_SUCCESS;
