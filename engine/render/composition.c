@@ -94,7 +94,7 @@ static struct rational look_ahead_seconds(const struct render_config *config,
     int64_t us = 0;
     char path[PATH_MAX];
     struct media_info info;
-    for (size_t i = 0; i < timeline->asset_count; i++)
+    for (size_t i = 0; i < timeline->asset_count && config->resolver.resolve; i++)
         if (!config->resolver.resolve(config->resolver.opaque, timeline->assets[i].uri, path,
                                       NULL) &&
             !media_info_read(path, &info, NULL) && info.start_known && info.start_slowest_us > us)

@@ -15,7 +15,7 @@ struct render_config {
     int track_from, track_to;        // z-range, bottom to top, half open
     bool base;                       // the group starts from the timeline's background: opaque
     bool sound;                      // make stems
-    struct asset_resolver resolver;
+    struct asset_resolver resolver;  // resolve NULL: no clip has media
     const char *(*field)(void *opaque, const char *name);
     void *field_opaque;
     bool patient; // wait for slow storage as long as it takes (offline); else a clip whose picture
