@@ -103,7 +103,7 @@ vistter() {
 }
 
 nodes_joined() {
-    [ "$(vistter --json node list | jq 'length')" -ge 3 ]
+    vistter --json node list | jq -e 'arrays | length >= 3' # a refusal is an object
 }
 
 # Makes the demo channel, or completes what an interrupted ops/up left of it. Once it has been started

@@ -111,7 +111,8 @@ bench_farm_stop() {
     stop worker3
     farm_stop
 }
-bench_joined() { [ "$(vistter --json node list | jq length)" -ge "$bench_nodes" ]; }
+# A refusal is an object: it has a length too.
+bench_joined() { vistter --json node list | jq -e --argjson n "$bench_nodes" 'arrays | length >= $n'; }
 bench_channel() { # width height
     vistter channel create bench --width "$1" --height "$2" --rate 30
     vistter destination add bench --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
