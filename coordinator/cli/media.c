@@ -108,7 +108,8 @@ static int media_list(const struct command *command, int argc, char **argv)
 const struct command media_commands[] = {
     {"import", NULL, "FILE...", "Brings media files and fonts into the farm's store",
      "Prints each file's name and the SHA-256 of its bytes, by which timelines name it. What the\n"
-     "store has already is not sent again. With --json: an array of facts, one a file.",
+     "store has already is not sent again. Warns of files that are damaged or slow to start. With\n"
+     "--json: an array of facts, one a file.",
      media_import_files},
     {"media", "list", "", "Lists the media in the farm's store", NULL, media_list},
     {0},

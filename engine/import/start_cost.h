@@ -3,6 +3,6 @@
 
 #include "engine/media/media.h"
 
-// Fills `start_known` and what belongs to it for a file whose index is there; leaves them alone
-// when its pictures do not decode. As long as its slowest start, and once its first.
+// Fills `start_known` and what belongs to it, for a file whose index stands beside it, by starting
+// both ways; leaves them alone when that cannot be decoded.
 void start_cost_measure(const char *path, struct media_info *info);

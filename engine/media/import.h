@@ -8,7 +8,7 @@
 
 // What the file's headers say; counts are estimates where headers give none.
 int import_probe(const char *path, struct media_info *ret, struct diagnostic *reterr);
-struct import_callbacks {
+struct import_callbacks { // all are needed
     void (*progress)(void *opaque, int permille);
     void *opaque;
     // The index is there, for `path`: adds facts that only playing it shows. In a process of its

@@ -1,58 +1,17 @@
 // A looped video and its own sound: the beep stays on the flash, whichever of both is longer and
 // however often it looped, and in facts of an older import too.
 #include "engine/frame/sound.h"
-#include "engine/render/render.h"
-#include "tests/engine/media/maker.h"
-
-#include <limits.h>
-
-static char asset[PATH_MAX];
-
-static int resolve(void *opaque, const char *uri, char *path, struct diagnostic *reterr)
-{
-    (void)opaque, (void)uri, (void)reterr;
-    snprintf(path, PATH_MAX, "%s", asset);
-    return 0;
-}
+#include "tests/engine/render/one_video.h"
 
 // Black but for picture 0, silent but for the first 20 ms.
 static void make(const char *name, const char *rate, const char *pictures, const char *sound)
 {
-    struct media_info info;
-    struct diagnostic problem = {0};
     maker_run("ffmpeg -v error -f lavfi -i \"color=black:s=64x48:r=%s:d=%s,drawbox=color=white:t="
               "fill:enable='eq(n,0)'\" -f lavfi -i "
               "\"aevalsrc='if(lt(n,960),0.5*cos(2*PI*1000*n/48000),0)':s=48000:d=%s\" -c:v "
               "libx264 -pix_fmt yuv420p -bf 0 -c:a pcm_s16le %s",
               rate, pictures, sound, maker_path(name));
-    CHECK_OK(maker_import(name, &info, &problem));
-    snprintf(asset, sizeof asset, "%s/%s", maker_path("store"), info.sha256);
-}
-
-static struct renderer *open_loop(const char *rate)
-{
-    char json[1024];
-    struct timeline *timeline = NULL;
-    struct renderer *renderer = NULL;
-    struct diagnostic why = {0};
-    int length = snprintf(
-        json, sizeof json,
-        "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":64,\"height\":48,\"rate\":\"%s\"}"
-        ",\"assets\":{\"v\":\"file:v\"},\"tracks\":[{\"clips\":[{\"kind\":\"video\",\"asset\":\"v\""
-        ",\"start\":0,\"duration\":10000000,\"loop\":true}]}]}",
-        rate);
-    CHECK_OK(timeline_parse(json, (size_t)length, NULL, NULL, &timeline, &why));
-    struct render_config config = {.timeline = timeline,
-                                   .width = 64,
-                                   .height = 48,
-                                   .rate = timeline->rate,
-                                   .track_to = 1,
-                                   .base = true,
-                                   .sound = true,
-                                   .resolver = {resolve, NULL}};
-    CHECK_OK(renderer_create(&config, &renderer, &why));
-    timeline_unref(&timeline);
-    return renderer;
+    one_video_import(name);
 }
 
 // Frames [from, from + count): white is every `period`th, and with the first of its samples, or the
@@ -63,7 +22,7 @@ static void check_loop(const char *name, const char *rate_text, int64_t from, in
     struct rate rate;
     int failures = check_failures;
     CHECK_OK(rate_parse(rate_text, &rate));
-    struct renderer *renderer = open_loop(rate_text);
+    struct renderer *renderer = one_video_open(rate_text, 0, true);
     for (int64_t n = from; n < from + count; n++) {
         struct group_frame *group = NULL;
         struct picture *picture = NULL;
