@@ -1,4 +1,5 @@
 // vistter-worker: renders groups of channels. See worker.h for the thread map.
+#include "engine/base/crew.h"
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/frame/picture.h"
@@ -67,8 +68,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "vistter-worker: %s\n", diagnostic_format(&problem, text, sizeof text));
         return 1;
     }
+    crew_start_all();
     worker_run(worker, stop_fd);
     worker_destroy(&worker);
+    crew_end();
     close(stop_fd);
     log_info("stopped", "pictures_outstanding=%" PRId64, picture_outstanding());
     return 0;

@@ -10,6 +10,8 @@
 //   links-end     (engine/receive) owns released links until their clients are joined
 //   decode        one per such group: decodes what comes from beneath for its renderer
 //   video decode  one per open video clip, below its stage's renderer
+//   crew          (engine/base) one fewer than processors, at most 7: take rows of large pictures
+//                 off the renderer that asks first
 //   media fetch   (engine/link) downloads
 // Locks: worker.lock guards the list of stages and the link keys; a stage's own lock is taken
 // inside it, never the other way round.

@@ -5,6 +5,7 @@
 #include "coordinator/cli/render_output.h"
 #include "coordinator/cli/render_project.h"
 #include "engine/base/clock.h"
+#include "engine/base/crew.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
 #include "engine/compose/blend.h"
@@ -376,8 +377,8 @@ int cli_render(int argc, char **argv)
          "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},
         {"coded", SETTING_SWITCH, NULL, NULL, 0, 0,
          "send groups through the links' codec (same bits)", &o->coded},
-        {"plain", SETTING_SWITCH, NULL, NULL, 0, 0, "reuse nothing between frames (same bits)",
-         &o->plain},
+        {"plain", SETTING_SWITCH, NULL, NULL, 0, 0,
+         "reuse nothing between frames, share nothing out (same bits)", &o->plain},
         {"strict", SETTING_SWITCH, NULL, NULL, 0, 0,
          "exit with 1 when a frame shows a fallback or lacks a sound", &o->strict},
         {"quiet", SETTING_SWITCH, NULL, NULL, 0, 0, "no progress bar", &o->quiet},
@@ -411,6 +412,8 @@ int cli_render(int argc, char **argv)
                                 on_warning, &job.project, &problem);
     if (!error) {
         job.timeline = render_project_timeline(job.project);
+        if (!o->plain)
+            crew_start_all();
         error = run(&job, &problem);
     }
     if (error && o->json)
@@ -421,5 +424,6 @@ int cli_render(int argc, char **argv)
     if (!error && o->strict && job.problems)
         status = CLI_REFUSED;
     finish(&job);
+    crew_end();
     return status;
 }

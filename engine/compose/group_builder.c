@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/crew.h"
 #include "engine/base/thread.h"
 #include "engine/compose/kernels.h"
 
@@ -30,6 +31,7 @@
 // Of an opaque group's picture, drawn with all its layers at once: less costs more calls than it
 // saves traffic, more does not stay in a core's second cache.
 #define BAND_BYTES (768 << 10)
+#define STACK_ROWS 8 // of tiles, whose stacks one thread draws at a time
 
 struct placed_layer {
     struct picture *picture; // a reference
@@ -52,6 +54,7 @@ struct group_builder {
     uint64_t made;                      // frames finished
     uint8_t *damaged;                   // [tiles]
     uint8_t *top;                       // entries in each tile's stack
+    pthread_mutex_t level_lock;         // guards frame->depth while stacks are drawn
 };
 
 struct group_builder *group_builder_create(int width, int height)
@@ -68,6 +71,7 @@ struct group_builder *group_builder_create(int width, int height)
     b->layers_before = base_alloc(sizeof *b->layers_before);
     b->damaged = base_alloc((size_t)b->tiles);
     b->top = base_alloc((size_t)b->tiles);
+    pthread_mutex_init(&b->level_lock, NULL);
     return b;
 }
 
@@ -95,6 +99,7 @@ void group_builder_destroy(struct group_builder **builder)
     free(b->layers_before);
     free(b->damaged);
     free(b->top);
+    pthread_mutex_destroy(&b->level_lock);
     free(b);
 }
 
@@ -232,11 +237,14 @@ static void put(struct picture *entry, const struct placed_layer *layer, enum bl
 
 static int need_level(struct group_builder *b, int entry)
 {
-    if (entry < b->frame->depth)
-        return 0;
-    struct picture *picture = picture_create(PICTURE_ALPHA, b->width, b->height);
-    int r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
-    picture_unref(&picture);
+    int r = 0;
+    pthread_mutex_lock(&b->level_lock);
+    if (entry >= b->frame->depth) {
+        struct picture *picture = picture_create(PICTURE_ALPHA, b->width, b->height);
+        r = picture ? group_frame_push(b->frame, &picture) : -ENOMEM;
+        picture_unref(&picture);
+    }
+    pthread_mutex_unlock(&b->level_lock);
     return r;
 }
 
@@ -320,14 +328,32 @@ static int draw_tile(struct group_builder *b, int tile)
     return 0;
 }
 
+struct stacks {
+    struct group_builder *builder;
+    _Atomic int error;
+};
+
+static void draw_stacks_part(void *opaque, int part)
+{
+    struct stacks *s = opaque;
+    struct group_builder *b = s->builder;
+    int each = STACK_ROWS * b->frame->tiles_x;
+    for (int tile = part * each; tile < b->tiles && tile < (part + 1) * each; tile++) {
+        int r = b->damaged[tile] ? draw_tile(b, tile) : take_tile(b, tile);
+        if (r < 0) {
+            atomic_store(&s->error, r);
+            return;
+        }
+    }
+}
+
 static int draw_stacks(struct group_builder *b)
 {
     memset(b->top, 0, (size_t)b->tiles);
-    for (int tile = 0; tile < b->tiles; tile++) {
-        int r = b->damaged[tile] ? draw_tile(b, tile) : take_tile(b, tile);
-        if (r < 0)
-            return r;
-    }
+    struct stacks stacks = {.builder = b};
+    crew_share((b->frame->tiles_y + STACK_ROWS - 1) / STACK_ROWS, draw_stacks_part, &stacks);
+    if (stacks.error)
+        return stacks.error;
     // Levels that opaque tiles have emptied.
     int deepest = 0;
     for (int tile = 0; tile < b->tiles; tile++)
@@ -347,28 +373,37 @@ static void draw_run(const struct group_builder *b, struct picture *dst, struct 
         put(dst, &b->layers->layer[i], b->layers->layer[i].mode, &area);
 }
 
-// How many rows of tiles from `row` on are wholly damaged, at most a band of them.
-static int damaged_rows(const struct group_builder *b, int row)
+// How many rows of tiles from `row` on, up to `end`, are wholly damaged.
+static int damaged_rows(const struct group_builder *b, int row, int end)
 {
     const struct group_frame *f = b->frame;
-    int most = BAND_BYTES / (b->width * GROUP_TILE_HEIGHT * 3 / 2), count = 0;
-    while (row + count < f->tiles_y && count < most &&
+    int count = 0;
+    while (row + count < end &&
            !memchr(b->damaged + (row + count) * f->tiles_x, false, (size_t)f->tiles_x))
         count++;
     return count;
 }
 
+struct canvas {
+    const struct group_builder *builder;
+    struct picture *dst;
+    int band_rows; // of tiles
+};
+
 // One pass: a band gets all its layers while what one wrote is still in the cache for the next.
 // Rows that are damaged in part are drawn in runs of tiles that are alike.
-static struct picture *draw_canvas(const struct group_builder *b)
+static void draw_band(void *opaque, int band)
 {
-    struct picture *dst = picture_create(PICTURE_OPAQUE, b->width, b->height);
+    const struct canvas *c = opaque;
+    const struct group_builder *b = c->builder;
     const struct group_frame *f = b->frame;
-    for (int row = 0, rows; dst && row < f->tiles_y; row += rows) {
-        rows = damaged_rows(b, row);
-        if (rows > 1) {
-            struct rect band = {0, row * GROUP_TILE_HEIGHT, b->width, rows * GROUP_TILE_HEIGHT};
-            draw_run(b, dst, band, true);
+    int end = (band + 1) * c->band_rows;
+    end = end < f->tiles_y ? end : f->tiles_y;
+    for (int row = band * c->band_rows, rows; row < end; row += rows) {
+        rows = damaged_rows(b, row, end);
+        if (rows) {
+            struct rect area = {0, row * GROUP_TILE_HEIGHT, b->width, rows * GROUP_TILE_HEIGHT};
+            draw_run(b, c->dst, area, true);
             continue;
         }
         rows = 1;
@@ -378,10 +413,22 @@ static struct picture *draw_canvas(const struct group_builder *b)
             bool damaged = b->damaged[tile];
             for (next = i + 1; next < f->tiles_x && b->damaged[tile + next - i] == damaged; next++)
                 area.width += group_tile_rect(f, tile + next - i).width;
-            draw_run(b, dst, area, damaged);
+            draw_run(b, c->dst, area, damaged);
         }
     }
-    return dst;
+}
+
+static struct picture *draw_canvas(const struct group_builder *b)
+{
+    struct canvas c = {
+        .builder = b,
+        .dst = picture_create(PICTURE_OPAQUE, b->width, b->height),
+        .band_rows = BAND_BYTES / (b->width * GROUP_TILE_HEIGHT * 3 / 2),
+    };
+    c.band_rows = c.band_rows ? c.band_rows : 1;
+    if (c.dst)
+        crew_share((b->frame->tiles_y + c.band_rows - 1) / c.band_rows, draw_band, &c);
+    return c.dst;
 }
 
 static int draw_opaque(struct group_builder *b)

@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <math.h>
 
+#include "engine/base/crew.h"
 #include "engine/compose/kernels.h"
 #include "engine/compose/place_draw.h"
 
 // The upright picture is drawn no larger than this; bilinear sampling does the rest of the zoom.
 #define UPRIGHT_MAX 4096
 #define MATRIX_ONE  (1 << 30)
+#define PART_ROWS   32 // done by one thread at a time
 
 // Output (1/256 pixel) to upright picture: u = m00 x + m01 y + u0, in 1/256 pixel / 2^30.
 struct mapping {
@@ -187,6 +189,21 @@ static void draw_block(struct picture *out, const struct picture *src, const str
     sample_chroma(src, &s, (sum + 2) >> 2, cb, cr);
 }
 
+struct turn {
+    struct picture *out;
+    const struct picture *src;
+    struct mapping mapping;
+    struct rect area;
+};
+
+static void turn_part(void *opaque, int part)
+{
+    const struct turn *t = opaque;
+    for (int y = part * PART_ROWS; y < t->out->height && y < (part + 1) * PART_ROWS; y += 2)
+        for (int x = 0; x < t->out->width; x += 2)
+            draw_block(t->out, t->src, &t->mapping, t->area.x, t->area.y, x, y);
+}
+
 // The canvas area that the turned rectangle can touch.
 static struct rect touched(const struct geometry *g, struct rect bounds)
 {
@@ -249,10 +266,8 @@ int place_rotated(struct placer *placer, const struct picture *src, const struct
         picture_unref(&scaled);
         return -ENOMEM;
     }
-    struct mapping m = mapping_of(g, upright.right, upright.bottom);
-    for (y = 0; y < out->height; y += 2)
-        for (x = 0; x < out->width; x += 2)
-            draw_block(out, scaled, &m, area.x, area.y, x, y);
+    struct turn turn = {out, scaled, mapping_of(g, upright.right, upright.bottom), area};
+    crew_share((out->height + PART_ROWS - 1) / PART_ROWS, turn_part, &turn);
     picture_unref(&scaled);
     *ret = out;
     *ret_x = area.x;

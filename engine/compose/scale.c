@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/crew.h"
 #include "engine/base/thread.h"
 #include "engine/compose/kernels.h"
 
 #define WEIGHT_ONE (1 << 14)
 // Tables kept: four for each of the last pictures (luma and chroma, rows and columns).
 #define AXES_KEPT 64
+// What is worth waking another thread for: about 0.1 ms.
+#define PART_SAMPLES (128 << 10)
 
 // `columns` tables are laid out for kernels.scale_columns: taps a multiple of 4, outputs in groups
 // of 8; tables for rows hold `taps` weights per output, one output after the other.
@@ -28,10 +31,6 @@ struct axis {
 struct scaler {
     struct axis axis[AXES_KEPT];
     uint64_t clock;
-    int16_t *row; // as wide as the widest source so far, and some zeros
-    size_t row_size;
-    const uint8_t **rows;
-    size_t rows_size;
 };
 
 struct scaler *scaler_create(void)
@@ -54,8 +53,6 @@ void scaler_destroy(struct scaler **scaler)
     *scaler = NULL;
     for (int i = 0; i < AXES_KEPT; i++)
         axis_finish(&s->axis[i]);
-    free(s->row);
-    free(s->rows);
     free(s);
 }
 
@@ -202,22 +199,6 @@ static int axis_get(struct scaler *s, const struct axis_key *key, bool columns,
     return 0;
 }
 
-// Scratch for one row of `width` samples, with zeros after it that weights of 0 may meet.
-static int scratch_reserve(struct scaler *s, size_t width, size_t taps)
-{
-    if (width > s->row_size) {
-        free(s->row);
-        s->row = calloc(width, sizeof *s->row);
-        s->row_size = s->row ? width : 0;
-    }
-    if (taps > s->rows_size) {
-        free(s->rows);
-        s->rows = calloc(taps, sizeof *s->rows);
-        s->rows_size = s->rows ? taps : 0;
-    }
-    return s->row && s->rows ? 0 : -ENOMEM;
-}
-
 // Whole source samples, no filter: dst = src at each output's start.
 static void pick_row(uint8_t *dst, const uint8_t *src, const struct axis *columns)
 {
@@ -229,31 +210,65 @@ static void pick_row(uint8_t *dst, const uint8_t *src, const struct axis *column
         dst[i] = src[columns->start[i]];
 }
 
-int scaler_plane(struct scaler *s, uint8_t *dst, ptrdiff_t dst_stride, const uint8_t *src,
-                 ptrdiff_t src_stride, struct axis_key x, struct axis_key y)
+// A plane at work. Parts of rows are shared out, each with scratch of its own.
+struct pass {
+    uint8_t *dst;
+    const uint8_t *src;
+    ptrdiff_t dst_stride, src_stride;
+    const struct axis *columns, *rows;
+    int part_rows;
+    // Of each part: one row of 16-bit samples, with zeros after it that weights of 0 may meet; the
+    // rows that it is made of.
+    int16_t *row;
+    const uint8_t **from;
+    size_t row_size;
+};
+
+static void scale_part(void *opaque, int part)
 {
-    const struct axis *columns = NULL, *rows = NULL;
-    int r = axis_get(s, &x, true, &columns);
-    if (r == 0)
-        r = axis_get(s, &y, false, &rows);
-    if (r == 0)
-        r = scratch_reserve(s, (size_t)(x.high + columns->taps + 4), (size_t)rows->taps);
-    if (r < 0)
-        return r;
+    const struct pass *p = opaque;
     const struct kernels *k = kernels_get();
+    const struct axis *columns = p->columns, *rows = p->rows;
+    int16_t *row = p->row + (size_t)part * p->row_size;
+    const uint8_t **from = p->from + part * rows->taps;
     int left = columns->left, width = columns->right - left + 1;
-    for (int i = 0; i < y.count; i++, dst += dst_stride) {
+    int first = part * p->part_rows, end = first + p->part_rows;
+    for (int i = first; i < end && i < rows->key.count; i++) {
+        uint8_t *dst = p->dst + i * p->dst_stride;
         int start = rows->start[i];
         if (columns->taps == 1 && rows->taps == 1) {
-            pick_row(dst, src + start * src_stride, columns);
+            pick_row(dst, p->src + start * p->src_stride, columns);
             continue;
         }
         for (int tap = 0; tap < rows->taps; tap++)
-            s->rows[tap] = src + clamp(start + tap, y.low, y.high) * src_stride + left;
-        k->scale_rows(s->row + left, s->rows, rows->weights + (ptrdiff_t)i * rows->taps, rows->taps,
+            from[tap] =
+                p->src + clamp(start + tap, rows->key.low, rows->key.high) * p->src_stride + left;
+        k->scale_rows(row + left, from, rows->weights + (ptrdiff_t)i * rows->taps, rows->taps,
                       width);
-        k->scale_columns(dst, s->row, columns->start, columns->weights, (columns->taps + 3) / 4,
-                         x.count);
+        k->scale_columns(dst, row, columns->start, columns->weights, (columns->taps + 3) / 4,
+                         columns->key.count);
     }
-    return 0;
+}
+
+int scaler_plane(struct scaler *s, uint8_t *dst, ptrdiff_t dst_stride, const uint8_t *src,
+                 ptrdiff_t src_stride, struct axis_key x, struct axis_key y)
+{
+    struct pass pass = {.dst = dst, .src = src, .dst_stride = dst_stride, .src_stride = src_stride};
+    int r = axis_get(s, &x, true, &pass.columns);
+    if (r == 0)
+        r = axis_get(s, &y, false, &pass.rows);
+    if (r < 0)
+        return r;
+    pass.part_rows = PART_SAMPLES / x.count + 1;
+    int parts = (y.count + pass.part_rows - 1) / pass.part_rows;
+    pass.row_size = (size_t)(x.high + pass.columns->taps + 4);
+    pass.row = calloc((size_t)parts * pass.row_size, sizeof *pass.row);
+    pass.from = calloc((size_t)parts * (size_t)pass.rows->taps, sizeof *pass.from);
+    if (pass.row && pass.from)
+        crew_share(parts, scale_part, &pass);
+    else
+        r = -ENOMEM;
+    free(pass.row);
+    free(pass.from);
+    return r;
 }

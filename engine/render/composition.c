@@ -1,6 +1,7 @@
 #include "engine/render/composition.h"
 
 #include "engine/base/clock.h"
+#include "engine/base/crew.h"
 #include "engine/base/thread.h"
 #include "engine/compose/convert.h"
 #include "engine/frame/checksum.h"
@@ -318,7 +319,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
     memset(layers, 0, (size_t)(to - from) * sizeof *layers);
     c->hider.clip = NULL;
     for (int track = to - 1; track >= from && !c->hider.clip; track--) {
-        int64_t start_ns = clock_monotonic_ns();
+        int64_t start_ns = clock_monotonic_ns() + crew_helped_ns();
         struct composed_layer *ret = &layers[track - from];
         const struct layer *layer = &c->layers[track];
         if (layer->from.clip)
@@ -326,7 +327,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
         else if (has_picture(&layer->now))
             single_layer(c, &layer->now, ret, report);
         if (!c->context.depth)
-            report->track_ns[track] += clock_monotonic_ns() - start_ns;
+            report->track_ns[track] += clock_monotonic_ns() + crew_helped_ns() - start_ns;
         if (ret->placed.picture && !c->context.config->plain &&
             group_layer_hides(c->context.width, c->context.height, ret->placed.picture,
                               ret->placed.x, ret->placed.y, ret->opacity, ret->mode))

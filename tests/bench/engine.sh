@@ -13,11 +13,13 @@ phone() { # file: 16 frames of a phone's 1080p video, raw
     [ -e "$1" ] || $quiet -i "$samples/movie1/VID_20191220_170832.mp4" -frames:v 16 -pix_fmt yuv420p -f rawvideo "$1"
 }
 
-# Each kernel at each level against its C reference.
+# Each kernel at each level against its C reference, in processor time; what is shared out against one thread, as time passes.
 bench_kernels() {
-    local work_name level ms reference
+    local work_name level ms reference peer
     "$build/tests/kernels/kernels_bench" "$(rounds 41 11)" | while IFS=$'\t' read -r work_name level ms reference; do
-        entry kernels "$work_name, $level" "$ms" "$reference" ms null C
+        peer=C
+        [ "$level" != "2 hands" ] || peer="one hand"
+        entry kernels "$work_name, $level" "$ms" "$reference" ms null "$peer"
     done
 }
 

@@ -5,6 +5,7 @@
 #include "engine/compose/kernels.h"
 
 #include "engine/base/clock.h"
+#include "engine/base/crew.h"
 #include "engine/compose/blend.h"
 #include "engine/compose/convert.h"
 #include "engine/compose/group.h"
@@ -46,15 +47,15 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Median of the thread's processor time, ns.
-static double measure(void (*run)(struct bench *), struct bench *bench)
+// Median, ns, by a clock: the thread's processor time, or time as it passes.
+static double measure(void (*run)(struct bench *), struct bench *bench, int64_t (*clock_ns)(void))
 {
     int64_t times[1001];
     run(bench); // warms caches and tables
     for (int i = 0; i < repetitions; i++) {
-        int64_t start = clock_thread_cpu_ns();
+        int64_t start = clock_ns();
         run(bench);
-        times[i] = clock_thread_cpu_ns() - start;
+        times[i] = clock_ns() - start;
     }
     qsort(times, (size_t)repetitions, sizeof times[0], compare);
     return (double)times[repetitions / 2];
@@ -77,11 +78,23 @@ static void report(const char *name, void (*run)(struct bench *), struct bench *
     for (int i = 0; i < 3; i++) {
         if (!compose_cpu_force(levels[i]))
             continue;
-        double ms = measure(run, bench) / 1e6;
+        double ms = measure(run, bench, clock_thread_cpu_ns) / 1e6;
         printf("%s\t%s\t%.4f\t%s\n", name, levels[i], ms, reference);
         if (i == 0)
             snprintf(reference, sizeof reference, "%.4f", ms);
     }
+}
+
+// One pair of hands, then two, as time passes.
+static void report_hands(const char *name, void (*run)(struct bench *), struct bench *bench)
+{
+    if (RUNNING_ON_VALGRIND)
+        return;
+    double alone = measure(run, bench, clock_monotonic_ns) / 1e6;
+    crew_start(2);
+    double shared = measure(run, bench, clock_monotonic_ns) / 1e6;
+    crew_end();
+    printf("%s\t2 hands\t%.4f\t%.4f\n", name, shared, alone);
 }
 
 static void run_over(struct bench *b)
@@ -217,14 +230,17 @@ static void bench_place(struct bench *b)
     report("place -> 480x270, radius, half px", run_place, b);
     b->placement = (struct placement){.x = -960, .y = -540, .width = 3840, .height = 2160};
     report("place, zoomed by 2", run_place, b);
+    report_hands("place, zoomed by 2", run_place, b);
     b->placement =
         (struct placement){.x = 700, .y = 400, .width = 480, .height = 270, .rotation = 10};
     report("place -> 480x270, 10 degrees", run_place, b);
+    report_hands("place -> 480x270, 10 degrees", run_place, b);
 }
 
 static void bench_group(struct bench *b)
 {
     report("frame of three layers", run_compose, b);
+    report_hands("frame of three layers", run_compose, b);
     report("frame of three layers, one moves", run_damage, b);
     b->group = composed(b, 1200);
     if (group_encode(b->group, NULL, &b->bytes, &b->size))

@@ -1,6 +1,7 @@
 // Groups: wherever the z-order is cut, folding gives what blending layer by layer gives.
 #include "engine/compose/group.h"
 
+#include "engine/base/crew.h"
 #include "tests/engine/compose/random_picture.h"
 
 #define LAYERS_MAX 7
@@ -309,6 +310,36 @@ static void test_damage(uint64_t *state)
     picture_unref(&base);
 }
 
+// Bands and stacks of a large group are shared out: any number of hands gives the same.
+static void test_hands(uint64_t *state)
+{
+    struct picture *base = random_picture(state, PICTURE_OPAQUE, 1920, 1080);
+    struct test_layer layers[5] = {
+        {.picture = random_picture(state, PICTURE_ALPHA, 1920, 1080), .opacity = 255},
+        {.picture = random_picture(state, PICTURE_OPAQUE, 640, 900), .opacity = 255, .y = 100},
+        {.picture = random_picture(state, PICTURE_ALPHA, 1500, 800), .opacity = 99, .x = 40},
+        {.picture = random_picture(state, PICTURE_OPAQUE, 800, 800), .opacity = 200, .x = 500},
+        {.picture = random_picture(state, PICTURE_ALPHA, 1920, 700), .opacity = 255, .y = 222},
+    };
+    for (int i = 0; i < 2; i++) {
+        struct group_frame *alone = NULL;
+        for (int hands = 1; hands < 5; hands++) {
+            struct group_builder *builder = group_builder_create(1920, 1080);
+            crew_start(hands);
+            struct group_frame *frame = build(builder, i ? base : NULL, layers, 0, 5);
+            crew_end();
+            alone = hands == 1 ? group_frame_ref(frame) : alone;
+            CHECK_TRUE(group_frame_equal(alone, frame));
+            group_frame_unref(&frame);
+            group_builder_destroy(&builder);
+        }
+        group_frame_unref(&alone);
+    }
+    for (int i = 0; i < 5; i++)
+        picture_unref(&layers[i].picture);
+    picture_unref(&base);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t state = test_seed(argc, argv);
@@ -321,6 +352,7 @@ int main(int argc, char **argv)
     CHECK(kept_frames, >, 10);
     test_references(&state);
     test_depth(&state);
+    test_hands(&state);
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
 }

@@ -1,6 +1,8 @@
 // Placing against smooth pictures whose every point is known, and against geometry.
 #include "engine/compose/place.h"
 
+#include "engine/base/crew.h"
+
 #include <math.h>
 
 #include "tests/engine/compose/random_picture.h"
@@ -426,6 +428,37 @@ static void test_equal(uint64_t *state)
     picture_unref(&src);
 }
 
+// Large pictures are shared out by rows: any number of hands gives the same.
+static void test_hands(uint64_t *state)
+{
+    static const struct placement cases[] = {
+        {.x = 3.25, .y = 7.5, .width = 2500, .height = 1500},
+        {.x = 3, .y = 7, .width = 700, .height = 900, .radius = 40},
+        {.x = 300, .y = 100, .width = 1200, .height = 700, .rotation = 33},
+    };
+    struct picture *src[2] = {random_picture(state, PICTURE_OPAQUE, 1280, 720),
+                              random_picture(state, PICTURE_ALPHA, 1280, 720)};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        struct picture *alone = NULL;
+        for (int hands = 1; hands < 5; hands++) {
+            struct placer *placer = placer_create();
+            struct picture *out = NULL;
+            int x, y;
+            crew_start(hands);
+            CHECK_OK(placer_place(placer, src[i % 2], &cases[i / 2], 2560, 1440, &out, &x, &y));
+            crew_end();
+            if (hands == 1)
+                alone = picture_ref(out);
+            CHECK_TRUE(picture_equal(alone, out));
+            picture_unref(&out);
+            placer_destroy(&placer);
+        }
+        picture_unref(&alone);
+    }
+    picture_unref(&src[0]);
+    picture_unref(&src[1]);
+}
+
 static void test_nothing(struct placer *placer)
 {
     struct picture *src = smooth_picture(PICTURE_OPAQUE, 32, 32);
@@ -520,6 +553,7 @@ int main(int argc, char **argv)
     test_rotation(placer, &state);
     for (int i = 0; i < 200; i++)
         test_equal(&state);
+    test_hands(&state);
     test_nothing(placer);
     test_key();
     test_resolve();
