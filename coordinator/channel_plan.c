@@ -42,14 +42,15 @@ static enum planner_kind dearer(enum planner_kind a, enum planner_kind b,
     return planner_default_us(a, width, height) >= planner_default_us(b, width, height) ? a : b;
 }
 
-static void fill_tracks(struct channel_plan *p, const struct store_channel *c,
+static void fill_tracks(struct channel_plan *p, const struct channel_parts *parts,
                         const struct timeline *timeline)
 {
     for (size_t i = 0; i < timeline->track_count; i++) {
         const struct track *track = &timeline->tracks[i];
         p->kinds[i] = PLANNER_KIND_EMPTY;
+        p->tracks[i].start_us = parts->start_us[i];
         for (size_t k = 0; k < track->clip_count; k++) {
-            p->kinds[i] = dearer(p->kinds[i], clip_cost_kind(&track->clips[k]), c);
+            p->kinds[i] = dearer(p->kinds[i], clip_cost_kind(&track->clips[k]), parts->channel);
             p->tracks[i].has_adjust |= track->clips[k].kind == CLIP_ADJUST;
         }
     }
@@ -193,7 +194,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
         .last_at_frame = c->last_at_frame,
     };
     if (timeline)
-        fill_tracks(p, c, timeline);
+        fill_tracks(p, parts, timeline);
     if (timeline && *cuts)
         fill_cuts(p, cuts, timeline->track_count);
 }

@@ -35,6 +35,7 @@ struct channel_parts {
     size_t output_count;
     const struct store_destination *destinations;
     size_t destination_count;
+    const int64_t *start_us; // of each track of the timeline
 };
 
 // `timeline` may be NULL when the channel is stopped. `cuts`: rising track numbers with commas, ""

@@ -14,6 +14,28 @@ static bool store_failed(int error)
     return error == -EIO || error == -ETIMEDOUT || error == -EREMOTEIO;
 }
 
+// Of what was imported before starts were measured.
+#define START_UNKNOWN_MS 1000
+
+static int64_t clips_start_us(struct coordinator *c, const struct timeline *t,
+                              const struct track *track)
+{
+    int64_t slowest = 0;
+    for (size_t i = 0; i < track->clip_count; i++) {
+        const struct clip *clip = &track->clips[i];
+        int64_t ms = START_UNKNOWN_MS, us = 0;
+        if (clip->asset >= 0) {
+            (void)store_media_start(c->store, t->assets[clip->asset].uri + strlen("sha256:"), &ms,
+                                    NULL);
+            us = ms * 1000;
+        }
+        for (size_t k = 0; clip->nested && k < clip->nested->track_count; k++)
+            us += clips_start_us(c, clip->nested, &clip->nested->tracks[k]);
+        slowest = us > slowest ? us : slowest;
+    }
+    return slowest;
+}
+
 // Tells the farm how a channel is now.
 static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
                  struct diagnostic *reterr)
@@ -32,7 +54,11 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
         error = timeline_load(c, channel.revision, &timeline, reterr);
     if (!error) {
         struct channel_plan plan;
-        struct channel_parts parts = {&channel, outputs, output_count, destinations, count};
+        int64_t start_us[TIMELINE_TRACKS_MAX];
+        struct channel_parts parts = {&channel,     outputs, output_count,
+                                      destinations, count,   start_us};
+        for (size_t i = 0; timeline && i < timeline->track_count; i++)
+            start_us[i] = clips_start_us(c, timeline, &timeline->tracks[i]);
         channel_plan_init(&plan, &parts, timeline, c->settings.cuts);
         error = farm_run_set_channel(farm, &plan.channel, reterr);
         channel_plan_finish(&plan);

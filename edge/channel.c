@@ -23,7 +23,7 @@
 // One plan with what it needs. Created and destroyed by the control thread.
 struct slot {
     struct plan *plan; // newest version of this epoch; changed under lock
-    struct link *links[MIXER_GROUPS_MAX];
+    struct link *links[MIXER_GROUPS_MAX][TAKEOVER_PROVIDERS_MAX];
     struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
     struct intake *intake;                  // once committed; set under lock, and `armed` with it
     struct plan *armed; // the version that became committed: what the mix thread follows
@@ -263,10 +263,37 @@ static void *run(void *opaque)
 
 // ---- The control thread ------------------------------------------------------------------------
 
-static void on_want(void *opaque, int index, const struct frame_want *want)
+static void on_want(void *opaque, int index, int provider, const struct frame_want *want)
 {
     struct slot *slot = opaque;
-    link_want(slot->links[index], want);
+    link_want(slot->links[index][provider], want);
+}
+
+static bool is_alive(void *opaque, int index, int provider)
+{
+    struct slot *slot = opaque;
+    return link_alive(slot->links[index][provider]);
+}
+
+static void on_turned(void *opaque, int index, int from, int to, enum takeover_reason why,
+                      int64_t n)
+{
+    const struct slot *slot = opaque;
+    const struct plan_group *group = &slot->armed->groups[index];
+    log_warning("provider_changed",
+                "channel=%llu plan=%u group=%u from=%s reason=\"%s\" to=%s frame=%lld",
+                (unsigned long long)slot->armed->channel, slot->armed->epoch, group->group,
+                group->providers[from].node, takeover_reason_name(why), group->providers[to].node,
+                (long long)n);
+}
+
+static void on_answered(void *opaque, int index, int provider, int64_t after_ns, int64_t slack)
+{
+    const struct slot *slot = opaque;
+    const struct plan_group *group = &slot->armed->groups[index];
+    log_info("provider_answered", "channel=%llu plan=%u group=%u from=%s after_ms=%lld slack=%lld",
+             (unsigned long long)slot->armed->channel, slot->armed->epoch, group->group,
+             group->providers[provider].node, (long long)(after_ns / 1000000), (long long)slack);
 }
 
 static void slot_destroy(struct channel *c, struct slot *slot)
@@ -275,7 +302,8 @@ static void slot_destroy(struct channel *c, struct slot *slot)
         links_remove_intake(c->config.links, slot->intake);
     intake_destroy(&slot->intake);
     for (int i = 0; i < slot->plan->group_count; i++)
-        links_release(c->config.links, &slot->links[i]);
+        for (int k = 0; k < slot->plan->groups[i].provider_count; k++)
+            links_release(c->config.links, &slot->links[i][k]);
     for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
         slate_unref(&slot->slates[i]);
     plan_unref(&slot->plan);
@@ -307,12 +335,14 @@ static int slot_create(struct channel *c, const struct plan *plan, struct slot *
 {
     struct slot *slot = base_alloc(sizeof *slot);
     slot->plan = plan_ref(plan);
-    for (int i = 0; i < plan->group_count; i++) {
-        int result = links_acquire(c->config.links, &plan->groups[i].from, &slot->links[i], reterr);
-        if (result) {
-            slot_destroy(c, slot);
-            return result;
-        }
+    int result = 0;
+    for (int i = 0; i < plan->group_count; i++)
+        for (int k = 0; k < plan->groups[i].provider_count && !result; k++)
+            result = links_acquire(c->config.links, &plan->groups[i].providers[k],
+                                   &slot->links[i][k], reterr);
+    if (result) {
+        slot_destroy(c, slot);
+        return result;
     }
     for (int i = 0; i < plan->output_count; i++)
         slot->slates[i] = find_slate(c, plan, &plan->outputs[i]);
@@ -349,22 +379,27 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
         .latency_ms = links_latency_ms(c->config.links),
         .urgent = true,
         .want = on_want,
+        .alive = is_alive,
+        .turned = on_turned,
+        .answered = on_answered,
         .opaque = slot,
     };
     memcpy(config.revision, p->revision, sizeof config.revision);
     for (int i = 0; i < p->group_count; i++)
-        config.groups[i] =
-            (struct intake_group){p->groups[i].group, p->groups[i].width, p->groups[i].height};
+        config.groups[i] = (struct intake_group){p->groups[i].group, p->groups[i].width,
+                                                 p->groups[i].height, p->groups[i].provider_count};
     struct intake *intake = NULL;
+    slot->armed = plan_ref(p);
     int result = intake_create(&config, &intake);
     if (!result && (result = links_add_intake(c->config.links, intake)))
         intake_destroy(&intake);
-    if (result)
+    if (result) {
+        plan_unref(&slot->armed);
         return diagnostic_set(reterr, result, "plan_resources", "",
                               "this edge has no room for another plan");
+    }
     pthread_mutex_lock(&c->lock);
     slot->intake = intake;
-    slot->armed = plan_ref(p);
     share_credit(c);
     c->started = true;
     pthread_cond_broadcast(&c->changed);
@@ -607,6 +642,15 @@ static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
     return here - cursor;
 }
 
+static void group_stats(const struct slot *slot, int index, struct channel_group *ret)
+{
+    const struct plan_group *group = &slot->armed->groups[index];
+    int provider = intake_provider(slot->intake, index, &ret->takeovers);
+    ret->group = group->group;
+    ret->standby = provider > 0;
+    snprintf(ret->node, sizeof ret->node, "%s", group->providers[provider].node);
+}
+
 void channel_stats(struct channel *c, struct channel_stats *ret)
 {
     *ret = (struct channel_stats){
@@ -627,21 +671,24 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
     if (slot) { // slots go on this thread only
         intake_stats(slot->intake, &ret->intake);
         ret->slack_frames = slack(c, slot, ret->cursor);
+        ret->group_count = slot->armed->group_count;
+        for (int i = 0; i < ret->group_count; i++)
+            group_stats(slot, i, &ret->groups[i]);
         for (int i = 0; i < PLAN_OUTPUTS_MAX && !*ret->slate_alarm; i++)
             if (slot->slates[i])
                 slate_error(slot->slates[i], ret->slate_alarm, sizeof ret->slate_alarm);
     }
 }
 
-// Gives the address of a provider that a plan needs and that is not connected.
+// Gives the address of a provider or standby that a plan needs and that is not connected.
 static bool waits_for(const struct slot *s, char *ret, size_t size)
 {
-    for (int i = 0; i < s->plan->group_count; i++) {
-        if (link_connected(s->links[i]))
-            continue;
-        snprintf(ret, size, "%s", link_address(s->links[i]));
-        return true;
-    }
+    for (int i = 0; i < s->plan->group_count; i++)
+        for (int k = 0; k < s->plan->groups[i].provider_count; k++)
+            if (!link_connected(s->links[i][k])) {
+                snprintf(ret, size, "%s", link_address(s->links[i][k]));
+                return true;
+            }
     return false;
 }
 

@@ -23,6 +23,12 @@ struct channel_config {
     const char *ledger_folder; // for the as-run ledgers, "": none
 };
 
+struct channel_group {
+    uint32_t group, takeovers; // takeovers: how often it has turned under this plan
+    char node[65];             // whom it is taken from
+    bool standby;              // which is not its provider
+};
+
 struct channel_stats {
     int64_t cursor;
     uint32_t plan_epoch; // on air, 0: none
@@ -30,13 +36,15 @@ struct channel_stats {
     int64_t slack_frames;
     double mix_median_ms, mix_p99_ms;
     struct intake_stats intake; // of the plan on air
+    int group_count;
+    struct channel_group groups[MIXER_GROUPS_MAX]; // of the plan on air
     struct rendition_stats encode;
     int64_t clock_difference_ns; // system's clock - channel's
     char alarm[192];             // an output that could not be made; "": none
     char slate_alarm[192];       // why the slate is not there; "": none
 };
 
-// Prepared: connected to the providers of all groups.
+// Prepared: connected to the providers and standbys of all groups.
 enum channel_plan_state {
     CHANNEL_PLAN_PREPARING,
     CHANNEL_PLAN_PREPARED,

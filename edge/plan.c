@@ -53,21 +53,8 @@ static int parse_group(const group_message *message, const char *node, const str
     g->width = (int)width;
     g->height = (int)height;
     g->from_base = message->from_base;
-    if (!copy_text(g->from.address, sizeof g->from.address, message->provider_address) ||
-        !*g->from.address)
-        return refuse(reterr, "groups.provider_address", "the provider's address is missing");
-    for (size_t i = 0; i < message->n_links; i++) {
-        const Vistter__Control__V1__LinkPlan *link = message->links[i];
-        if (strcmp(link->consumer, node))
-            continue;
-        if (link->key.len != LINK_KEY_BYTES)
-            return refuse(reterr, "groups.links.key", "a link key has 32 bytes");
-        if (!copy_text(g->from.link_id, sizeof g->from.link_id, link->link_id))
-            return refuse(reterr, "groups.links.link_id", "the link id is too long");
-        memcpy(g->from.key, link->key.data, LINK_KEY_BYTES);
-        return 0;
-    }
-    return refuse(reterr, "groups.links", "a group has no link to this edge");
+    g->provider_count = link_targets(message, node, g->providers, reterr);
+    return g->provider_count < 0 ? g->provider_count : 0;
 }
 
 static bool output_shows(const output_message *output, uint32_t group)

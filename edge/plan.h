@@ -14,7 +14,8 @@ struct plan_group {
     uint32_t group;
     int width, height;
     bool from_base;
-    struct link_target from;
+    int provider_count;
+    struct link_target providers[TAKEOVER_PROVIDERS_MAX]; // in the order in which they are asked
 };
 
 struct plan_destination {

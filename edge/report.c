@@ -17,6 +17,7 @@
 typedef Vistter__Control__V1__StageReport stage_report;
 typedef Vistter__Control__V1__PlanReport plan_report;
 typedef Vistter__Control__V1__ChannelReport channel_report;
+typedef Vistter__Control__V1__GroupReport group_report;
 typedef Vistter__Control__V1__DestinationReport destination_report;
 typedef Vistter__Control__V1__AlarmReport alarm_report;
 
@@ -28,6 +29,9 @@ static struct storage {
         *plan_list[STATE_CHANNELS_MAX * (PLANS_MAX + 1)];
     struct channel_plan_report channel_plans[STATE_CHANNELS_MAX][PLANS_MAX];
     channel_report channels[STATE_CHANNELS_MAX], *channel_list[STATE_CHANNELS_MAX];
+    struct channel_group group_sources[STATE_CHANNELS_MAX][MIXER_GROUPS_MAX];
+    group_report groups[STATE_CHANNELS_MAX][MIXER_GROUPS_MAX],
+        *group_list[STATE_CHANNELS_MAX][MIXER_GROUPS_MAX];
     destination_report destinations[STATE_CHANNELS_MAX][DESTINATIONS_MAX],
         *destination_list[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
     struct outputs_destination sources[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
@@ -116,6 +120,26 @@ static size_t add_destinations(int index, uint64_t id, struct channel *channel)
     return (size_t)count;
 }
 
+static size_t add_groups(int index, uint64_t id, const struct channel_stats *s)
+{
+    for (int i = 0; i < s->group_count; i++) {
+        if (s->groups[i].standby) {
+            char text[160];
+            snprintf(text, sizeof text, "group %u comes from its standby, %s", s->groups[i].group,
+                     s->groups[i].node);
+            add_alarm(id, "standby_active", text, s->groups[i].takeovers);
+        }
+        group_report *g = &store.groups[index][i];
+        vistter__control__v1__group_report__init(g);
+        store.group_sources[index][i] = s->groups[i];
+        g->group = s->groups[i].group;
+        g->takeovers = s->groups[i].takeovers;
+        g->node = store.group_sources[index][i].node;
+        store.group_list[index][i] = g;
+    }
+    return (size_t)s->group_count;
+}
+
 // The cost is that of the slowest destination.
 static void add_delivery(int index, uint64_t id, const struct channel_stats *s, size_t count)
 {
@@ -148,6 +172,8 @@ static void add_channel(int index, struct state_channel *item)
     c->slack_frames = s.slack_frames;
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
+    c->n_groups = add_groups(index, id, &s);
+    c->groups = store.group_list[index];
     c->n_destinations = add_destinations(index, id, channel);
     c->destinations = store.destination_list[index];
     store.channel_list[index] = c;

@@ -144,9 +144,13 @@ static bool plan_valid(const channel_plan *p)
     return ok;
 }
 
+// As its provider or its standby: a standby is prepared in the same way, and renders when asked.
 static bool group_is_ours(const struct worker *w, const group_plan *g)
 {
-    return !strcmp(g->provider, w->settings.name);
+    bool ours = !strcmp(g->provider, w->settings.name);
+    for (size_t i = 0; i < g->n_standbys; i++)
+        ours = ours || !strcmp(g->standbys[i]->node, w->settings.name);
+    return ours;
 }
 
 static bool wanted(const struct worker *w, const desired_state *state, const struct stage *stage)

@@ -171,10 +171,13 @@ static json_t *groups_json(const struct farm_channel_view *v)
         const struct farm_group_view *g = &v->groups[i];
         json_array_append_new(
             groups,
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "group", (json_int_t)g->group, "width",
-                      (json_int_t)g->width, "height", (json_int_t)g->height, "track_from",
-                      (json_int_t)g->track_from, "track_to", (json_int_t)g->track_to, "provider",
-                      json_text(g->provider), "alive", g->provider_alive));
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:o, s:b, s:I, s:o, s:I}", "group",
+                      (json_int_t)g->group, "width", (json_int_t)g->width, "height",
+                      (json_int_t)g->height, "track_from", (json_int_t)g->track_from, "track_to",
+                      (json_int_t)g->track_to, "provider", json_text(g->provider), "alive",
+                      g->provider_alive, "standby", json_text(g->standby), "protected",
+                      g->protected, "takeover_ms", (json_int_t)g->takeover_ms, "active",
+                      json_text(g->active), "takeovers", (json_int_t)g->takeovers));
     }
     return groups;
 }

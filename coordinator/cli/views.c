@@ -187,7 +187,8 @@ void view_outputs(const json_t *outputs, int indent, FILE *file)
 
 static void view_groups(const json_t *channel, int indent, FILE *file)
 {
-    static const char *const titles[] = {">GROUP", "FORMAT", "TRACKS", "WORKER", "ALIVE"};
+    static const char *const titles[] = {">GROUP", "FORMAT",  "TRACKS",    "WORKER",
+                                         "ALIVE",  "STANDBY", "PROTECTED", "ACTIVE"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *group;
@@ -200,6 +201,9 @@ static void view_groups(const json_t *channel, int indent, FILE *file)
                   field_integer(group, "track_to"));
         table_add(table, "%s", field_text(group, "provider"));
         table_add(table, "%s", json_is_true(json_object_get(group, "alive")) ? "yes" : "no");
+        table_add(table, "%s", field_text(group, "standby"));
+        table_add(table, "%s", json_is_true(json_object_get(group, "protected")) ? "yes" : "no");
+        table_add(table, "%s", field_text(group, "active"));
     }
     show(table, indent, file);
 }

@@ -17,9 +17,9 @@
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
 // for byte as they were committed.
 //
-// What nodes get: a worker sees only the links that it serves or calls, and no outputs (they hold
-// stream keys); an edge sees its own outputs.
-// Thread: one at a time; farm_run holds a lock around it.
+// What nodes get: a worker sees only the links that it serves, also as a standby, or calls, and no
+// outputs (they hold stream keys); an edge sees its own outputs. Thread: one at a time; farm_run
+// holds a lock around it.
 #pragma once
 
 #include "coordinator/planner/planner.h"
@@ -190,8 +190,15 @@ const char *farm_channel_state_name(enum farm_channel_state state); // "on_air"
 
 struct farm_group_view {
     uint32_t group, track_from, track_to, width, height;
-    char provider[PLANNER_NAME_BYTES];
+    char provider[PLANNER_NAME_BYTES], standby[PLANNER_NAME_BYTES]; // standby "": none
     bool provider_alive;
+    // Both workers are there, where the plan says (and the one on its way in), and the standby
+    // would be in time: what is buffered lasts longer than noticing a loss and starting take, which
+    // is takeover_ms.
+    bool protected;
+    int64_t takeover_ms;             // 0: there is no standby
+    char active[PLANNER_NAME_BYTES]; // whom an edge takes it from; "": none says so
+    uint32_t takeovers;
 };
 
 struct farm_output_view {

@@ -200,9 +200,9 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
 
 static bool next_refused(struct farm *farm, struct channel *channel, int64_t now_ns)
 {
-    const char *name;
+    const char *name, *address;
     uint32_t epoch = channel->next->message->plan_epoch;
-    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+    for (int i = 0; (name = plan_node(channel->next, i, &address)); i++) {
         const plan_report *report = farm_plan_report(farm_node(farm, name), channel->id, epoch);
         if (report->state != PLAN_REFUSED)
             continue;
@@ -219,19 +219,18 @@ static bool next_refused(struct farm *farm, struct channel *channel, int64_t now
 static bool next_unreachable(struct farm *farm, struct channel *channel, int64_t now_ns)
 {
     const struct plan *plan = channel->next;
-    const char *name;
+    const char *name, *address, *other, *at;
     if (now_ns - channel->proposed_ns <= FARM_LINK_NS)
         return false;
-    for (int i = 0; (name = plan_node(plan, i)); i++) {
+    for (int i = 0; (name = plan_node(plan, i, &address)); i++) {
         const plan_report *report =
             farm_plan_report(farm_node(farm, name), channel->id, plan->message->plan_epoch);
-        for (int g = 0; report->state == PLAN_PREPARING && g < plan->placement.group_count; g++) {
-            const struct plan_group *group = &plan->placement.groups[g];
-            if (strcmp(group->provider_address, report->waits_for))
+        for (int k = 0; report->state == PLAN_PREPARING && (other = plan_node(plan, k, &at)); k++) {
+            if (!at || strcmp(at, report->waits_for))
                 continue;
-            snprintf(channel->text, sizeof channel->text, "%s cannot reach %s at %s", name,
-                     group->provider, group->provider_address);
-            node_exclude(channel, group->provider, now_ns + FARM_EXCLUDE_NS);
+            snprintf(channel->text, sizeof channel->text, "%s cannot reach %s at %s", name, other,
+                     at);
+            node_exclude(channel, other, now_ns + FARM_EXCLUDE_NS);
             next_give_up(farm, channel, 0);
             return true;
         }
@@ -242,11 +241,11 @@ static bool next_unreachable(struct farm *farm, struct channel *channel, int64_t
 // Lost nodes, and those that take too long.
 static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_ns)
 {
-    const char *name, *stuck = NULL;
+    const char *name, *address, *stuck = NULL;
     uint32_t epoch = channel->next->message->plan_epoch;
     int64_t age_ns = now_ns - channel->proposed_ns;
     bool lost = false;
-    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+    for (int i = 0; (name = plan_node(channel->next, i, &address)); i++) {
         if (farm_node_lost(farm, name, now_ns)) {
             lost = true;
             stuck = name;
@@ -271,8 +270,8 @@ static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_n
 
 static bool next_prepared(const struct farm *farm, const struct channel *channel)
 {
-    const char *name;
-    for (int i = 0; (name = plan_node(channel->next, i)); i++) {
+    const char *name, *address;
+    for (int i = 0; (name = plan_node(channel->next, i, &address)); i++) {
         Vistter__Control__V1__PlanState state =
             farm_plan_report(farm_node(farm, name), channel->id, channel->next->message->plan_epoch)
                 ->state;
@@ -431,14 +430,12 @@ static void armed_step(struct farm *farm, struct channel *channel, struct farm_t
 // A lost node of the plan on air is a reason to plan again; says so in any case.
 static void current_check(struct farm *farm, struct channel *channel, int64_t now_ns)
 {
-    const char *name;
-    for (int i = 0; channel->current && (name = plan_node(channel->current, i)); i++) {
+    const char *name, *address;
+    for (int i = 0; channel->current && (name = plan_node(channel->current, i, &address)); i++) {
         const struct node *node = farm_node(farm, name);
         if (!farm_node_lost(farm, name, now_ns)) {
             // Back at another address: its links lead nowhere.
-            bool moved = node && i < channel->current->placement.group_count &&
-                         strcmp(node->report->frame_address,
-                                channel->current->placement.groups[i].provider_address);
+            bool moved = node && address && strcmp(node->report->frame_address, address);
             channel->dirty |= moved;
             continue;
         }

@@ -98,7 +98,7 @@ static void costs_take(struct channel *channel, const Vistter__Control__V1__Stag
     const struct plan *plan = channel->current;
     if (!plan || plan->message->plan_epoch != stage->plan_epoch)
         plan = channel->next;
-    if (!plan || plan->message->plan_epoch != stage->plan_epoch)
+    if (!plan || plan->message->plan_epoch != stage->plan_epoch || !stage->frames)
         return;
     const ProtobufCBinaryData *revision = &plan->message->revision;
     if (revision->len != sizeof channel->measured_revision || plan->message->n_outputs < 1 ||

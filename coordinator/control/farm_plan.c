@@ -84,8 +84,17 @@ static group_message *group_build(const struct farm *farm, const struct plan_gro
     message->height = group->height;
     message->from_base = group->from_base;
     message->needs_beneath = group->needs_beneath;
+    message->start_ms = (uint32_t)(group->start_us / 1000);
     message->provider = base_strdup(group->provider);
     message->provider_address = base_strdup(group->provider_address);
+    if (*group->standby) {
+        Vistter__Control__V1__StandbyPlan *standby = base_alloc(sizeof *standby);
+        vistter__control__v1__standby_plan__init(standby);
+        standby->node = base_strdup(group->standby);
+        standby->address = base_strdup(group->standby_address);
+        message->standbys = base_alloc(sizeof *message->standbys);
+        message->standbys[message->n_standbys++] = standby;
+    }
     message->links = base_alloc((size_t)group->link_count * sizeof *message->links);
     for (int i = 0; i < group->link_count; i++)
         message->links[message->n_links++] = link_build(farm, &group->links[i], ret_error);
@@ -197,10 +206,16 @@ static int placement_read(const channel_plan_message *message, struct plan_place
                                      .width = g->width ? g->width : message->width,
                                      .height = g->height ? g->height : message->height,
                                      .from_base = g->from_base,
-                                     .needs_beneath = g->needs_beneath};
+                                     .needs_beneath = g->needs_beneath,
+                                     .start_us = g->start_ms * INT64_C(1000)};
         snprintf(group->provider, sizeof group->provider, "%s", g->provider);
         snprintf(group->provider_address, sizeof group->provider_address, "%s",
                  g->provider_address);
+        if (!g->n_standbys)
+            continue;
+        snprintf(group->standby, sizeof group->standby, "%s", g->standbys[0]->node);
+        snprintf(group->standby_address, sizeof group->standby_address, "%s",
+                 g->standbys[0]->address);
     }
     for (size_t i = 0; i < message->n_outputs; i++)
         snprintf(placement.edges[i], sizeof placement.edges[i], "%s", message->outputs[i]->edge);
@@ -264,18 +279,26 @@ bool plan_matches(const struct plan *plan, const struct channel *channel)
     return equal;
 }
 
-const char *plan_node(const struct plan *plan, int i)
+const char *plan_node(const struct plan *plan, int i, const char **ret_address)
 {
-    if (i < plan->placement.group_count)
-        return plan->placement.groups[i].provider;
-    i -= plan->placement.group_count;
-    return i < plan->placement.output_count ? plan->placement.edges[i] : NULL;
+    const struct plan_placement *p = &plan->placement;
+    for (int g = 0; g < p->group_count; g++) {
+        const struct plan_group *group = &p->groups[g];
+        *ret_address = i ? group->standby_address : group->provider_address;
+        if (i == 0)
+            return group->provider;
+        if (i == 1 && *group->standby)
+            return group->standby;
+        i -= 1 + (*group->standby != 0);
+    }
+    *ret_address = NULL;
+    return i < p->output_count ? p->edges[i] : NULL;
 }
 
 bool plan_needs(const struct plan *plan, const char *node)
 {
-    const char *name;
-    for (int i = 0; (name = plan_node(plan, i)); i++) {
+    const char *name, *address;
+    for (int i = 0; (name = plan_node(plan, i, &address)); i++) {
         if (!strcmp(name, node))
             return true;
     }

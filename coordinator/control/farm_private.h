@@ -108,10 +108,11 @@ int plan_pack(struct plan *plan, int64_t at_frame);
 bool plan_matches(const struct plan *plan, const struct channel *channel);
 // Output `i` of a plan or template as the planner wants it.
 struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
-// Is the node a provider or an edge of it?
+// Is the node a provider, a standby or an edge of it?
 bool plan_needs(const struct plan *plan, const char *node);
-// The i-th needed node, by groups, then outputs; NULL at the end. May repeat.
-const char *plan_node(const struct plan *plan, int i);
+// The i-th needed node, by groups (provider, standby), then outputs; NULL at the end. May repeat.
+// `*ret_address`: where it serves frames; NULL for edges.
+const char *plan_node(const struct plan *plan, int i, const char **ret_address);
 // What the farm knows of the costs of the channel's tracks. `ret` has PLANNER_TRACKS_MAX.
 void channel_tracks(const struct channel *channel, struct planner_track *ret);
 

@@ -10,7 +10,7 @@ typedef Vistter__Control__V1__GroupPlan group_message;
 typedef Vistter__Control__V1__LinkPlan link_message;
 typedef Vistter__Control__V1__OutputPlan output_message;
 
-#define VIEW_LINKS_MAX (PLANNER_GROUPS_MAX + PLANNER_OUTPUTS_MAX)
+#define VIEW_LINKS_MAX (PLANNER_OUTPUTS_MAX + 2)
 
 // A plan as one node sees it: shallow copies with foreign links and outputs left out.
 struct plan_view {
@@ -28,6 +28,8 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
         group_message *group = &view->groups[g];
         *group = *plan->message->groups[g];
         bool provides = !strcmp(group->provider, node);
+        for (size_t k = 0; k < group->n_standbys; k++)
+            provides = provides || !strcmp(group->standbys[k]->node, node);
         size_t kept = 0;
         for (size_t l = 0; l < group->n_links && kept < VIEW_LINKS_MAX; l++) {
             if (provides || !strcmp(group->links[l]->consumer, node))

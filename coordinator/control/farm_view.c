@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// From a worker's last frame to the first of its standby, what starting takes aside: half a second
+// of silence (FRAME_QUIET_MS), a look each 20 ms, the links' latency there and back, a frame.
+#define TAKEOVER_FIXED_MS (500 + 20 + 240 + 40)
+
 const char *farm_channel_state_name(enum farm_channel_state state)
 {
     static const char *const names[] = {
@@ -71,10 +75,33 @@ static void node_view(const struct node *node, int64_t now_ns, struct farm_node_
     stages_view(report, ret);
 }
 
-static void groups_view(const struct farm *farm, const struct plan *plan,
-                        struct farm_channel_view *ret)
+static int64_t takeover_ms(const struct plan_group *group)
+{
+    return *group->standby ? TAKEOVER_FIXED_MS + group->start_us / 1000 : 0;
+}
+
+static bool serves(const struct node *node, const char *address)
+{
+    return node && node->alive && !strcmp(node->report->frame_address, address);
+}
+
+// Whether any one of the group's workers may go.
+static bool is_protected(const struct farm *farm, const struct plan *plan,
+                         const struct plan_group *group)
+{
+    const channel_plan_message *m = plan->message;
+    return serves(farm_node(farm, group->provider), group->provider_address) &&
+           serves(farm_node(farm, group->standby), group->standby_address) &&
+           takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
+}
+
+static void groups_view(const struct farm *farm, const struct channel *channel,
+                        const struct plan *plan, struct farm_channel_view *ret)
 {
     const struct plan_placement *p = &plan->placement;
+    bool next = true; // what is on its way in has to be protected as well
+    for (int i = 0; channel->next && i < channel->next->placement.group_count; i++)
+        next = next && is_protected(farm, channel->next, &channel->next->placement.groups[i]);
     ret->groups = list_alloc((size_t)p->group_count, sizeof *ret->groups);
     for (int i = 0; i < p->group_count; i++) {
         const struct node *node = farm_node(farm, p->groups[i].provider);
@@ -86,6 +113,9 @@ static void groups_view(const struct farm *farm, const struct plan *plan,
         group->height = p->groups[i].height;
         group->provider_alive = node && node->alive;
         copy_text(group->provider, sizeof group->provider, p->groups[i].provider);
+        group->takeover_ms = takeover_ms(&p->groups[i]);
+        group->protected = next && is_protected(farm, plan, &p->groups[i]);
+        copy_text(group->standby, sizeof group->standby, p->groups[i].standby);
     }
 }
 
@@ -102,6 +132,22 @@ static void destinations_view(const Vistter__Control__V1__ChannelReport *report,
         view->reconnects = d->reconnects;
         copy_text(view->error, sizeof view->error, d->error);
     }
+}
+
+// An edge that has turned to a standby is more worth knowing than one that has not.
+static void actives_view(const Vistter__Control__V1__ChannelReport *report,
+                         struct farm_channel_view *ret)
+{
+    for (size_t i = 0; i < report->n_groups; i++)
+        for (int k = 0; k < ret->group_count; k++) {
+            const Vistter__Control__V1__GroupReport *from = report->groups[i];
+            struct farm_group_view *group = &ret->groups[k];
+            if (group->group != from->group ||
+                (*group->active && from->takeovers <= group->takeovers))
+                continue;
+            copy_text(group->active, sizeof group->active, from->node);
+            group->takeovers = from->takeovers;
+        }
 }
 
 // Each edge of the plan once, the programme's first.
@@ -140,6 +186,7 @@ static void reports_view(const struct farm *farm, const struct channel *channel,
         if (i == 0 || r->slack_frames < ret->slack_frames)
             ret->slack_frames = r->slack_frames;
         destinations_view(r, ret);
+        actives_view(r, ret);
     }
     const struct node *programme = farm_node(farm, plan->placement.edges[0]);
     const Vistter__Control__V1__ChannelReport *first =
@@ -199,7 +246,7 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
         copy_text(ret->edge, sizeof ret->edge, plan->placement.edges[0]);
         if (m->revision.len == sizeof ret->revision)
             memcpy(ret->revision, m->revision.data, sizeof ret->revision);
-        groups_view(farm, plan, ret);
+        groups_view(farm, channel, plan, ret);
         outputs_view(plan, ret);
         reports_view(farm, channel, plan, ret);
         edge = farm_node(farm, ret->edge);

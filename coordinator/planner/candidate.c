@@ -192,6 +192,10 @@ static bool candidate_previous(const struct pool *p, struct candidate *ret)
             if (!strcmp(r->workers[k].name, g->provider))
                 ret->groups[i].worker = k;
         }
+        for (int k = 0; k < r->worker_count && ret->groups[i].worker < 0; k++) {
+            if (!strcmp(r->workers[k].name, g->standby)) // it renders it already
+                ret->groups[i].worker = k;
+        }
     }
     for (int i = 0; i < ret->count; i++) {
         if (ret->groups[i].worker < 0)

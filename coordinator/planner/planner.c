@@ -255,7 +255,7 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
 {
     for (int i = 0; i < ret->group_count; i++) {
         struct plan_group *group = &ret->groups[i];
-        group->links = calloc((size_t)(r->output_count + ret->group_count), sizeof *group->links);
+        group->links = calloc((size_t)(r->output_count + 2), sizeof *group->links);
         if (!group->links)
             return -ENOMEM;
         for (int o = 0; o < ret->output_count; o++)
@@ -267,6 +267,8 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
              above++) {
             if (ret->groups[above].needs_beneath) {
                 link_add(r, group, ret->groups[above].provider);
+                if (*ret->groups[above].standby)
+                    link_add(r, group, ret->groups[above].standby);
                 break;
             }
         }
@@ -292,12 +294,67 @@ static int groups_add(const struct planner_request *r, const struct planner_outp
                                      .height = size->height,
                                      .from_base = i == 0,
                                      .needs_beneath = i > 0 && has_adjust(r, g->from, g->to)};
+        for (uint32_t t = g->from; t < g->to; t++)
+            group->start_us += r->tracks[t].start_us;
         snprintf(group->provider, sizeof group->provider, "%s", worker->name);
         snprintf(group->provider_address, sizeof group->provider_address, "%s",
                  worker->frame_address ? worker->frame_address : "");
         worker->busy_us += candidate_group_us(task, g->from, g->to, g->worker);
     }
     return 0;
+}
+
+static const struct plan_group *group_before(const struct planner_request *r,
+                                             const struct plan_group *group)
+{
+    for (int i = 0; r->previous && i < r->previous->group_count; i++) {
+        const struct plan_group *g = &r->previous->groups[i];
+        if (g->width == group->width && g->height == group->height &&
+            g->track_from == group->track_from && g->track_to == group->track_to)
+            return g;
+    }
+    return NULL;
+}
+
+// Rule 6. Whether `a` is the better standby.
+static bool standby_before(const struct planner_node *a, const struct planner_node *b,
+                           const struct planner_node *provider, const char *before)
+{
+    bool near_a = a->host && a->host == provider->host;
+    bool near_b = b->host && b->host == provider->host;
+    bool was_a = !strcmp(a->name, before), was_b = !strcmp(b->name, before);
+    int64_t load_a = a->busy_us / (a->cores ? a->cores : 1);
+    int64_t load_b = b->busy_us / (b->cores ? b->cores : 1);
+    if (near_a != near_b)
+        return near_b;
+    if (was_a != was_b)
+        return was_a;
+    if (load_a != load_b)
+        return load_a < load_b;
+    return strcmp(a->name, b->name) < 0;
+}
+
+// `workers` are busy with what they provide; what they stand by for is added.
+static void standbys_place(const struct planner_request *r, struct planner_node *workers, int count,
+                           struct plan_placement *ret)
+{
+    for (int i = 0; i < ret->group_count; i++) {
+        struct plan_group *group = &ret->groups[i];
+        const struct plan_group *before = group_before(r, group);
+        const struct planner_node *provider = node_by_name(workers, count, group->provider);
+        struct planner_node *best = NULL;
+        for (int k = 0; k < count; k++)
+            if (&workers[k] != provider && (!best || standby_before(&workers[k], best, provider,
+                                                                    before ? before->standby : "")))
+                best = &workers[k];
+        if (!best)
+            return;
+        snprintf(group->standby, sizeof group->standby, "%s", best->name);
+        snprintf(group->standby_address, sizeof group->standby_address, "%s",
+                 best->frame_address ? best->frame_address : "");
+        for (uint32_t t = group->track_from; t < group->track_to; t++)
+            best->busy_us += r->tracks[t].cost_us;
+    }
 }
 
 static void busiest_find(const struct planner_node *workers, int count, struct plan_placement *ret)
@@ -330,8 +387,10 @@ static int groups_place(const struct planner_request *r, struct plan_placement *
         if (!error)
             error = groups_add(r, &r->outputs[o], &task, best, workers, ret);
     }
-    if (!error)
+    if (!error) {
         busiest_find(workers, worker_count, ret);
+        standbys_place(r, workers, worker_count, ret);
+    }
     free(workers);
     free(previous);
     free(best);
@@ -379,7 +438,8 @@ bool placement_equal(const struct plan_placement *a, const struct plan_placement
         const struct plan_group *x = &a->groups[i], *y = &b->groups[i];
         if (x->track_from != y->track_from || x->track_to != y->track_to || x->width != y->width ||
             x->height != y->height || x->needs_beneath != y->needs_beneath ||
-            strcmp(x->provider, y->provider) || strcmp(x->provider_address, y->provider_address))
+            strcmp(x->provider, y->provider) || strcmp(x->provider_address, y->provider_address) ||
+            strcmp(x->standby, y->standby) || strcmp(x->standby_address, y->standby_address))
             return false;
     }
     for (int i = 0; i < a->output_count; i++) {

@@ -26,6 +26,10 @@
 //  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
 //     lost providers replaced, while its busiest worker stays below a quarter of the frame time or
 //     within a quarter of the best found.
+//  6. Where there is another worker, a group has a standby: one of another host than the provider's
+//     if there is one, then the one it had, then the least busy, what standbys would have to do
+//     counted. It consumes what the group needs from beneath, as the provider does. When the
+//     provider is lost rule 5 has it take its place.
 // Thread: any.
 #pragma once
 
@@ -67,7 +71,8 @@ int64_t planner_group_link_us(uint32_t width, uint32_t height, bool from_base, b
                               bool shared);
 
 struct planner_track {
-    int64_t cost_us; // per frame: measured, or planner_default_us
+    int64_t cost_us;  // per frame: measured, or planner_default_us
+    int64_t start_us; // to open and position the slowest of its clips
     bool has_adjust;
 };
 
@@ -98,6 +103,9 @@ struct plan_group {
     bool from_base, needs_beneath;
     char provider[PLANNER_NAME_BYTES];
     char provider_address[PLANNER_ADDRESS_BYTES];
+    char standby[PLANNER_NAME_BYTES]; // "": none
+    char standby_address[PLANNER_ADDRESS_BYTES];
+    int64_t start_us; // of all its tracks together
     int link_count;
     struct plan_link *links; // owned
 };
@@ -132,5 +140,5 @@ void placement_finish(struct plan_placement *placement);
 // Whether an output of this size shows the group. `track_count`: of the timeline.
 bool plan_group_shown(const struct plan_group *group, const struct planner_output *output,
                       uint32_t track_count);
-// Same ranges, sizes, providers, addresses and edges (link ids aside).
+// Same ranges, sizes, providers, standbys, addresses and edges (link ids aside).
 bool placement_equal(const struct plan_placement *a, const struct plan_placement *b);

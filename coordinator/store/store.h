@@ -49,6 +49,9 @@ int store_media_put(struct store *store, const char *sha256, const char *name, c
                     struct diagnostic *reterr);
 // 1, 0, or a negative errno.
 int store_media_known(struct store *store, const char *sha256, struct diagnostic *reterr);
+// What starting a file takes at its slowest place, as import measured it. -ENOENT: it is not known.
+int store_media_start(struct store *store, const char *sha256, int64_t *ret_ms,
+                      struct diagnostic *reterr);
 int store_media_list(struct store *store, char **ret_json, struct diagnostic *reterr);
 int store_media_get(struct store *store, const char *sha256, char **ret_json,
                     struct diagnostic *reterr);

@@ -24,6 +24,21 @@ int store_media_known(struct store *store, const char *sha256, struct diagnostic
     return error == -ENOENT ? 0 : error ? error : 1;
 }
 
+int store_media_start(struct store *store, const char *sha256, int64_t *ret_ms,
+                      struct diagnostic *reterr)
+{
+    static const char sql[] =
+        "select ceil((facts->'start'->>'slowest_ms')::numeric)::text from media "
+        "where sha256 = $1 and facts->'start'->>'slowest_ms' is not null";
+    char *text = NULL;
+    const char *values[] = {sha256};
+    int error = store_text(store, sql, 1, values, sha256, &text, reterr);
+    if (!error)
+        *ret_ms = strtoll(text, NULL, 10);
+    free(text);
+    return error;
+}
+
 #define MEDIA_JSON                                                                                 \
     "jsonb_build_object('sha256', sha256, 'name', name, 'created_at', created_at) || facts"
 

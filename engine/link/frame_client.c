@@ -59,7 +59,8 @@ struct frame_client {
     bool greeted;   // the provider has told this connection's session
     uint8_t session[FRAME_SESSION_BYTES];
     uint32_t number;
-    int64_t repeat_at_ns, stats_at_ns, sent_at_ns, heard_at_ns, backoff_ns;
+    int64_t repeat_at_ns, stats_at_ns, sent_at_ns, backoff_ns;
+    _Atomic int64_t heard_at_ns; // read by others
     uint64_t incomplete_before;
 };
 
@@ -250,7 +251,7 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
     pthread_mutex_unlock(&c->lock);
     if (error)
         return;
-    c->heard_at_ns = clock_monotonic_ns();
+    atomic_store(&c->heard_at_ns, clock_monotonic_ns());
     if (body)
         c->config.on_frame(c->config.opaque, &header, body);
     else
@@ -294,6 +295,11 @@ static void read_stats(struct frame_client *c)
     c->stats.dropped += (uint64_t)now.pktRcvDrop;
     c->stats.incomplete = c->incomplete_before + part_joiner_incomplete(c->joiner);
     pthread_mutex_unlock(&c->lock);
+}
+
+int64_t frame_client_heard_ns(const struct frame_client *client)
+{
+    return atomic_load(&client->heard_at_ns);
 }
 
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
@@ -387,7 +393,8 @@ static void talk(struct frame_client *c)
     c->greeted = false;
     c->unreadable = 0;
     c->host = block_host();
-    c->repeat_at_ns = c->heard_at_ns = start;
+    c->repeat_at_ns = start;
+    atomic_store(&c->heard_at_ns, start);
     c->stats_at_ns = start + STATS_NS / 10;
     link_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
     while (!atomic_load(&c->stop) && receive(c) && now - c->heard_at_ns < SILENCE_NS) {

@@ -18,7 +18,7 @@
 // in memory that it shares (block_pool.h), and only that is told. Everything else is the same.
 //
 // A provider tells a consumer that calls the connection's session, which wants must repeat, and
-// gives a sign of life each second (proto/frame-message.md).
+// gives a sign of life each FRAME_LIFE_MS (proto/frame-message.md).
 //
 // Link identity: the SRT stream id is "#!::r=<consumer node>,s=<link id>"; ids are not secret, the
 // link key is, and is never sent. Both sides know the key from the plan.
@@ -111,6 +111,9 @@ void frame_peer_unref(struct frame_peer **peer);
 // callers. A connection on which nothing valid arrives for FRAME_SILENCE_MS is closed and made
 // anew: libsrt 1.5.1 can stop delivering while the connection stands.
 #define FRAME_SILENCE_MS 3000
+// A provider that has not been heard of for so long does not live, or cannot be reached.
+#define FRAME_LIFE_MS  100
+#define FRAME_QUIET_MS 500
 struct frame_client;
 struct frame_client_config {
     const char *address; // "host:port"
@@ -131,4 +134,6 @@ void frame_client_destroy(struct frame_client **client);
 // Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated; an ended
 // one is forgotten after two seconds of repeating. Thread: any.
 void frame_client_want(struct frame_client *client, const struct frame_want *want);
+// When anything valid last came, or else the connection was made; 0: there was none. Thread: any.
+int64_t frame_client_heard_ns(const struct frame_client *client);
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret);

@@ -14,7 +14,7 @@
 #define NS_PER_MS          INT64_C(1000000)
 #define SILENCE_NS         (5000 * NS_PER_MS)
 #define UNPROVEN_NS        (2000 * NS_PER_MS)
-#define SIGN_OF_LIFE_NS    (1000 * NS_PER_MS)
+#define SIGN_OF_LIFE_NS    (FRAME_LIFE_MS * NS_PER_MS)
 #define GREETING_NS        (250 * NS_PER_MS) // until the consumer has answered
 #define STATS_NS           (1000 * NS_PER_MS)
 #define QUEUE_MESSAGES_MAX 4096
@@ -318,7 +318,7 @@ static void *peer_run(void *arg)
             break;
         link_waiter_watch(&p->waiter, p->config.socket,
                           SRT_EPOLL_IN | (state == PUMP_FULL ? SRT_EPOLL_OUT : 0));
-        link_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : GREETING_NS / NS_PER_MS);
+        link_waiter_wait(&p->waiter, state == PUMP_RATE ? 2 : FRAME_LIFE_MS);
     }
     drop_queue(p);
     link_waiter_watch(&p->waiter, LINK_SOCKET_NONE, 0);

@@ -15,12 +15,21 @@
 // A want and its answer wait out the latency each; sending and the wish's period come on top.
 #define REPEAT_NS(latency_ms) (INT64_C(1000000) * (2 * (latency_ms) + 60))
 
-static atomic_uint starts; // tells intakes apart that follow each other on a link
+static atomic_uint starts; // tells apart what follows each other on a link
+
+// Whom a group is asked of. Only the decode thread changes it.
+struct asked {
+    struct takeover takeover;
+    uint32_t start;
+    int64_t from;           // what lies below is here, or was asked of another
+    int64_t turned_ns;      // to another, which has not answered yet; 0: no
+    uint64_t arrived;       // frames until then
+    struct frame_want sent; // newest
+};
 
 struct intake {
     // -- constant after create
     struct intake_config config;
-    uint32_t start;
     pthread_t thread;
     bool running;
     struct cost cost;
@@ -32,8 +41,7 @@ struct intake {
     int64_t cursor;
     bool closing, woken, dirty; // dirty: something to look at for the decode thread
     uint64_t decoded;
-    // -- the decode thread
-    struct frame_want sent[INTAKE_GROUPS_MAX];
+    struct asked asked[INTAKE_GROUPS_MAX];
 };
 
 // Called with the lock held, which is let go while decoding. Returns whether anything was done.
@@ -76,20 +84,74 @@ static bool want_differs(const struct frame_want *a, const struct frame_want *b)
            memcmp(a->missing, b->missing, sizeof a->missing[0] * (size_t)a->missing_count) != 0;
 }
 
-// Called with the lock held, which is let go while telling.
-static void tell_wishes(struct intake *in, int64_t now)
+static struct frame_want ended_want(const struct intake *in, int index)
 {
-    for (int i = 0; i < in->config.group_count; i++) {
-        struct frame_want want;
-        window_want(in->windows[i], now, &want);
-        want.start = in->start;
-        if (!want_differs(&want, &in->sent[i]))
-            continue;
-        in->sent[i] = want;
-        pthread_mutex_unlock(&in->lock);
-        in->config.want(in->config.opaque, i, &want);
-        pthread_mutex_lock(&in->lock);
+    return (struct frame_want){.channel = in->config.channel,
+                               .group = in->config.groups[index].group,
+                               .plan_epoch = in->config.plan_epoch,
+                               .start = in->asked[index].start,
+                               .from = in->cursor,
+                               .credit = in->cursor,
+                               .ended = true};
+}
+
+// Turns to another provider if need be. Called with the lock held, which is let go while telling.
+static void look_at_provider(struct intake *in, int index, const struct frame_want *want,
+                             int64_t now)
+{
+    const struct intake_config *c = &in->config;
+    struct asked *asked = &in->asked[index];
+    struct window_counts counts;
+    window_counts(in->windows[index], &counts);
+    int64_t slack = window_slack(in->windows[index]), missing = in->cursor + slack;
+    struct takeover_view view = {
+        .arrived = counts.stored, .slack = slack, .waits = want->credit > missing};
+    for (int p = 0; p < c->groups[index].providers; p++)
+        view.alive[p] = c->alive(c->opaque, index, p);
+    if (asked->turned_ns && counts.stored > asked->arrived) {
+        int64_t after = now - asked->turned_ns;
+        asked->turned_ns = 0;
+        if (c->answered)
+            c->answered(c->opaque, index, asked->takeover.active, after, slack);
     }
+    int before = asked->takeover.active;
+    enum takeover_reason why = takeover_look(&asked->takeover, &view, now);
+    if (why == TAKEOVER_NONE)
+        return;
+    struct frame_want ended = ended_want(in, index);
+    int after = asked->takeover.active;
+    asked->start = atomic_fetch_add(&starts, 1) + 1;
+    asked->from = missing;
+    asked->turned_ns = now;
+    asked->arrived = counts.stored;
+    asked->sent = (struct frame_want){0};
+    pthread_mutex_unlock(&in->lock);
+    c->want(c->opaque, index, before, &ended);
+    if (c->turned)
+        c->turned(c->opaque, index, before, after, why, missing);
+    pthread_mutex_lock(&in->lock);
+}
+
+// Called with the lock held, which is let go while telling.
+static void tell_wish(struct intake *in, int index, int64_t now)
+{
+    struct asked *asked = &in->asked[index];
+    struct frame_want want;
+    window_want(in->windows[index], now, &want);
+    look_at_provider(in, index, &want, now);
+    want.start = asked->start;
+    // Named ones may lie below where this provider was asked to begin: keys, and what was broken.
+    int64_t from = asked->from;
+    for (int i = 0; i < want.missing_count; i++)
+        from = want.missing[i] < from ? want.missing[i] : from;
+    want.from = from > want.from ? from : want.from;
+    if (!want_differs(&want, &asked->sent))
+        return;
+    asked->sent = want;
+    int provider = asked->takeover.active;
+    pthread_mutex_unlock(&in->lock);
+    in->config.want(in->config.opaque, index, provider, &want);
+    pthread_mutex_lock(&in->lock);
 }
 
 static void *run(void *opaque)
@@ -104,7 +166,8 @@ static void *run(void *opaque)
         bool worked = decode_one(in);
         int64_t now = clock_monotonic_ns();
         if (now >= next_wish) {
-            tell_wishes(in, now);
+            for (int i = 0; i < in->config.group_count; i++)
+                tell_wish(in, i, now);
             next_wish = now + WISH_PERIOD_NS;
         }
         if (worked || in->dirty)
@@ -120,7 +183,6 @@ int intake_create(const struct intake_config *config, struct intake **ret)
 {
     struct intake *in = base_alloc(sizeof *in);
     in->config = *config;
-    in->start = atomic_fetch_add(&starts, 1) + 1;
     in->cursor = config->cursor;
     mutex_init_urgent(&in->lock);
     pthread_condattr_t attr;
@@ -145,6 +207,12 @@ int intake_create(const struct intake_config *config, struct intake **ret)
         memcpy(window.revision, config->revision, sizeof window.revision);
         in->windows[i] = window_create(&window);
         window_set_end(in->windows[i], config->end);
+        in->asked[i] =
+            (struct asked){.start = atomic_fetch_add(&starts, 1) + 1, .from = config->cursor};
+        takeover_init(&in->asked[i].takeover, config->groups[i].providers,
+                      INT64_C(1000000000) * config->rate.den / config->rate.num,
+                      INT64_C(2000000) * config->latency_ms,
+                      config->urgent ? config->lead_frames : 0);
     }
     int result = thread_start(&in->thread, "decode", run, in);
     in->running = !result;
@@ -169,15 +237,9 @@ void intake_destroy(struct intake **intake)
     if (in->running)
         thread_join(in->thread);
     for (int i = 0; i < in->config.group_count; i++) {
-        struct frame_want ended = {.channel = in->config.channel,
-                                   .group = in->config.groups[i].group,
-                                   .plan_epoch = in->config.plan_epoch,
-                                   .start = in->start,
-                                   .from = in->cursor,
-                                   .credit = in->cursor,
-                                   .ended = true};
+        struct frame_want ended = ended_want(in, i);
         if (in->running)
-            in->config.want(in->config.opaque, i, &ended);
+            in->config.want(in->config.opaque, i, in->asked[i].takeover.active, &ended);
         window_destroy(&in->windows[i]);
     }
     pthread_cond_destroy(&in->work);
@@ -309,6 +371,15 @@ int64_t intake_cursor(struct intake *in)
     int64_t cursor = in->cursor;
     pthread_mutex_unlock(&in->lock);
     return cursor;
+}
+
+int intake_provider(struct intake *in, int index, uint32_t *ret_takeovers)
+{
+    pthread_mutex_lock(&in->lock);
+    int provider = in->asked[index].takeover.active;
+    *ret_takeovers = in->asked[index].takeover.takeovers;
+    pthread_mutex_unlock(&in->lock);
+    return provider;
 }
 
 void intake_stats(struct intake *in, struct intake_stats *ret)

@@ -1,6 +1,7 @@
 // Group frames of one plan on their way in: a window per group, and a thread that decodes ahead of
-// the cursor and keeps the providers told what is wanted. Edges mix from one; a worker whose group
-// has an adjust track takes what lies beneath from one.
+// the cursor, keeps the providers told what is wanted, and turns to another provider of a group
+// when one fails (takeover.h), from the first frame that is missing on. Edges mix from one; a
+// worker whose group has an adjust track takes what lies beneath from one.
 //
 // The decode thread makes the next INTAKE_AHEAD frames of all groups, lowest first; it wakes on
 // every message, on every step of the cursor, and at least each 20 ms for the wishes. Messages come
@@ -10,6 +11,7 @@
 #pragma once
 
 #include "engine/base/rate.h"
+#include "engine/receive/takeover.h"
 #include "engine/receive/window.h"
 
 #define INTAKE_AHEAD      8
@@ -18,6 +20,7 @@
 struct intake_group {
     uint32_t group;
     int width, height;
+    int providers; // 1..TAKEOVER_PROVIDERS_MAX; 0 is asked first
 };
 
 struct intake_config {
@@ -33,9 +36,14 @@ struct intake_config {
     size_t bytes_max; // bodies of all groups together
     int latency_ms;   // of the links, one way
     bool urgent;      // a clock waits for the frames: decodes before all else
-    // The newest wish of group `index`. Called on the decode thread, about as often as it changes;
-    // must not block.
-    void (*want)(void *opaque, int index, const struct frame_want *want);
+    // All called on the decode thread; must not block.
+    // The newest wish of group `index`, about as often as it changes, for the provider to be asked.
+    void (*want)(void *opaque, int index, int provider, const struct frame_want *want);
+    bool (*alive)(void *opaque, int index, int provider);
+    // NULL, or: from frame `n` on group `index` comes from another provider.
+    void (*turned)(void *opaque, int index, int from, int to, enum takeover_reason why, int64_t n);
+    // NULL, or: the first frame since then has come, with `slack` frames still buffered.
+    void (*answered)(void *opaque, int index, int provider, int64_t after_ns, int64_t slack);
     // NULL, or called on the decode thread after each decoded frame; must not block.
     void (*decoded)(void *opaque);
     void *opaque;
@@ -69,6 +77,8 @@ bool intake_ready(struct intake *intake, int64_t n);
 // Waits until they are, until `until_ns` on the monotonic clock, or until intake_wake.
 void intake_wait(struct intake *intake, int64_t n, int64_t until_ns);
 void intake_wake(struct intake *intake);
+// The provider that group `index` is asked of now, and how often that has changed.
+int intake_provider(struct intake *intake, int index, uint32_t *ret_takeovers);
 // What there is of frame `n`: references and copies that the taker releases with intake_release.
 // `frames` has one entry per group.
 void intake_take(struct intake *intake, int64_t n, struct intake_frame *frames);

@@ -9,10 +9,18 @@
 
 // Where a group is fetched.
 struct link_target {
+    char node[65];     // its provider's name, for people
     char address[128]; // "host:port" of its provider
     char link_id[64];
     uint8_t key[LINK_KEY_BYTES];
 };
+
+struct Vistter__Control__V1__GroupPlan;
+// From whom `node` takes this group, the one to be asked first before its standby: writes up to
+// TAKEOVER_PROVIDERS_MAX and returns how many. -EINVAL with a diagnostic for a group without a link
+// to `node`, or with one that cannot be.
+int link_targets(const struct Vistter__Control__V1__GroupPlan *group, const char *node,
+                 struct link_target *ret, struct diagnostic *reterr);
 
 struct links;
 // `node`: this node's name, as providers know it. `latency_ms`: of SRT, one way; at least 120 and
@@ -29,6 +37,8 @@ int links_acquire(struct links *links, const struct link_target *target, struct 
 void links_release(struct links *links, struct link **link); // does not wait
 void link_want(struct link *link, const struct frame_want *want);
 bool link_connected(const struct link *link); // now
+// Connected, and its provider has given a sign of life within FRAME_QUIET_MS.
+bool link_alive(const struct link *link);
 const char *link_address(const struct link *link);
 
 // What an intake takes goes to it until it is removed; after links_remove_intake has returned no

@@ -301,8 +301,12 @@ bool window_next_job(struct window *w, int64_t limit, struct window_job *ret)
             return job_from_base(w, b, ret);
         // The key may stand in the window itself, before `limit` or (never from our workers) after.
         struct slot *key = slot_of(w, s->base_frame);
-        if (key && key->body)
+        if (key && key->body && key->base_frame == key->frame)
             return job_from_slot(w, key, NULL, ret);
+        // Another provider's key, which here is a difference: the same picture.
+        struct base *own = key && key->body ? find_base(w, key->base_frame) : NULL;
+        if (own && own->decoded)
+            return job_from_slot(w, key, own->decoded, ret);
         if (key && key->decoded)
             return job_from_slot(w, s, key->decoded, ret);
     }

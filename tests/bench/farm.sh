@@ -200,6 +200,59 @@ shade_came() { # dark|bright [line]: the time at which such a picture came after
         awk -v shade="$1" '($2 < 128) == (shade == "dark") { print $1; found = 1; exit } END { exit !found }'
 }
 
+# A worker is killed, or frozen: when the edge turns to the standby, when that one's first full-frame picture comes, how much of what
+# is buffered is left then, and when it is all there again. Four layers at 1080p, two workers, 90 frames of lead.
+bench_takeover() (
+    . "$top/ops/lib/private.sh"
+    at_exit private_farm_remove
+    at_exit bench_farm_stop
+    {
+        whole_timeline "$work/takeover.json" 1920 1080 1
+        bench_farm_start 2 1
+        jq '.loop = true' "$work/takeover.json" >"$var/bench.json"
+        vistter timeline put bench "$var/bench.json"
+        bench_channel 1920 1080
+        vistter channel start bench bench
+        wait_until 60 "the channel did not come on air" bench_live
+    } >/dev/null
+    for round in $(seq "$(rounds 5 2)"); do
+        for fault in KILL STOP; do
+            wait_until 60 "the groups are not protected" takeover_ready >/dev/null
+            worker=$(vistter --json channel status bench | jq -r '.groups[0].active')
+            lines=$(wc -l <"$var/log/edge.log") victim=$(cat "$run/$worker.pid")
+            struck=$(date +%s%N)
+            kill -$fault "$victim"
+            disown -a # the shell's own words about who was killed
+            wait_until 20 "no standby answered" takeover_line "provider_answered.* group=1 " >/dev/null
+            noticed=$(date -d "$(takeover_line "provider_changed.* group=1 " | cut -d' ' -f1)" +%s%N)
+            answer=$(takeover_line "provider_answered.* group=1 ")
+            wait_until 60 "the buffers did not fill" takeover_full >/dev/null
+            jq -n --arg fault $fault --argjson noticed "$(ms_between "$struck" "$noticed")" \
+                --argjson first "$(sed 's/.*after_ms=\([0-9]*\).*/\1/' <<<"$answer")" \
+                --argjson left "$(sed 's/.*slack=\([0-9]*\).*/\1/' <<<"$answer")" \
+                --argjson full "$(ms_between "$struck" "$(date +%s%N)")" '{$fault, $noticed, $first, $left, $full}'
+            [ $fault = KILL ] || kill -CONT "$victim"
+            [ $fault = STOP ] || { stop "$worker" KILL; worker_start "${worker#worker}"; }
+        done
+    done >"$work/takeover.rounds"
+    lost=$(vistter --json channel status bench | jq '.counters.concealed + .counters.skipped')
+    for fault in KILL STOP; do
+        name=killed
+        [ $fault = KILL ] || name=frozen
+        of() { jq "select(.fault == \"$fault\").$1" "$work/takeover.rounds" | median; }
+        entry takeover "worker $name: noticed" "$(of noticed)" null ms null
+        entry takeover "worker $name: then first frame" "$(of first)" null ms null
+        entry takeover "worker $name: frames left of 90" "$(of left)" null frames null
+        entry takeover "worker $name: all buffered again" "$(of full)" null ms null
+    done
+    entry takeover "frames lost, all rounds" "$lost" null frames 0
+)
+takeover_ready() {
+    vistter --json channel status bench | jq -e 'all(.groups[]; .protected) and .counters.slack_frames > 80' >/dev/null
+}
+takeover_full() { [ "$(vistter --json channel status bench | jq .counters.slack_frames)" -gt 80 ]; }
+takeover_line() { grep -m1 "$1" < <(tail -n +$((lines + 1)) "$var/log/edge.log"); }
+
 # The demo on a farm of its own in real time, ten minutes: late, concealed and skipped frames, and what each stage costs.
 bench_realtime() (
     . "$top/ops/lib/private.sh"

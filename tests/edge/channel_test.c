@@ -245,6 +245,12 @@ void frame_client_want(struct frame_client *c, const struct frame_want *want)
     pthread_mutex_unlock(&c->lock);
 }
 
+int64_t frame_client_heard_ns(const struct frame_client *client)
+{
+    (void)client;
+    return clock_monotonic_ns();
+}
+
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
 {
     (void)client;
@@ -279,7 +285,8 @@ static struct plan *make_plan(uint32_t epoch, bool committed, int64_t at_frame, 
                                            .width = W,
                                            .height = H,
                                            .from_base = g == 0,
-                                           .from = {.address = "test", .link_id = "test"}};
+                                           .provider_count = 1,
+                                           .providers = {{.address = "test", .link_id = "test"}}};
     p->renditions[0] = (struct plan_rendition){
         .output = 1,
         .rendition = 1,
@@ -327,7 +334,7 @@ static int plan_state(struct channel *c, uint32_t epoch)
 static void check_unreachable(struct channel *c, struct plan *one, int64_t epoch_ns)
 {
     struct plan *apart = make_plan(3, false, 0, epoch_ns);
-    strcpy(apart->groups[1].from.address, "elsewhere");
+    strcpy(apart->groups[1].providers[0].address, "elsewhere");
     atomic_store(&unreachable, true);
     set_plans(c, (struct plan *[]){one, apart}, 2);
     CHECK(plan_state(c, 3), ==, CHANNEL_PLAN_PREPARING);

@@ -209,6 +209,12 @@ void frame_client_want(struct frame_client *client, const struct frame_want *wan
         stage_want(providers[want->group], &client->peer, want);
 }
 
+int64_t frame_client_heard_ns(const struct frame_client *client)
+{
+    (void)client;
+    return clock_monotonic_ns();
+}
+
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
 {
     (void)client;

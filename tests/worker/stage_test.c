@@ -216,7 +216,7 @@ static void test_refusals(void)
     plan_init(&p, 2);
     p.link.consumer = "worker-9";
     s = start(&p, 1, links, NEVER_REPEAT);
-    CHECK_TRUE(strstr(wait_state(s, STAGE_REFUSED).reason, "no link from it to worker-2"));
+    CHECK_TRUE(strstr(wait_state(s, STAGE_REFUSED).reason, "no link to worker-2"));
     stage_destroy(&s);
     p.link.consumer = "worker-2";
     p.groups[0].from_base = false;

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +15,8 @@ struct beneath {
     // -- constant after create
     struct links *links;
     struct intake_config config;
-    struct link *link[INTAKE_GROUPS_MAX];
+    struct link *link[INTAKE_GROUPS_MAX][TAKEOVER_PROVIDERS_MAX];
+    bool standby; // of the group above
     void (*arrived)(void *opaque);
     void *opaque;
     // -- the stage's thread
@@ -28,30 +28,34 @@ typedef Vistter__Control__V1__GroupPlan group_plan;
 static int acquire(struct beneath *b, const group_plan *group, const char *node,
                    struct diagnostic *reterr)
 {
-    for (size_t i = 0; i < group->n_links; i++) {
-        const Vistter__Control__V1__LinkPlan *l = group->links[i];
-        struct link_target target;
-        if (strcmp(l->consumer, node) || l->key.len != LINK_KEY_BYTES ||
-            strlen(l->link_id) >= sizeof target.link_id ||
-            strlen(group->provider_address) >= sizeof target.address)
-            continue;
-        strcpy(target.address, group->provider_address);
-        strcpy(target.link_id, l->link_id);
-        memcpy(target.key, l->key.data, LINK_KEY_BYTES);
-        int error = links_acquire(b->links, &target, &b->link[b->config.group_count], reterr);
-        explicit_bzero(target.key, sizeof target.key);
-        return error;
-    }
-    return diagnostic_set(reterr, -EINVAL, "plan_link", "groups.links",
-                          "group %" PRIu32 " lies beneath an adjust track, but the plan has no "
-                          "link from it to %s",
-                          group->group, node);
+    struct link_target targets[TAKEOVER_PROVIDERS_MAX];
+    struct intake_group *to = &b->config.groups[b->config.group_count];
+    int count = link_targets(group, node, targets, reterr), error = count < 0 ? count : 0;
+    // A standby is asked when others have failed: what it can make itself needs nobody.
+    for (int k = 1; b->standby && k < count; k++)
+        if (!strcmp(targets[k].node, node)) {
+            struct link_target first = targets[0];
+            targets[0] = targets[k];
+            targets[k] = first;
+        }
+    for (int k = 0; k < count && !error; k++)
+        error = links_acquire(b->links, &targets[k], &b->link[b->config.group_count][k], reterr);
+    explicit_bzero(targets, sizeof targets);
+    to->group = group->group;
+    to->providers = count;
+    return error;
 }
 
-static void want(void *opaque, int index, const struct frame_want *wish)
+static void want(void *opaque, int index, int provider, const struct frame_want *wish)
 {
     struct beneath *b = opaque;
-    link_want(b->link[index], wish);
+    link_want(b->link[index][provider], wish);
+}
+
+static bool alive(void *opaque, int index, int provider)
+{
+    struct beneath *b = opaque;
+    return link_alive(b->link[index][provider]);
 }
 
 static void decoded(void *opaque)
@@ -75,6 +79,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
                               "there is no opaque group beneath an adjust track");
     struct beneath *b = base_alloc(sizeof *b);
     b->links = config->links;
+    b->standby = strcmp(p->groups[config->group]->provider, config->node) != 0;
     b->arrived = config->arrived;
     b->opaque = config->opaque;
     b->config = (struct intake_config){
@@ -85,6 +90,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
         .bytes_max = BYTES_MAX,
         .latency_ms = links_latency_ms(config->links),
         .want = want,
+        .alive = alive,
         .decoded = decoded,
         .opaque = b,
     };
@@ -93,13 +99,14 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
     int width = (int)(own->width ? own->width : p->width);
     int height = (int)(own->height ? own->height : p->height);
     for (size_t i = first; i < config->group; i++) {
+        b->config.groups[b->config.group_count].width = width;
+        b->config.groups[b->config.group_count].height = height;
         int error = acquire(b, p->groups[i], config->node, reterr);
+        b->config.group_count++;
         if (error) {
             beneath_destroy(&b);
             return error;
         }
-        b->config.groups[b->config.group_count++] =
-            (struct intake_group){p->groups[i]->group, width, height};
     }
     *ret = b;
     return 0;
@@ -120,15 +127,17 @@ void beneath_destroy(struct beneath **beneath)
     *beneath = NULL;
     close_intake(b);
     for (int i = 0; i < b->config.group_count; i++)
-        links_release(b->links, &b->link[i]);
+        for (int k = 0; k < TAKEOVER_PROVIDERS_MAX; k++)
+            links_release(b->links, &b->link[i][k]);
     free(b);
 }
 
 const char *beneath_waits_for(const struct beneath *b)
 {
     for (int i = 0; i < b->config.group_count; i++)
-        if (!link_connected(b->link[i]))
-            return link_address(b->link[i]);
+        for (int k = 0; k < b->config.groups[i].providers; k++)
+            if (!link_connected(b->link[i][k]))
+                return link_address(b->link[i][k]);
     return NULL;
 }
 

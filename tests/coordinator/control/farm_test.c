@@ -64,7 +64,7 @@ static void test_start_and_stop(uint64_t seed)
     sim_channel(&sim, 0, true, 1, 6);
     CHECK(state_of(1, NULL, 0), ==, FARM_CHANNEL_WAITING);
     int64_t before = sim_cursor(&sim);
-    sim_run(&sim, 2 * SECOND);
+    sim_run(&sim, 5 * SECOND / 2);
     CHECK(sim.row_count, ==, 1);
     // Margin between commit and switch: lead and 15 frames.
     CHECK(sim.rows[0].at_frame, >=, before + SIM_LEAD + FARM_MARGIN);

@@ -104,12 +104,21 @@ static void seen_check(struct sim *sim, int node, const channel_plan_message *pl
     seen->at_frame = plan->at_frame;
 }
 
+// As its provider or its standby.
+static bool gives_group(const Vistter__Control__V1__GroupPlan *group, const char *node)
+{
+    bool gives = !strcmp(group->provider, node);
+    for (size_t i = 0; i < group->n_standbys; i++)
+        gives = gives || !strcmp(group->standbys[i]->node, node);
+    return gives;
+}
+
 // Only what concerns this node: keys of its own links, outputs of its own.
 static void secrets_check(const struct sim_node *node, const channel_plan_message *plan)
 {
     bool concerned = false;
     for (size_t g = 0; g < plan->n_groups; g++) {
-        bool provides = !strcmp(plan->groups[g]->provider, node->name);
+        bool provides = gives_group(plan->groups[g], node->name);
         concerned |= provides;
         for (size_t l = 0; l < plan->groups[g]->n_links; l++) {
             CHECK_TRUE(provides || !strcmp(plan->groups[g]->links[l]->consumer, node->name));
@@ -144,8 +153,7 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
                                   .refuses = chance(sim, sim->refuse)};
         for (size_t g = 0; g < plan->n_groups; g++)
             for (int n = 0; n < SIM_EDGE; n++)
-                mine->takes[n] |=
-                    node->edge && !strcmp(plan->groups[g]->provider, sim->nodes[n].name);
+                mine->takes[n] |= node->edge && gives_group(plan->groups[g], sim->nodes[n].name);
     }
     mine->listed = true;
     mine->committed |= plan->committed;
@@ -253,6 +261,7 @@ static void node_report(struct sim *sim, int index)
     Vistter__Control__V1__StageReport stage, *stage_list[] = {&stage};
     Vistter__Control__V1__TrackCost costs[PLANNER_TRACKS_MAX], *cost_list[PLANNER_TRACKS_MAX];
     vistter__control__v1__stage_report__init(&stage);
+    stage.frames = 1;
     stage.channel = 1;
     stage.plan_epoch = node->plan_count ? node->plans[0].epoch : 0;
     stage.group = 1;
@@ -308,7 +317,7 @@ static void commit_check(struct sim *sim, const struct sim_job *job)
         const struct sim_node *node = &sim->nodes[n];
         bool needed = !strcmp(plan->outputs[0]->edge, node->name);
         for (size_t g = 0; g < plan->n_groups; g++)
-            needed |= !strcmp(plan->groups[g]->provider, node->name);
+            needed |= gives_group(plan->groups[g], node->name);
         uint64_t bit = node->prepared[job->channel - 1][job->epoch / 64] >> (job->epoch % 64) & 1;
         if (needed)
             CHECK(bit, ==, 1);
@@ -601,7 +610,7 @@ bool sim_on_air(const struct sim *sim, int channel)
         const struct sim_node *node = &sim->nodes[n];
         bool edge = !strcmp(plan->outputs[0]->edge, node->name), needed = edge;
         for (size_t g = 0; g < plan->n_groups; g++)
-            needed |= !strcmp(plan->groups[g]->provider, node->name);
+            needed |= gives_group(plan->groups[g], node->name);
         if (needed && (!node->alive || node->deaf))
             good = false;
         const struct sim_plan *active = edge ? sim_active(sim, n, channel) : NULL;

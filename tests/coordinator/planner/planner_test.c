@@ -50,7 +50,8 @@ static void world_make(struct world *w, uint64_t *seed)
         w->outputs[i].tracks = pick(seed, 0, 2) ? 0 : (uint32_t)pick(seed, 1, 20);
     }
     for (int i = 0; i < r->track_count; i++)
-        w->tracks[i] = (struct planner_track){pick(seed, 0, 12000), pick(seed, 0, 9) == 0};
+        w->tracks[i] = (struct planner_track){pick(seed, 0, 12000), pick(seed, 0, 3000000),
+                                              pick(seed, 0, 9) == 0};
     for (int i = 0; i < r->worker_count; i++) {
         snprintf(w->names[i], sizeof w->names[i], "w%02d", i);
         snprintf(w->addresses[i], sizeof w->addresses[i], "10.0.0.%d:9000", i);
@@ -121,6 +122,28 @@ static bool forced(const struct planner_request *r, uint32_t t)
     return false;
 }
 
+// There is one where there can be: another worker of the same bits, of another host if possible.
+static void check_standby(const struct planner_request *r, const struct plan_group *g,
+                          const struct planner_node *provider)
+{
+    bool any = false, far = false;
+    for (int i = 0; i < r->worker_count; i++) {
+        const struct planner_node *w = &r->workers[i];
+        if (w == provider || memcmp(w->golden, provider->golden, PLANNER_GOLDEN_BYTES))
+            continue;
+        any = true;
+        far = far || !w->host || w->host != provider->host;
+    }
+    CHECK(*g->standby != 0, ==, any);
+    const struct planner_node *standby = find(r->workers, r->worker_count, g->standby);
+    if (!any || !standby)
+        return;
+    CHECK_TRUE(standby != provider);
+    CHECK_TEXT(g->standby_address, standby->frame_address);
+    CHECK(memcmp(standby->golden, provider->golden, PLANNER_GOLDEN_BYTES), ==, 0);
+    CHECK(!standby->host || standby->host != provider->host, ==, far);
+}
+
 // The groups of one size, which stand together from index `at` on. Gives the index after them.
 static int check_size(const struct planner_request *r, const struct plan_placement *p, int at)
 {
@@ -142,6 +165,10 @@ static int check_size(const struct planner_request *r, const struct plan_placeme
         if (r->cut_count >= 0 && g->track_from > 0)
             CHECK_TRUE(seam(r, &size, g->track_from) || forced(r, g->track_from));
         next = g->track_to;
+        int64_t start_us = 0;
+        for (uint32_t t = g->track_from; t < g->track_to; t++)
+            start_us += r->tracks[t].start_us;
+        CHECK(g->start_us, ==, start_us);
         CHECK(g->from_base, ==, i == at);
         CHECK(g->needs_beneath, ==, i > at && adjusts(r, g->track_from, g->track_to));
         CHECK_TRUE(worker != NULL);
@@ -149,6 +176,7 @@ static int check_size(const struct planner_request *r, const struct plan_placeme
             continue;
         CHECK_TEXT(g->provider_address, worker->frame_address);
         CHECK(memcmp(worker->golden, first->golden, PLANNER_GOLDEN_BYTES), ==, 0);
+        check_standby(r, g, worker);
     }
     CHECK(next, ==, r->track_count);
     return i;
@@ -192,6 +220,7 @@ static void check_links(const struct planner_request *r, const struct plan_place
             continue;
         for (int below = i - 1; below >= 0; below--) {
             CHECK_TRUE(linked(&p->groups[below], g->provider));
+            CHECK_TRUE(!*g->standby || linked(&p->groups[below], g->standby));
             if (p->groups[below].needs_beneath || p->groups[below].from_base)
                 break;
         }
@@ -281,7 +310,8 @@ static void check_sticky(struct world *w, const struct plan_placement *placed, u
     struct planner_node gone = w->workers[victim];
     bool used = false;
     for (int g = 0; g < placed->group_count; g++)
-        used |= !strcmp(placed->groups[g].provider, name);
+        used |=
+            !strcmp(placed->groups[g].provider, name) || !strcmp(placed->groups[g].standby, name);
     w->workers[victim] = w->workers[--w->request.worker_count];
     if (w->request.worker_count > 0) {
         CHECK_OK(plan_place(&w->request, &again, NULL));
@@ -385,7 +415,7 @@ static struct planner_request by_hand(const struct planner_track *tracks, int tr
 
 static void test_two_workers(void)
 {
-    const struct planner_track tracks[] = {{30000, false}, {6000, false}, {24000, false}};
+    const struct planner_track tracks[] = {{30000, 0, false}, {6000, 0, false}, {24000, 0, false}};
     const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2},
                                            {.name = "b", .frame_address = "h:2", .cores = 2}};
     const struct planner_node edges[] = {{.name = "e"}};
@@ -418,7 +448,7 @@ static void test_light(void)
                                            {.name = "b", .frame_address = "h:2", .cores = 2}};
     const struct planner_node edges[] = {{.name = "e"}};
     for (int heavy = 0; heavy < 2; heavy++) {
-        const struct planner_track tracks[] = {{20000, false}, {10978 + 2 * heavy, false}};
+        const struct planner_track tracks[] = {{20000, 0, false}, {10978 + 2 * heavy, 0, false}};
         struct planner_request r = by_hand(tracks, 2, workers, 2, edges);
         struct plan_placement p;
         CHECK_OK(plan_place(&r, &p, NULL));
@@ -431,7 +461,7 @@ static void test_light(void)
 // costs less.
 static void test_hosts(void)
 {
-    const struct planner_track tracks[] = {{6000, false}, {3000, false}};
+    const struct planner_track tracks[] = {{6000, 0, false}, {3000, 0, false}};
     struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .cores = 2, .host = 5},
                                      {.name = "b", .frame_address = "h:2", .cores = 2, .host = 9}};
     const struct planner_node edges[] = {{.name = "e", .host = 9}};
@@ -459,7 +489,7 @@ static void test_hosts(void)
 static void test_adjust(void)
 {
     const struct planner_track tracks[] = {
-        {10000, false}, {10000, false}, {100, true}, {10000, false}, {10000, false}};
+        {10000, 0, false}, {10000, 0, false}, {100, 0, true}, {10000, 0, false}, {10000, 0, false}};
     const struct planner_node workers[] = {{.name = "a", .frame_address = "h:1"},
                                            {.name = "b", .frame_address = "h:2"},
                                            {.name = "c", .frame_address = "h:3"}};
@@ -483,7 +513,7 @@ static void test_adjust(void)
 
 static void test_refusals(void)
 {
-    const struct planner_track tracks[] = {{1, false}, {1, false}};
+    const struct planner_track tracks[] = {{1, 0, false}, {1, 0, false}};
     const struct planner_node node = {.name = "n", .frame_address = "h:1"};
     const uint32_t bad_cuts[] = {2};
     struct planner_request r = by_hand(tracks, 2, &node, 1, &node);
@@ -508,8 +538,41 @@ static void test_refusals(void)
     placement_finish(&p);
 }
 
+// A lost provider's place is taken by its standby, which renders already; and a standby stays one.
+static void test_standby_follows(void)
+{
+    const struct planner_track tracks[] = {{2000, 0, false}, {1000, 0, false}};
+    struct planner_node workers[] = {{.name = "a", .frame_address = "h:1", .host = 1},
+                                     {.name = "b", .frame_address = "h:2", .host = 1},
+                                     {.name = "c", .frame_address = "h:3", .host = 2},
+                                     {.name = "d", .frame_address = "h:4", .host = 2}};
+    const struct planner_node edges[] = {{.name = "e", .host = 1}};
+    struct planner_request r = by_hand(tracks, 2, workers, 4, edges);
+    struct plan_placement p, q;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    CHECK(p.group_count, ==, 1);
+    CHECK_TEXT(p.groups[0].provider, "a");
+    CHECK_TEXT(p.groups[0].standby, "c"); // of another host, though b is as free
+    r.previous = &p;
+    r.workers = workers + 1; // a is lost
+    r.worker_count = 3;
+    CHECK_OK(plan_place(&r, &q, NULL));
+    CHECK_TEXT(q.groups[0].provider, "c");
+    CHECK_TEXT(q.groups[0].standby, "b");
+    placement_finish(&q);
+    // Another one would be freer now: no reason to change a standby.
+    workers[2].busy_us = 3000;
+    r.workers = workers;
+    r.worker_count = 4;
+    CHECK_OK(plan_place(&r, &q, NULL));
+    CHECK_TEXT(q.groups[0].standby, "c");
+    placement_finish(&q);
+    placement_finish(&p);
+}
+
 int main(int argc, char **argv)
 {
+    test_standby_follows();
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x9e3779b97f4a7c15);
     fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
     test_two_workers();

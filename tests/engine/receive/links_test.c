@@ -24,7 +24,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 static void test_release_while_looking_up(void)
 {
     struct links *links = links_create("edge-1", 120);
-    struct link_target target = {"slow.example:1", "link.A", {1}};
+    struct link_target target = {.address = "slow.example:1", .link_id = "link.A", .key = {1}};
     struct link *first = NULL, *second = NULL, *again = NULL;
     CHECK_OK(links_acquire(links, &target, &first, NULL));
     CHECK_OK(links_acquire(links, &target, &second, NULL));

@@ -1,0 +1,56 @@
+// Whom to ask for a group: its provider, or another when that one fails. Whoever needs the frames
+// judges by what reaches it, so no coordinator is asked: frames are the same bits from everybody,
+// and asking two costs work, never correctness. Pure: the caller says what time it is.
+//
+// Turns to the next one that shows life when the one that is asked
+//   1. shows no life any more, or not yet after TAKEOVER_START_NS,
+//   2. sends nothing that is asked for, for as long as a quarter of what is buffered lasts, at
+//   least
+//      max(4 frames, 150 ms) and no longer than 1 s; a newly asked one gets TAKEOVER_START_NS
+//      more, for opening files, and links' latency counts on top until frames flow,
+//   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
+//      Not more often than each TAKEOVER_AGAIN_NS, and not to one that 1 or 2 was said of since: if
+//      all are slow, turning makes it worse.
+// Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
+// half a second, and 3 says nothing.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TAKEOVER_PROVIDERS_MAX 2
+#define TAKEOVER_START_NS      INT64_C(1000000000)
+#define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
+
+enum takeover_reason { TAKEOVER_NONE, TAKEOVER_GONE, TAKEOVER_SILENT, TAKEOVER_SLOW };
+const char *takeover_reason_name(enum takeover_reason reason);
+
+struct takeover {
+    int count, active;  // providers, and which is asked
+    int64_t frame_ns;   // how long a frame lasts
+    int64_t latency_ns; // of a question and its answer
+    int lead_frames;    // asked for ahead of a clock; 0: there is no clock
+    uint32_t takeovers; // how often it has turned
+    // -- private
+    bool met;         // the active one has shown life
+    int64_t since_ns; // when it became so; 0: not looked yet
+    uint64_t arrived;
+    int64_t asked_ns; // since when the active one has been asked without an answer; 0: is not
+    int64_t heard_ns; // when it last answered; 0: not yet
+    int64_t trend_ns, trend_frames;            // what was buffered half a second ago
+    int64_t slow_ns;                           // when it last turned for slowness; 0: never
+    int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // when 1 or 2 was last said of each; 0: never
+};
+
+struct takeover_view {
+    bool alive[TAKEOVER_PROVIDERS_MAX]; // connected, and heard of
+    uint64_t arrived;                   // frames so far, from anybody
+    int64_t slack;                      // frames buffered without a hole
+    bool waits;                         // for frames that are asked for
+};
+
+void takeover_init(struct takeover *t, int count, int64_t frame_ns, int64_t latency_ns,
+                   int lead_frames);
+// To be called each 20 ms or so. Says why `active` has changed, or TAKEOVER_NONE.
+enum takeover_reason takeover_look(struct takeover *t, const struct takeover_view *view,
+                                   int64_t now_ns);

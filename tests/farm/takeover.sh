@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# A worker is killed, or stands still, while there is neither coordinator nor database: the edge turns to the standby
+# by itself, and every frame is there once, in time, and the right one. Both workers provide groups, one of which
+# needs what lies beneath; so both kinds of taker turn.
+# Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER
+. "$2/tests/farm/lib.sh"
+
+cat >"$var/take.json" <<'JSON'
+{"schema":"vistter.timeline/1","name":"take","format":{"width":320,"height":180,"rate":"25"},"duration":200,
+ "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
+ {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
+ {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
+  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
+ {"clips":[{"kind":"adjust","start":0,"duration":200,"brightness":{"keyframes":[{"at":0,"value":0},{"at":199,"value":0.4}]}}]}]}
+JSON
+begin() { # program
+    case $1 in
+    postgres) pg_start ;;
+    coordinator) coordinator_start --cuts 1,2 ;;
+    worker?) worker_start "${1#worker}" ;;
+    esac
+    disown -a
+}
+last_mixed() { tail -n 1 "$var/mixed" | cut -d' ' -f1; }
+mixed_to() { [ "$(last_mixed)" -ge "$1" ]; }
+is_protected() { # and all that is to be buffered is
+    vistter --json channel status take |
+        jq -e 'all(.groups[]; .protected) and .counters.slack_frames > 60' >/dev/null
+}
+turns() { grep -c provider_changed "$var/log/edge.log" || true; }
+
+farm_of 2 --cuts 1,2
+disown -a # the shell's own words about who was killed
+on_air take "$var/take.json" --width 320 --height 180 --rate 25
+check "both workers provide" [ "$(vistter --json channel status take | jq -c '[.groups[].provider] | unique')" = '["worker1","worker2"]' ]
+
+for fault in ${VISTTER_FAULTS:-worker1:KILL worker2:KILL worker1:STOP worker2:STOP}; do
+    worker=${fault%:*}
+    wait_until 60 "not protected before $fault" is_protected
+    stop postgres
+    stop coordinator KILL
+    at=$(last_mixed) before=$(turns)
+    pid=$(cat "$run/$worker.pid")
+    kill "-${fault#*:}" "$pid"
+    # For longer than all that is buffered lasts.
+    wait_until 60 "no frames after $fault" mixed_to $((at + 200))
+    check "the edge turned after $fault" [ "$(turns)" -gt "$before" ]
+    [ "${fault#*:}" = KILL ] || kill -CONT "$pid"
+    begin postgres
+    begin coordinator
+    [ "${fault#*:}" = STOP ] || { stop "$worker" KILL; begin "$worker"; }
+done
+wait_until 60 "not protected at the end" is_protected
+
+check "nothing was noted" [ ! -s "$(echo "$var"/edge/as-run*.jsonl)" ]
+start=$(vistter --json channel status take | jq .start_frame)
+vistter channel stop take >/dev/null
+wait_until 30 "the channel did not stop" is_stopped take
+end=$(last_mixed)
+"$build/coordinator/vistter" render "$var/take.json" --quiet --rate 25 --cache "$var/render-cache" --start "$start" --frames "0..$((end + 1 - start))" --hash "$var/offline"
+check "every frame once, the right one" cmp "$var/offline" "$var/mixed"
