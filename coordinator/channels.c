@@ -162,6 +162,32 @@ int coordinator_remove_destination(struct coordinator *c, const struct store_cha
                   reterr);
 }
 
+// Tells the farm which workers are to have no work.
+static int apply_draining(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr)
+{
+    struct store_node *nodes;
+    size_t count;
+    int error = store_node_list(c->store, &nodes, &count, reterr);
+    if (error)
+        return error;
+    for (size_t i = 0; i < count; i++)
+        farm_run_set_draining(farm, nodes[i].name, nodes[i].draining);
+    nodes_note(c, nodes, count);
+    return 0;
+}
+
+int coordinator_drain_node(struct coordinator *c, const char *node, bool draining,
+                           struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    int error = store_node_drain(c->store, node, draining, reterr);
+    int applied = apply_draining(c, coordinator_farm(c), error ? NULL : reterr);
+    if (store_failed(error) || store_failed(applied))
+        atomic_store(&c->unapplied, true);
+    pthread_mutex_unlock(&c->changing);
+    return error ? error : applied;
+}
+
 // ---- All channels -----------------------------------------------------------------------------
 
 // One channel that cannot be shown must not keep the others off air.
@@ -192,7 +218,8 @@ bool channels_apply(struct coordinator *c)
     size_t count;
     if (store_channel_list(c->store, &channels, &count, NULL))
         return false;
-    bool ok = !apply_all(c, coordinator_farm(c), channels, count, NULL);
+    bool ok = !apply_all(c, coordinator_farm(c), channels, count, NULL) &&
+              !apply_draining(c, coordinator_farm(c), NULL);
     free(channels);
     return ok;
 }
@@ -222,6 +249,8 @@ int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnosti
         error = store_channel_list(c->store, &channels, &channel_count, reterr);
     if (!error)
         error = load_plans(farm, plans, plan_count, channels, channel_count, reterr);
+    if (!error)
+        error = apply_draining(c, farm, reterr);
     if (!error)
         error = apply_all(c, farm, channels, channel_count, reterr);
     for (size_t i = 0; i < plan_count; i++)

@@ -89,6 +89,10 @@ int coordinator_add_output(struct coordinator *coordinator, const struct store_c
 int coordinator_remove_output(struct coordinator *coordinator, const struct store_channel *channel,
                               const char *name, struct diagnostic *reterr);
 // "" and "": none.
+// A worker gives its work to others and gets none, or may have some again. -ENOENT, -EEXIST (an
+// edge).
+int coordinator_drain_node(struct coordinator *coordinator, const char *node, bool draining,
+                           struct diagnostic *reterr);
 int coordinator_set_slate(struct coordinator *coordinator, const struct store_channel *channel,
                           const char *timeline, const char *revision, struct diagnostic *reterr);
 int coordinator_add_destination(struct coordinator *coordinator,

@@ -38,5 +38,7 @@ int timeline_load(struct coordinator *c, const char *sha256, struct timeline **r
                   struct diagnostic *reterr);
 
 // ---- upkeep.c ---------------------------------------------------------------------------------
+// What the store knows of nodes; takes the list.
+void nodes_note(struct coordinator *c, struct store_node *nodes, size_t count);
 int upkeep_create(struct coordinator *c, struct upkeep **ret);
 void upkeep_destroy(struct upkeep **upkeep); // accepts NULL inside

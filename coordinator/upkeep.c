@@ -66,6 +66,15 @@ static bool note_node(struct upkeep *u, const struct farm_node_view *view)
     return true;
 }
 
+void nodes_note(struct coordinator *c, struct store_node *nodes, size_t count)
+{
+    pthread_mutex_lock(&c->lock);
+    free(c->known.nodes);
+    c->known.nodes = nodes;
+    c->known.node_count = count;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void list_nodes(struct upkeep *u)
 {
     struct coordinator *c = u->coordinator;
@@ -73,11 +82,7 @@ static void list_nodes(struct upkeep *u)
     size_t count;
     if (u->listed || store_node_list(c->store, &nodes, &count, NULL))
         return;
-    pthread_mutex_lock(&c->lock);
-    free(c->known.nodes);
-    c->known.nodes = nodes;
-    c->known.node_count = count;
-    pthread_mutex_unlock(&c->lock);
+    nodes_note(c, nodes, count);
     u->listed = true;
 }
 

@@ -29,6 +29,7 @@ static const struct route {
 } routes[] = {
     {"status", "GET HEAD", handle_status},
     {"nodes", "GET HEAD", handle_nodes},
+    {"nodes/*/drain", "PUT DELETE", handle_node_drain},
     {"channels", "GET HEAD POST", handle_channels},
     {"channels/*", "GET HEAD DELETE", handle_channel},
     {"channels/*/start", "POST", handle_channel_start},

@@ -11,6 +11,7 @@ int handle_channel_start(struct request *r);
 int handle_channel_stop(struct request *r);
 int handle_channel_timeline(struct request *r);
 int handle_channel_events(struct request *r);
+int handle_node_drain(struct request *r);    // put, delete
 int handle_channel_slate(struct request *r); // put, delete
 int handle_outputs(struct request *r);       // list, add
 int handle_output(struct request *r);        // remove

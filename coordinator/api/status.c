@@ -58,9 +58,9 @@ static json_t *node_json(const struct farm_node_view *n, const char *state)
 {
     bool edge = n->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     int64_t age_ms = n->report_age_ns / 1000000;
-    return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}", "name",
-                     json_text(n->name), "role", edge ? "edge" : "worker", "state", state, "age_ms",
-                     (json_int_t)age_ms, "seen_at",
+    return json_pack("{s:o, s:s, s:s, s:b, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}",
+                     "name", json_text(n->name), "role", edge ? "edge" : "worker", "state", state,
+                     "draining", n->draining, "age_ms", (json_int_t)age_ms, "seen_at",
                      time_json(clock_realtime_ns() / 1000000 - age_ms), "version",
                      json_text(n->version), "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load,
                      "memory_bytes", (json_int_t)n->memory_bytes, "frame_address",
@@ -79,6 +79,7 @@ static json_t *absent_json(const struct store_node *known)
     snprintf(n.preview_url, sizeof n.preview_url, "%s", known->preview_url);
     n.role = strcmp(known->role, "edge") ? VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER
                                          : VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
+    n.draining = known->draining;
     n.report_age_ns = (age_ms > 0 ? age_ms : 0) * 1000000;
     return node_json(&n, "down");
 }
@@ -286,6 +287,15 @@ json_t *status_json(struct coordinator *coordinator)
 int handle_status(struct request *r)
 {
     return answer_json(r, 200, status_json(r->coordinator));
+}
+
+int handle_node_drain(struct request *r)
+{
+    struct diagnostic why;
+    bool draining = strcmp(r->info->request_method, "DELETE") != 0;
+    if (coordinator_drain_node(r->coordinator, r->part[1], draining, &why))
+        return answer_problem(r, &why);
+    return handle_nodes(r);
 }
 
 int handle_nodes(struct request *r)

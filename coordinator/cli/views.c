@@ -21,7 +21,7 @@ static void add_mebibytes(struct table *table, int64_t bytes)
 
 void view_nodes(const json_t *nodes, int indent, FILE *file)
 {
-    static const char *const titles[] = {"NODE",   "ROLE",    "STATE",   ">SEEN AGO",
+    static const char *const titles[] = {"NODE",   "ROLE",    "STATE",   "WORK",   ">SEEN AGO",
                                          ">CORES", ">IN USE", ">MEMORY", "VERSION"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
@@ -31,6 +31,9 @@ void view_nodes(const json_t *nodes, int indent, FILE *file)
         table_add(table, "%s", field_text(node, "name"));
         table_add(table, "%s", field_text(node, "role"));
         table_add(table, "%s", field_text(node, "state"));
+        bool busy = json_array_size(json_object_get(node, "stages")) > 0;
+        bool drains = json_is_true(json_object_get(node, "draining"));
+        table_add(table, "%s%s", busy ? "busy" : "idle", drains ? ", draining" : "");
         table_add(table, "%.1f s", field_number(node, "age_ms") / 1000);
         table_add(table, "%" PRId64, field_integer(node, "cores"));
         table_add(table, "%.2f", field_number(node, "cpu_load"));

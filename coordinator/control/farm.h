@@ -9,6 +9,10 @@
 //           -> COMMITTING (at_frame chosen; the store writes the row: the row is the truth)
 //           -> COMMITTED (sent to all) -> ACTIVE on all -> the plan before it is dropped
 //
+//   A lost worker is a reason to plan again at once, unless its groups' standbys serve and no other
+//   worker could stand by instead: then it gets FARM_RETURN_NS to come back, since a plan without
+//   standbys would not survive a second loss.
+//
 //   A node that refuses, or that has not answered after FARM_PREPARE_NS, is left out of the next
 //   try. A channel holds at most two plans: the one on air and the next.
 //
@@ -44,8 +48,10 @@
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
 #define FARM_REVIEW_NS INT64_C(30000000000) // between looks whether measured costs ask for a move
-#define FARM_GRACE_NS  INT64_C(8000000000)  // after a start, for the nodes of stored plans
-#define FARM_MARGIN    15                   // frames beyond lead_frames between commit and at_frame
+#define FARM_RETURN_NS                                                                             \
+    INT64_C(5000000000)                   // for a lost worker to come back while its standby serves
+#define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
+#define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
 // effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
@@ -104,6 +110,9 @@ int farm_load(struct farm *farm, const void *plan, size_t size, struct diagnosti
 // again changes nothing. -EINVAL with words for what cannot be, -ENOSPC beyond FARM_CHANNELS_MAX.
 int farm_set_channel(struct farm *farm, const struct farm_channel *channel,
                      struct diagnostic *reterr);
+// A worker that is to have no work, or may have some again; by name, known or not yet. What it does
+// is planned anew with the others.
+void farm_set_draining(struct farm *farm, const char *node, bool draining);
 // Channel deleted: as stopped, then forgotten.
 void farm_remove_channel(struct farm *farm, uint64_t channel);
 
@@ -167,7 +176,7 @@ struct farm_node_view {
     char name[PLANNER_NAME_BYTES], version[32], frame_address[PLANNER_ADDRESS_BYTES],
         preview_url[PLANNER_ADDRESS_BYTES];
     Vistter__Control__V1__NodeRole role;
-    bool alive;
+    bool alive, draining;
     int64_t report_age_ns;
     uint64_t instance, memory_bytes;
     uint32_t cores;

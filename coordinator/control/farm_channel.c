@@ -445,6 +445,46 @@ static void current_check(struct farm *farm, struct channel *channel, int64_t no
     }
 }
 
+// Whether a worker that is not in the plan could have a part in it.
+static bool other_worker(const struct farm *farm, const struct channel *channel, int64_t now_ns)
+{
+    for (int i = 0; i < farm->node_count; i++) {
+        const struct node *node = farm->nodes[i];
+        if (node->alive &&
+            node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER &&
+            !plan_needs(channel->current, node->name) && !farm_node_drains(farm, node->name) &&
+            !channel_excludes(channel, node->name, now_ns))
+            return true;
+    }
+    return false;
+}
+
+// A worker is lost, all that it rendered comes from its standby, and nobody could be the next one:
+// what is on air is best left alone for a while.
+static bool awaits_return(const struct farm *farm, const struct channel *channel, int64_t now_ns)
+{
+    const struct plan *plan = channel->current;
+    const char *name, *address;
+    bool lost = false;
+    if (!plan || !plan_matches(plan, channel) || other_worker(farm, channel, now_ns))
+        return false;
+    for (int i = 0; (name = plan_node(plan, i, &address)); i++) {
+        const struct node *node = farm_node(farm, name);
+        if (!node || farm_node_drains(farm, name) || (!address && !node->alive) ||
+            (address && strcmp(node->report->frame_address, address)) ||
+            now_ns - node->report_ns > FARM_NODE_LOST_NS + FARM_RETURN_NS)
+            return false;
+        lost = lost || !node->alive;
+    }
+    for (int g = 0; g < plan->placement.group_count; g++) {
+        const struct plan_group *group = &plan->placement.groups[g];
+        if (!farm_node_serves(farm, group->provider, group->provider_address) &&
+            !farm_node_serves(farm, group->standby, group->standby_address))
+            return false;
+    }
+    return lost;
+}
+
 void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,
                   const struct farm_outputs *outputs)
 {
@@ -467,7 +507,8 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
     if (farm->deposed)
         return; // what is on air stays; changes are the new leader's
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
-        now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS)
+        now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
+        !awaits_return(farm, channel, now_ns))
         channel_propose(farm, channel, now);
     if (channel->phase == PHASE_RESERVING)
         reserve_step(farm, channel, now_ns, outputs);

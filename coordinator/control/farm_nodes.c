@@ -17,6 +17,34 @@ struct node *farm_node(const struct farm *farm, const char *name)
     return NULL;
 }
 
+static int draining_index(const struct farm *farm, const char *name)
+{
+    int i = 0;
+    while (i < farm->draining_count && strcmp(farm->draining[i], name))
+        i++;
+    return i;
+}
+
+bool farm_node_drains(const struct farm *farm, const char *name)
+{
+    return draining_index(farm, name) < farm->draining_count;
+}
+
+void farm_set_draining(struct farm *farm, const char *node, bool draining)
+{
+    int i = draining_index(farm, node);
+    if (draining == (i < farm->draining_count) || (draining && i == FARM_NODES_MAX))
+        return;
+    if (draining)
+        snprintf(farm->draining[farm->draining_count++], sizeof farm->draining[0], "%s", node);
+    else
+        memmove(farm->draining[i], farm->draining[--farm->draining_count],
+                sizeof farm->draining[0]);
+    for (int k = 0; k < farm->channel_count; k++)
+        farm->channels[k]->dirty = true;
+    log_info(draining ? "node_draining" : "node_resumed", "node=%s", node);
+}
+
 static bool node_silent(const struct farm *farm, const struct node *node, int64_t now_ns)
 {
     int64_t heard_ns = node->report_ns > farm->resumed_ns ? node->report_ns : farm->resumed_ns;
@@ -29,6 +57,12 @@ bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns)
     if (node)
         return node_silent(farm, node, now_ns);
     return now_ns - farm->start_ns > FARM_GRACE_NS;
+}
+
+bool farm_node_serves(const struct farm *farm, const char *name, const char *address)
+{
+    const struct node *node = farm_node(farm, name);
+    return node && node->alive && !strcmp(node->report->frame_address, address);
 }
 
 const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node, uint64_t channel,

@@ -1,6 +1,7 @@
 #include "coordinator/control/farm_private.h"
 #include "engine/base/thread.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +79,7 @@ static int nodes_list(const struct farm *farm, const struct channel *channel, in
     for (int i = 0; i < farm->node_count; i++) {
         const struct node *node = farm->nodes[i];
         if (!node->alive || node->report->role != role ||
-            channel_excludes(channel, node->name, now_ns))
+            channel_excludes(channel, node->name, now_ns) || farm_node_drains(farm, node->name))
             continue;
         struct planner_node *entry = &ret[count++];
         *entry = (struct planner_node){.name = node->name,
@@ -126,6 +127,9 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
         .cut_count = channel->cut_count,
     };
     int r = plan_place(&request, ret, reterr);
+    if (r == -EHOSTUNREACH && !request.worker_count && farm->draining_count)
+        diagnostic_set(reterr, r, "no_worker", "",
+                       "no worker is up that may have work: %s is draining", farm->draining[0]);
     free(nodes);
     return r;
 }

@@ -77,13 +77,16 @@ struct farm {
     int node_count, channel_count;
     struct node *nodes[FARM_NODES_MAX];
     struct channel *channels[FARM_CHANNELS_MAX];
-    uint64_t generation; // rises when any plan changes
+    int draining_count;
+    char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // workers that get no work
+    uint64_t generation;                               // rises when any plan changes
     bool deposed;
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
 // ---- farm_nodes.c -----------------------------------------------------------------------------
 struct node *farm_node(const struct farm *farm, const char *name);
+bool farm_node_drains(const struct farm *farm, const char *name);
 // Not heard of for too long. Nodes never seen since the start get FARM_GRACE_NS.
 bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns);
 // What the node (NULL: nobody) says about a plan; never NULL, UNSPECIFIED if nothing.
@@ -91,6 +94,8 @@ const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node
                                                          uint32_t plan_epoch);
 const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
                                                                uint64_t channel);
+// Whether the node is there and serves frames at this address.
+bool farm_node_serves(const struct farm *farm, const char *name, const char *address);
 // Notes who has come or gone; channels that this concerns become dirty.
 void farm_nodes_check(struct farm *farm, int64_t now_ns);
 

@@ -275,6 +275,14 @@ void farm_run_remove_channel(struct farm_run *run, uint64_t channel)
     pthread_mutex_unlock(&run->lock);
 }
 
+void farm_run_set_draining(struct farm_run *run, const char *node, bool draining)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_set_draining(run->farm, node, draining);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run)
 {
     pthread_mutex_lock(&run->lock);

@@ -34,4 +34,5 @@ int farm_run_load(struct farm_run *run, const void *plan, size_t size, struct di
 int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channel,
                          struct diagnostic *reterr);
 void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
+void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

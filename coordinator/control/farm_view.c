@@ -56,7 +56,8 @@ static void stages_view(const farm_report_message *report, struct farm_node_view
     }
 }
 
-static void node_view(const struct node *node, int64_t now_ns, struct farm_node_view *ret)
+static void node_view(const struct farm *farm, const struct node *node, int64_t now_ns,
+                      struct farm_node_view *ret)
 {
     const farm_report_message *report = node->report;
     copy_text(ret->name, sizeof ret->name, node->name);
@@ -65,6 +66,7 @@ static void node_view(const struct node *node, int64_t now_ns, struct farm_node_
     copy_text(ret->preview_url, sizeof ret->preview_url, report->preview_url);
     ret->role = report->role;
     ret->alive = node->alive;
+    ret->draining = farm_node_drains(farm, node->name);
     ret->report_age_ns = now_ns - node->report_ns;
     ret->instance = report->instance;
     ret->memory_bytes = report->memory_bytes;
@@ -80,18 +82,13 @@ static int64_t takeover_ms(const struct plan_group *group)
     return *group->standby ? TAKEOVER_FIXED_MS + group->start_us / 1000 : 0;
 }
 
-static bool serves(const struct node *node, const char *address)
-{
-    return node && node->alive && !strcmp(node->report->frame_address, address);
-}
-
 // Whether any one of the group's workers may go.
 static bool is_protected(const struct farm *farm, const struct plan *plan,
                          const struct plan_group *group)
 {
     const channel_plan_message *m = plan->message;
-    return serves(farm_node(farm, group->provider), group->provider_address) &&
-           serves(farm_node(farm, group->standby), group->standby_address) &&
+    return farm_node_serves(farm, group->provider, group->provider_address) &&
+           farm_node_serves(farm, group->standby, group->standby_address) &&
            takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
 }
 
@@ -284,7 +281,7 @@ struct farm_snapshot *farm_snapshot_create(const struct farm *farm, struct farm_
     s->nodes = list_alloc((size_t)farm->node_count, sizeof *s->nodes);
     s->channels = list_alloc((size_t)farm->channel_count, sizeof *s->channels);
     for (int i = 0; i < farm->node_count; i++)
-        node_view(farm->nodes[i], now.monotonic_ns, &s->nodes[s->node_count++]);
+        node_view(farm, farm->nodes[i], now.monotonic_ns, &s->nodes[s->node_count++]);
     for (int i = 0; i < farm->channel_count; i++)
         channel_view(farm, farm->channels[i], now, &s->channels[s->channel_count++]);
     if (s->node_count)

@@ -200,7 +200,10 @@ int store_plan_list(struct store *store, struct store_plan **ret, size_t *ret_co
 struct store_node {
     char name[65], role[8], version[32], frame_address[256], preview_url[256];
     int64_t seen_ms; // since 1970, by the database's clock; not read by put
+    bool draining;   // not read by put either
 };
+int store_node_drain(struct store *store, const char *name, bool draining,
+                     struct diagnostic *reterr); // -ENOENT; -EEXIST for an edge
 int store_node_put(struct store *store, const struct store_node *node, struct diagnostic *reterr);
 int store_node_list(struct store *store, struct store_node **ret, size_t *ret_count,
                     struct diagnostic *reterr);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int store_node_put(struct store *store, const struct store_node *node, struct diagnostic *reterr)
 {
@@ -16,6 +17,24 @@ int store_node_put(struct store *store, const struct store_node *node, struct di
     return store_write(store, sql, 5, values, node->name, NULL, reterr);
 }
 
+int store_node_drain(struct store *store, const char *name, bool draining,
+                     struct diagnostic *reterr)
+{
+    static const char sql[] =
+        "update nodes set draining = case when role = 'worker' then $2::boolean "
+        "else draining end where name = $1 returning role";
+    char *role = NULL;
+    const char *values[] = {name, draining ? "true" : "false"};
+    int error = store_write(store, sql, 2, values, name, &role, reterr);
+    if (!error && draining && strcmp(role, "worker"))
+        error =
+            diagnostic_set(reterr, -EEXIST, "node_is_edge", name,
+                           "an edge cannot be drained: its outputs have nowhere to go without a "
+                           "break; stop the channels, or the edge");
+    free(role);
+    return error;
+}
+
 int store_node_list(struct store *store, struct store_node **ret, size_t *ret_count,
                     struct diagnostic *reterr)
 {
@@ -23,7 +42,7 @@ int store_node_list(struct store *store, struct store_node **ret, size_t *ret_co
         "select name, role, coalesce(facts->>'version', ''), "
         "coalesce(facts->>'frame_address', ''), "
         "coalesce(facts->>'preview_url', ''), "
-        "(extract(epoch from seen_at) * 1000)::bigint from nodes order by name";
+        "(extract(epoch from seen_at) * 1000)::bigint, draining from nodes order by name";
     PGresult *r;
     int error = store_query(store, STORE_LANE_API, sql, 0, NULL, "nodes", &r, reterr);
     if (error)
@@ -39,6 +58,7 @@ int store_node_list(struct store *store, struct store_node **ret, size_t *ret_co
         snprintf(n->frame_address, sizeof n->frame_address, "%s", PQgetvalue(r, row, 3));
         snprintf(n->preview_url, sizeof n->preview_url, "%s", PQgetvalue(r, row, 4));
         n->seen_ms = strtoll(PQgetvalue(r, row, 5), NULL, 10);
+        n->draining = PQgetvalue(r, row, 6)[0] == 't';
     }
     PQclear(r);
     if (!list)

@@ -569,6 +569,16 @@ test("without the database the state is still told, and changes are refused", as
   assert.equal((await accepted(200, "GET", "/status")).database, "up");
 });
 
+test("workers are drained and resumed, edges are not", async () => {
+  await server.sql("insert into nodes (name, role, facts) values ('w1', 'worker', '{}'), ('e1', 'edge', '{}')");
+  const drains = (nodes) => nodes.filter((n) => n.draining).map((n) => n.name);
+  assert.deepEqual(drains(await accepted(200, "PUT", "/nodes/w1/drain")), ["w1"]);
+  assert.deepEqual(drains(await accepted(200, "GET", "/nodes")), ["w1"]);
+  await refused(409, "node_is_edge", "e1", "PUT", "/nodes/e1/drain");
+  await refused(404, null, "nobody", "PUT", "/nodes/nobody/drain");
+  assert.deepEqual(drains(await accepted(200, "DELETE", "/nodes/w1/drain")), []);
+});
+
 test("channels can be deleted", async () => {
   for (const name of ["one", "ntsc"]) await accepted(204, "DELETE", `/channels/${name}`);
   assert.deepEqual(await accepted(200, "GET", "/channels"), []);

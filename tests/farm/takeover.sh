@@ -52,6 +52,14 @@ for fault in ${VISTTER_FAULTS:-worker1:KILL worker2:KILL worker1:STOP worker2:ST
 done
 wait_until 60 "not protected at the end" is_protected
 
+# A drained worker may be stopped.
+is_idle() { vistter --json node list | jq -e --arg name "$1" 'any(.[]; .name == $name and .stages == [])' >/dev/null; }
+vistter node drain worker1 >/dev/null
+wait_until 60 "the drained worker is not idle" is_idle worker1
+stop worker1
+at=$(last_mixed)
+wait_until 60 "no frames after draining" mixed_to $((at + 150))
+
 check "nothing was noted" [ ! -s "$(echo "$var"/edge/as-run*.jsonl)" ]
 start=$(vistter --json channel status take | jq .start_frame)
 vistter channel stop take >/dev/null

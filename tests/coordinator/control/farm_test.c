@@ -31,21 +31,35 @@ static uint64_t proposed(void)
     return count;
 }
 
-// The only provider or edge name in the newest row of a channel that `find` points at.
-static bool newest_uses(int channel, const char *name)
+// Whether the newest row of a channel names a node as provider or edge, or else as standby.
+static bool newest_part(int channel, const char *name, bool standby)
 {
-    bool uses = false;
+    bool has = false;
     for (int i = 0; i < sim.row_count; i++) {
         if (sim.rows[i].channel != (uint64_t)channel + 1)
             continue;
         channel_plan_message *plan =
             vistter__control__v1__channel_plan__unpack(NULL, sim.rows[i].size, sim.rows[i].bytes);
-        uses = !strcmp(plan->outputs[0]->edge, name);
-        for (size_t g = 0; g < plan->n_groups; g++)
-            uses |= !strcmp(plan->groups[g]->provider, name);
+        has = !standby && !strcmp(plan->outputs[0]->edge, name);
+        for (size_t g = 0; g < plan->n_groups; g++) {
+            const Vistter__Control__V1__GroupPlan *group = plan->groups[g];
+            has |= !standby && !strcmp(group->provider, name);
+            for (size_t k = 0; standby && k < group->n_standbys; k++)
+                has |= !strcmp(group->standbys[k]->node, name);
+        }
         vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
     }
-    return uses;
+    return has;
+}
+
+static bool newest_uses(int channel, const char *name)
+{
+    return newest_part(channel, name, false);
+}
+
+static bool newest_has(int channel, const char *name)
+{
+    return newest_part(channel, name, false) || newest_part(channel, name, true);
 }
 
 static int used_worker(int channel)
@@ -294,6 +308,74 @@ static void test_unreachable_provider(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// A drained worker's work goes to others while the channel is on air, and it gets none until it is
+// resumed; of all of them drained, the last keeps what it has.
+static void test_drain(uint64_t seed)
+{
+    char text[512];
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    for (int i = 0; i < SIM_EDGE; i++) {
+        farm_set_draining(sim.farm, sim.nodes[i].name, true);
+        sim_run(&sim, 10 * SECOND);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        CHECK(newest_has(0, sim.nodes[i].name), ==, i == SIM_EDGE - 1);
+        CHECK(sim.nodes[i].plan_count, ==, i == SIM_EDGE - 1);
+    }
+    state_of(1, text, sizeof text);
+    CHECK_TRUE(strstr(text, "draining"));
+    sim_kill(&sim, 0); // stopped, as it was meant to be: nobody minds
+    int rows = sim.row_count;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, rows);
+    farm_set_draining(sim.farm, sim.nodes[1].name, false);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(newest_has(0, sim.nodes[1].name));
+    CHECK_TRUE(!newest_has(0, sim.nodes[SIM_EDGE - 1].name));
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+// Of two workers one is lost: while the other serves it may come back, and nothing has moved. One
+// that stays away is planned around; with a third worker, at once.
+static void test_return(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_kill(&sim, 2);
+    sim_kill(&sim, 3);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.row_count, ==, 1);
+    CHECK_TRUE(newest_has(0, sim.nodes[0].name) && newest_has(0, sim.nodes[1].name));
+    for (int i = 0; i < 2; i++) { // the provider, and the standby
+        sim_kill(&sim, i);
+        sim_run(&sim, 4 * SECOND);
+        CHECK(sim.row_count, ==, 1);
+        sim_start(&sim, i);
+        sim_run(&sim, 40 * SECOND);
+        CHECK(sim.row_count, ==, 1);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+    }
+    sim_kill(&sim, 0);
+    sim_run(&sim, 15 * SECOND);
+    CHECK(sim.row_count, ==, 2);
+    CHECK_TRUE(!newest_has(0, sim.nodes[0].name));
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_start(&sim, 2); // a standby again
+    sim_run(&sim, 15 * SECOND);
+    CHECK(sim.row_count, ==, 3);
+    CHECK_TRUE(newest_has(0, sim.nodes[1].name) && newest_has(0, sim.nodes[2].name));
+    sim_start(&sim, 3);
+    sim_run(&sim, 5 * SECOND);
+    sim_kill(&sim, 2);
+    sim_run(&sim, 3 * SECOND);
+    CHECK(sim.row_count, ==, 4);
+    CHECK_TRUE(newest_has(0, sim.nodes[3].name));
+    sim_destroy(&sim);
+}
+
 // One worker never hears: the others do its work after FARM_PREPARE_NS.
 static void test_mute_worker(uint64_t seed)
 {
@@ -518,6 +600,8 @@ int main(int argc, char **argv)
         test_nobody_there(seed);
         test_refusal(seed);
         test_unreachable_provider(seed);
+        test_drain(seed);
+        test_return(seed);
         test_mute_worker(seed);
         test_restart_touches_nothing(seed);
         test_measured_costs(seed);

@@ -308,8 +308,23 @@ static void test_rows(void)
     CHECK_OK(store_node_list(store, &nodes, &count, NULL));
     CHECK(count, ==, 1);
     CHECK_TEXT(nodes[0].frame_address, "h:1");
+    CHECK_TRUE(!nodes[0].draining);
     int64_t age_ms = clock_realtime_ns() / 1000000 - nodes[0].seen_ms;
     CHECK_TRUE(age_ms >= -1000 && age_ms < 60000);
+    free(nodes);
+    CHECK_OK(store_node_drain(store, "w", true, NULL));
+    CHECK_OK(store_node_put(store, &node, NULL)); // it reports, and drains on
+    CHECK_OK(store_node_list(store, &nodes, &count, NULL));
+    CHECK_TRUE(nodes[0].draining);
+    free(nodes);
+    CHECK_OK(store_node_drain(store, "w", false, NULL));
+    CHECK_ERROR(store_node_drain(store, "nobody", true, NULL), -ENOENT);
+    snprintf(node.name, sizeof node.name, "e");
+    snprintf(node.role, sizeof node.role, "edge");
+    CHECK_OK(store_node_put(store, &node, NULL));
+    CHECK_ERROR(store_node_drain(store, "e", true, NULL), -EEXIST);
+    CHECK_OK(store_node_list(store, &nodes, &count, NULL));
+    CHECK_TRUE(!nodes[0].draining && !nodes[1].draining);
     free(nodes);
     CHECK(store_media_known(store, REVISION, NULL), ==, 0);
     CHECK_OK(store_media_put(store, REVISION, "name", "{}", NULL));
