@@ -65,7 +65,7 @@ plan_rounds() {
             print "postgres:TERM coordinator:TERM | coordinator postgres"
             split("postgres coordinator worker1 worker2 edge", p)
             srand(seed)
-            for (round = 0; round < 8; round++) {
+            for (round = 0; round < 5; round++) {
                 shuffle(); n = 1 + int(rand() * 5)
                 for (i = 1; i <= n; i++) {printf "%s:%s ", p[i], rand() < 0.5 ? "TERM" : "KILL"; chosen[i] = p[i]}
                 printf "|"

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A worker is killed, or stands still, while there is neither coordinator nor database: the edge turns to the standby
 # by itself, and every frame is there once, in time, and the right one. Both workers provide groups, one of which
-# needs what lies beneath; so both kinds of taker turn.
-# Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER
+# needs what lies beneath; so both kinds of taker turn. Then one is drained and stopped.
+# With "chaos": any one of three workers, the coordinator and the database, at random, is killed or frozen for a
+# moment or for longer, again and again, and no frame is missed either.
+# Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER [chaos [SEED [FAULTS]]]
 . "$2/tests/farm/lib.sh"
 
 cat >"$var/take.json" <<'JSON'
@@ -28,37 +30,65 @@ is_protected() { # and all that is to be buffered is
         jq -e 'all(.groups[]; .protected) and .counters.slack_frames > 60' >/dev/null
 }
 turns() { grep -c provider_changed "$var/log/edge.log" || true; }
+is_idle() { vistter --json node list | jq -e --arg name "$1" 'any(.[]; .name == $name and .stages == [])' >/dev/null; }
 
-farm_of 2 --cuts 1,2
-disown -a # the shell's own words about who was killed
-on_air take "$var/take.json" --width 320 --height 180 --rate 25
-check "both workers provide" [ "$(vistter --json channel status take | jq -c '[.groups[].provider] | unique')" = '["worker1","worker2"]' ]
-
-for fault in ${VISTTER_FAULTS:-worker1:KILL worker2:KILL worker1:STOP worker2:STOP}; do
-    worker=${fault%:*}
-    wait_until 60 "not protected before $fault" is_protected
+# For longer than all that is buffered lasts, without coordinator and database.
+strike_alone() { # worker signal
+    local at before pid
+    wait_until 60 "not protected before $1 got $2" is_protected
     stop postgres
     stop coordinator KILL
     at=$(last_mixed) before=$(turns)
-    pid=$(cat "$run/$worker.pid")
-    kill "-${fault#*:}" "$pid"
-    # For longer than all that is buffered lasts.
-    wait_until 60 "no frames after $fault" mixed_to $((at + 200))
-    check "the edge turned after $fault" [ "$(turns)" -gt "$before" ]
-    [ "${fault#*:}" = KILL ] || kill -CONT "$pid"
+    pid=$(cat "$run/$1.pid")
+    kill "-$2" "$pid"
+    wait_until 60 "no frames after $1 got $2" mixed_to $((at + 200))
+    check "the edge turned when $1 got $2" [ "$(turns)" -gt "$before" ]
+    [ "$2" = KILL ] || kill -CONT "$pid"
     begin postgres
     begin coordinator
-    [ "${fault#*:}" = STOP ] || { stop "$worker" KILL; begin "$worker"; }
-done
-wait_until 60 "not protected at the end" is_protected
+    [ "$2" = STOP ] || { stop "$1" KILL; begin "$1"; }
+}
+# A worker that stays away long enough is planned around; the others wait until they are back.
+strike_anyone() {
+    local names=(worker1 worker2 worker3 coordinator postgres) signals=(KILL KILL STOP) absences=(0.3 0.3 2 7) name signal absence
+    name=${names[RANDOM % 5]} signal=${signals[RANDOM % 3]} absence=${absences[RANDOM % 4]}
+    echo "frame $(last_mixed): $name gets $signal for $absence s"
+    if [ "$signal" = KILL ]; then
+        stop "$name" KILL
+        pause "$absence"
+        begin "$name"
+    else
+        kill -STOP "$(cat "$run/$name.pid")"
+        pause "$absence"
+        kill -CONT "$(cat "$run/$name.pid")"
+    fi
+    pause 2.5
+}
 
-# A drained worker may be stopped.
-is_idle() { vistter --json node list | jq -e --arg name "$1" 'any(.[]; .name == $name and .stages == [])' >/dev/null; }
-vistter node drain worker1 >/dev/null
-wait_until 60 "the drained worker is not idle" is_idle worker1
-stop worker1
-at=$(last_mixed)
-wait_until 60 "no frames after draining" mixed_to $((at + 150))
+workers=2
+[ "${3:-}" != chaos ] || workers=3
+farm_of $workers --cuts 1,2
+disown -a # the shell's own words about who was killed
+on_air take "$var/take.json" --width 320 --height 180 --rate 25
+check "all workers provide" [ "$(vistter --json channel status take | jq '[.groups[].provider] | unique | length')" = $workers ]
+wait_until 60 "not protected" is_protected
+
+if [ "${3:-}" = chaos ]; then
+    seed=${4:-$RANDOM}
+    RANDOM=$seed
+    echo "seed $seed"
+    for _ in $(seq "${5:-12}"); do strike_anyone; done
+    wait_until 60 "not protected in the end" is_protected
+else
+    strike_alone worker1 KILL
+    strike_alone worker2 STOP
+    wait_until 60 "not protected in the end" is_protected
+    # A drained worker may be stopped.
+    vistter node drain worker1 >/dev/null
+    wait_until 60 "the drained worker is not idle" is_idle worker1
+    stop worker1
+    wait_until 60 "no frames after draining" mixed_to $(($(last_mixed) + 150))
+fi
 
 check "nothing was noted" [ ! -s "$(echo "$var"/edge/as-run*.jsonl)" ]
 start=$(vistter --json channel status take | jq .start_frame)

@@ -313,18 +313,18 @@ static void test_damage(uint64_t *state)
 // Bands and stacks of a large group are shared out: any number of hands gives the same.
 static void test_hands(uint64_t *state)
 {
-    struct picture *base = random_picture(state, PICTURE_OPAQUE, 1920, 1080);
+    struct picture *base = random_picture(state, PICTURE_OPAQUE, 1280, 720);
     struct test_layer layers[5] = {
-        {.picture = random_picture(state, PICTURE_ALPHA, 1920, 1080), .opacity = 255},
-        {.picture = random_picture(state, PICTURE_OPAQUE, 640, 900), .opacity = 255, .y = 100},
-        {.picture = random_picture(state, PICTURE_ALPHA, 1500, 800), .opacity = 99, .x = 40},
-        {.picture = random_picture(state, PICTURE_OPAQUE, 800, 800), .opacity = 200, .x = 500},
-        {.picture = random_picture(state, PICTURE_ALPHA, 1920, 700), .opacity = 255, .y = 222},
+        {.picture = random_picture(state, PICTURE_ALPHA, 1280, 720), .opacity = 255},
+        {.picture = random_picture(state, PICTURE_OPAQUE, 640, 600), .opacity = 255, .y = 100},
+        {.picture = random_picture(state, PICTURE_ALPHA, 1000, 600), .opacity = 99, .x = 40},
+        {.picture = random_picture(state, PICTURE_OPAQUE, 600, 600), .opacity = 200, .x = 500},
+        {.picture = random_picture(state, PICTURE_ALPHA, 1280, 500), .opacity = 255, .y = 222},
     };
     for (int i = 0; i < 2; i++) {
         struct group_frame *alone = NULL;
-        for (int hands = 1; hands < 5; hands++) {
-            struct group_builder *builder = group_builder_create(1920, 1080);
+        for (int hands = 1; hands < 4; hands++) {
+            struct group_builder *builder = group_builder_create(1280, 720);
             crew_start(hands);
             struct group_frame *frame = build(builder, i ? base : NULL, layers, 0, 5);
             crew_end();
