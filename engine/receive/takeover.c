@@ -60,12 +60,16 @@ static bool lately(int64_t then_ns, int64_t now_ns)
 
 static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
+    if (!view->waits || !t->heard_ns) { // who has nothing to do, or has not begun, is not slow
+        t->trend_ns = 0;
+        return false;
+    }
     if (now_ns - t->trend_ns < TREND_NS)
         return false;
     bool stuck = t->trend_ns && view->slack <= t->trend_frames;
     t->trend_ns = now_ns;
     t->trend_frames = view->slack;
-    return stuck && view->waits && view->slack < t->lead_frames / 2 && // never without a clock
+    return stuck && view->slack < t->lead_frames / 2 && // never without a clock
            !lately(t->slow_ns, now_ns);
 }
 

@@ -152,6 +152,19 @@ static void test_slow(void)
         CHECK(run(100 * MS, 25 * MS, TAKEOVER_NONE), ==, -1);
 }
 
+// A plan that follows another has its provider long before it may ask for anything; then files are
+// opened. That is no slowness.
+static void test_follows(void)
+{
+    begin(2, LEAD);
+    view.slack = 0;
+    CHECK(run(3000 * MS, 0, TAKEOVER_NONE), ==, -1);
+    view.waits = true;
+    CHECK(run(900 * MS, 0, TAKEOVER_NONE), ==, -1);
+    for (view.slack = 1; view.slack < LEAD; view.slack++)
+        CHECK(run(100 * MS, 25 * MS, TAKEOVER_NONE), ==, -1);
+}
+
 // Frames are used as they come: little is ever buffered, and that means nothing.
 static void test_no_clock(void)
 {
@@ -173,6 +186,7 @@ int main(void)
     test_start();
     test_silent();
     test_slow();
+    test_follows();
     test_no_clock();
     return check_end();
 }
