@@ -4,7 +4,7 @@
 #include "edge/mix/desk.h"
 #include "edge/mix/hash_file.h"
 #include "edge/mix/playout.h"
-#include "edge/slate.h"
+#include "edge/slot.h"
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
 #include "engine/base/log.h"
@@ -19,16 +19,6 @@
 
 // Time that workers get for the first frames when a channel starts in the middle.
 #define START_MARGIN_NS INT64_C(1000000000)
-
-// One plan with what it needs. Created and destroyed by the control thread.
-struct slot {
-    struct plan *plan; // newest version of this epoch; changed under lock
-    struct link *links[MIXER_GROUPS_MAX][TAKEOVER_PROVIDERS_MAX];
-    struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
-    struct intake *intake;                  // once committed; set under lock, and `armed` with it
-    struct plan *armed; // the version that became committed: what the mix thread follows
-    bool listed;
-};
 
 struct hash_target {
     uint32_t output; // number
@@ -263,54 +253,6 @@ static void *run(void *opaque)
 
 // ---- The control thread ------------------------------------------------------------------------
 
-static void on_want(void *opaque, int index, int provider, const struct frame_want *want)
-{
-    struct slot *slot = opaque;
-    link_want(slot->links[index][provider], want);
-}
-
-static bool is_alive(void *opaque, int index, int provider)
-{
-    struct slot *slot = opaque;
-    return link_alive(slot->links[index][provider]);
-}
-
-static void on_turned(void *opaque, int index, int from, int to, enum takeover_reason why,
-                      int64_t n)
-{
-    const struct slot *slot = opaque;
-    const struct plan_group *group = &slot->armed->groups[index];
-    log_warning("provider_changed",
-                "channel=%llu plan=%u group=%u from=%s reason=\"%s\" to=%s frame=%lld",
-                (unsigned long long)slot->armed->channel, slot->armed->epoch, group->group,
-                group->providers[from].node, takeover_reason_name(why), group->providers[to].node,
-                (long long)n);
-}
-
-static void on_answered(void *opaque, int index, int provider, int64_t after_ns, int64_t slack)
-{
-    const struct slot *slot = opaque;
-    const struct plan_group *group = &slot->armed->groups[index];
-    log_info("provider_answered", "channel=%llu plan=%u group=%u from=%s after_ms=%lld slack=%lld",
-             (unsigned long long)slot->armed->channel, slot->armed->epoch, group->group,
-             group->providers[provider].node, (long long)(after_ns / 1000000), (long long)slack);
-}
-
-static void slot_destroy(struct channel *c, struct slot *slot)
-{
-    if (slot->intake)
-        links_remove_intake(c->config.links, slot->intake);
-    intake_destroy(&slot->intake);
-    for (int i = 0; i < slot->plan->group_count; i++)
-        for (int k = 0; k < slot->plan->groups[i].provider_count; k++)
-            links_release(c->config.links, &slot->links[i][k]);
-    for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
-        slate_unref(&slot->slates[i]);
-    plan_unref(&slot->plan);
-    plan_unref(&slot->armed);
-    free(slot);
-}
-
 // One that another plan has already, or a new one.
 static struct slate *find_slate(struct channel *c, const struct plan *p,
                                 const struct plan_output *o)
@@ -330,26 +272,6 @@ static struct slate *find_slate(struct channel *c, const struct plan *p,
     return slate;
 }
 
-static int slot_create(struct channel *c, const struct plan *plan, struct slot **ret,
-                       struct diagnostic *reterr)
-{
-    struct slot *slot = base_alloc(sizeof *slot);
-    slot->plan = plan_ref(plan);
-    int result = 0;
-    for (int i = 0; i < plan->group_count; i++)
-        for (int k = 0; k < plan->groups[i].provider_count && !result; k++)
-            result = links_acquire(c->config.links, &plan->groups[i].providers[k],
-                                   &slot->links[i][k], reterr);
-    if (result) {
-        slot_destroy(c, slot);
-        return result;
-    }
-    for (int i = 0; i < plan->output_count; i++)
-        slot->slates[i] = find_slate(c, plan, &plan->outputs[i]);
-    *ret = slot;
-    return 0;
-}
-
 static void start_playout(struct channel *c, const struct plan *p)
 {
     if (c->started)
@@ -365,39 +287,11 @@ static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
     if (!slot->plan->committed || slot->intake)
         return 0;
     start_playout(c, slot->plan);
-    int64_t cursor = atomic_load(&c->cursor);
-    const struct plan *p = slot->plan;
-    struct intake_config config = {
-        .channel = p->channel,
-        .plan_epoch = p->epoch,
-        .rate = p->rate,
-        .lead_frames = p->lead_frames,
-        .group_count = p->group_count,
-        .cursor = p->at_frame > cursor ? p->at_frame : cursor,
-        .end = p->at_frame, // nothing yet: share_credit says
-        .bytes_max = c->config.window_bytes,
-        .latency_ms = links_latency_ms(c->config.links),
-        .urgent = true,
-        .want = on_want,
-        .alive = is_alive,
-        .turned = on_turned,
-        .answered = on_answered,
-        .opaque = slot,
-    };
-    memcpy(config.revision, p->revision, sizeof config.revision);
-    for (int i = 0; i < p->group_count; i++)
-        config.groups[i] = (struct intake_group){p->groups[i].group, p->groups[i].width,
-                                                 p->groups[i].height, p->groups[i].provider_count};
     struct intake *intake = NULL;
-    slot->armed = plan_ref(p);
-    int result = intake_create(&config, &intake);
-    if (!result && (result = links_add_intake(c->config.links, intake)))
-        intake_destroy(&intake);
-    if (result) {
-        plan_unref(&slot->armed);
-        return diagnostic_set(reterr, result, "plan_resources", "",
-                              "this edge has no room for another plan");
-    }
+    int result = slot_make_intake(slot, c->config.links, atomic_load(&c->cursor),
+                                  c->config.window_bytes, &intake, reterr);
+    if (result)
+        return result;
     pthread_mutex_lock(&c->lock);
     slot->intake = intake;
     share_credit(c);
@@ -425,7 +319,7 @@ static void drop_slot(struct channel *c, int index)
     c->dropping = NULL;
     share_credit(c);
     pthread_mutex_unlock(&c->lock);
-    slot_destroy(c, slot);
+    slot_destroy(&slot, c->config.links);
 }
 
 static struct slot *find_slot(struct channel *c, uint32_t epoch)
@@ -452,9 +346,11 @@ static int add_slot(struct channel *c, const struct plan *plan, struct diagnosti
         return diagnostic_set(reterr, -ENOSPC, "plan_resources", "",
                               "this edge holds three plans of the channel already");
     struct slot *slot = NULL;
-    int result = slot_create(c, plan, &slot, reterr);
+    int result = slot_create(plan, c->config.links, &slot, reterr);
     if (result)
         return result;
+    for (int i = 0; i < plan->output_count; i++)
+        slot->slates[i] = find_slate(c, plan, &plan->outputs[i]);
     pthread_mutex_lock(&c->lock);
     c->slots[c->slot_count++] = slot;
     pthread_mutex_unlock(&c->lock);
@@ -642,15 +538,6 @@ static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
     return here - cursor;
 }
 
-static void group_stats(const struct slot *slot, int index, struct channel_group *ret)
-{
-    const struct plan_group *group = &slot->armed->groups[index];
-    int provider = intake_provider(slot->intake, index, &ret->takeovers);
-    ret->group = group->group;
-    ret->standby = provider > 0;
-    snprintf(ret->node, sizeof ret->node, "%s", group->providers[provider].node);
-}
-
 void channel_stats(struct channel *c, struct channel_stats *ret)
 {
     *ret = (struct channel_stats){
@@ -673,23 +560,11 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
         ret->slack_frames = slack(c, slot, ret->cursor);
         ret->group_count = slot->armed->group_count;
         for (int i = 0; i < ret->group_count; i++)
-            group_stats(slot, i, &ret->groups[i]);
+            slot_group(slot, i, &ret->groups[i]);
         for (int i = 0; i < PLAN_OUTPUTS_MAX && !*ret->slate_alarm; i++)
             if (slot->slates[i])
                 slate_error(slot->slates[i], ret->slate_alarm, sizeof ret->slate_alarm);
     }
-}
-
-// Gives the address of a provider or standby that a plan needs and that is not connected.
-static bool waits_for(const struct slot *s, char *ret, size_t size)
-{
-    for (int i = 0; i < s->plan->group_count; i++)
-        for (int k = 0; k < s->plan->groups[i].provider_count; k++)
-            if (!link_connected(s->links[i][k])) {
-                snprintf(ret, size, "%s", link_address(s->links[i][k]));
-                return true;
-            }
-    return false;
 }
 
 int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
@@ -704,7 +579,7 @@ int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
         *r = (struct channel_plan_report){.epoch = s->plan->epoch, .state = CHANNEL_PLAN_PREPARED};
         if (s->intake)
             r->state = active ? CHANNEL_PLAN_ACTIVE : CHANNEL_PLAN_ARMED;
-        else if (waits_for(s, r->waits_for, sizeof r->waits_for))
+        else if (slot_waits_for(s, r->waits_for, sizeof r->waits_for))
             r->state = CHANNEL_PLAN_PREPARING;
     }
     return count;

@@ -22,8 +22,9 @@
 // for byte as they were committed.
 //
 // What nodes get: a worker sees only the links that it serves, also as a standby, or calls, and no
-// outputs (they hold stream keys); an edge sees its own outputs. Thread: one at a time; farm_run
-// holds a lock around it.
+// outputs (they hold stream keys); an edge sees its own outputs.
+//
+// Thread: one at a time; farm_run holds a lock around it.
 #pragma once
 
 #include "coordinator/planner/planner.h"

@@ -1,0 +1,33 @@
+// One plan of a channel with what it needs: links to the providers and standbys of its groups, the
+// slates of its outputs, and, once it is committed, the intake of its frames.
+//
+// Thread: a slot belongs to the channel's control thread, which makes and frees it. Under the
+// channel's lock it sets `intake` and changes `plan`; the mix thread reads them under that lock,
+// and `armed` whenever it has seen an intake.
+#pragma once
+
+#include "edge/channel.h"
+#include "edge/slate.h"
+
+struct slot {
+    struct plan *plan; // newest version of this epoch; changed under lock
+    struct link *links[MIXER_GROUPS_MAX][TAKEOVER_PROVIDERS_MAX];
+    struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
+    struct intake *intake;                  // once committed; set under lock
+    struct plan *armed; // the version that became committed: what the mix thread follows
+    bool listed;
+};
+
+// Connects to all providers; without slates yet. Errors of links_acquire.
+int slot_create(const struct plan *plan, struct links *links, struct slot **ret,
+                struct diagnostic *reterr);
+// Nobody uses it any more.
+void slot_destroy(struct slot **slot, struct links *links);
+// Sets `armed` to the plan, and gives an intake of its frames from `cursor` on, or from where it
+// takes effect, that asks for nothing yet. The caller makes it the slot's.
+int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, size_t window_bytes,
+                     struct intake **ret, struct diagnostic *reterr);
+// Gives the address of a provider or standby that a plan needs and that is not connected.
+bool slot_waits_for(const struct slot *slot, char *ret, size_t size);
+// Whom group `index` is taken from; of a slot with an intake.
+void slot_group(const struct slot *slot, int index, struct channel_group *ret);
