@@ -5,6 +5,7 @@
 #include "coordinator/cli/table.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define COLUMNS(titles) (int)(sizeof(titles) / sizeof *(titles)), titles
 
@@ -33,7 +34,8 @@ void view_nodes(const json_t *nodes, int indent, FILE *file)
         table_add(table, "%s", field_text(node, "state"));
         bool busy = json_array_size(json_object_get(node, "stages")) > 0;
         bool drains = json_is_true(json_object_get(node, "draining"));
-        table_add(table, "%s%s", busy ? "busy" : "idle", drains ? ", draining" : "");
+        bool up = !strcmp(field_text(node, "state"), "up");
+        table_add(table, "%s%s", !up ? "-" : busy ? "busy" : "idle", drains ? ", draining" : "");
         table_add(table, "%.1f s", field_number(node, "age_ms") / 1000);
         table_add(table, "%" PRId64, field_integer(node, "cores"));
         table_add(table, "%.2f", field_number(node, "cpu_load"));
