@@ -81,13 +81,17 @@ static void fill_destination(struct channel_plan *p, const struct store_destinat
         [STORE_PREVIEW] = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_PREVIEW,
     };
     Vistter__Control__V1__DestinationPlan *d = &p->destinations[i];
-    char *url = p->urls + i * URL_BYTES;
+    char *url = p->urls + 2 * i * URL_BYTES, *backup = url + URL_BYTES;
+    const char *slash = from->key[0] ? "/" : "";
     vistter__control__v1__destination_plan__init(d);
-    snprintf(url, URL_BYTES, "%s%s%s", from->url, from->key[0] ? "/" : "", from->key);
+    snprintf(url, URL_BYTES, "%s%s%s", from->url, slash, from->key);
+    if (*from->backup_url)
+        snprintf(backup, URL_BYTES, "%s%s%s", from->backup_url, slash, from->key);
     d->destination = from->id;
     d->kind = kinds[from->kind];
     d->name = (char *)from->name;
     d->url = url;
+    d->backup_url = backup;
 }
 
 // The destinations of one output; `*used` counts those filled so far.
@@ -140,7 +144,7 @@ static void fill_outputs(struct channel_plan *p, const struct channel_parts *par
     const struct store_channel *c = parts->channel;
     size_t count = parts->destination_count, used = 0;
     p->destination_count = count;
-    p->urls = base_alloc((count + 1) * URL_BYTES);
+    p->urls = base_alloc(2 * (count + 1) * URL_BYTES);
     p->destinations = base_alloc((count + 1) * sizeof *p->destinations);
     p->destination_pointers = base_alloc((count + 1) * sizeof *p->destination_pointers);
     p->programme = (struct store_output){.width = c->width, .height = c->height};
@@ -190,6 +194,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
         .running = c->on_air && timeline,
         .run = c->run,
         .cut_count = -1,
+        .backup_edges = c->edges > 1,
         .last_plan_epoch = c->last_plan_epoch,
         .last_at_frame = c->last_at_frame,
     };
@@ -202,7 +207,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
 void channel_plan_finish(struct channel_plan *p)
 {
     if (p->urls)
-        explicit_bzero(p->urls, (p->destination_count + 1) * URL_BYTES);
+        explicit_bzero(p->urls, 2 * (p->destination_count + 1) * URL_BYTES);
     free(p->urls);
     free(p->destinations);
     free(p->destination_pointers);

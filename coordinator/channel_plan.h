@@ -21,7 +21,7 @@ struct channel_plan {
     size_t destination_count;
     Vistter__Control__V1__DestinationPlan *destinations;
     Vistter__Control__V1__DestinationPlan **destination_pointers; // by output
-    char *urls;                                                   // secret: with the stream keys
+    char *urls; // secret: with the stream keys; two per destination
     uint8_t revision[32], slate[32];
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];

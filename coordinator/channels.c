@@ -135,6 +135,14 @@ int coordinator_remove_output(struct coordinator *c, const struct store_channel 
                   reterr);
 }
 
+int coordinator_set_edges(struct coordinator *c, const struct store_channel *channel, int edges,
+                          struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name, store_channel_set_edges(c->store, channel->id, edges, reterr),
+                  reterr);
+}
+
 int coordinator_set_slate(struct coordinator *c, const struct store_channel *channel,
                           const char *timeline, const char *revision, struct diagnostic *reterr)
 {

@@ -85,7 +85,8 @@ static void add_target(struct output *o, const struct plan_destination *d)
     if (preview && !o->owner->config.preview)
         return;
     char label[48];
-    snprintf(label, sizeof label, "%s-%llu", kinds[d->kind], (unsigned long long)d->destination);
+    snprintf(label, sizeof label, "%s-%llu%s", kinds[d->kind], (unsigned long long)d->destination,
+             d->backup ? "-backup" : "");
     struct target t = {.plan = *d};
     t.outlet = preview ? o->owner->config.preview : outlet_create(o->owner->config.hub, label);
     struct deliver_setup setup;
@@ -111,7 +112,8 @@ static void remove_target(struct output *o, int index)
 
 static bool same_destination(const struct plan_destination *a, const struct plan_destination *b)
 {
-    return a->destination == b->destination && a->kind == b->kind && !strcmp(a->url, b->url);
+    return a->destination == b->destination && a->backup == b->backup && a->kind == b->kind &&
+           !strcmp(a->url, b->url);
 }
 
 static void apply_destinations(struct output *o, const struct plan_rendition *r, bool preview)
@@ -326,6 +328,7 @@ int outputs_destinations(struct outputs *outputs, struct outputs_destination *re
             if (t->plan.kind == DELIVER_KIND_PREVIEW && !t->plan.destination)
                 continue; // not one that anybody asked for
             ret[count].destination = t->plan.destination;
+            ret[count].backup = t->plan.backup;
             outlet_report(t->outlet, &ret[count++].report);
         }
     }

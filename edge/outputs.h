@@ -23,6 +23,7 @@ struct outputs_config {
 
 struct outputs_destination {
     uint64_t destination;
+    bool backup; // its second address
     struct deliver_report report;
 };
 

@@ -65,11 +65,17 @@ static bool output_shows(const output_message *output, uint32_t group)
     return output->n_groups == 0;
 }
 
+// As its edge or as its backup.
+static bool makes(const output_message *output, const char *node)
+{
+    return !strcmp(output->edge, node) || !strcmp(output->backup_edge, node);
+}
+
 // Groups that no output of this edge shows are no business of it.
 static bool group_needed(const channel_message *message, const char *node, uint32_t group)
 {
     for (size_t i = 0; i < message->n_outputs; i++)
-        if (!strcmp(message->outputs[i]->edge, node) && output_shows(message->outputs[i], group))
+        if (makes(message->outputs[i], node) && output_shows(message->outputs[i], group))
             return true;
     return false;
 }
@@ -93,24 +99,38 @@ static int parse_groups(const channel_message *message, const char *node, struct
     return 0;
 }
 
-static int parse_destinations(const rendition_message *message, struct plan_rendition *r,
-                              struct diagnostic *reterr)
+static int add_destination(const Vistter__Control__V1__DestinationPlan *from, bool backup,
+                           struct plan_rendition *r, struct diagnostic *reterr)
 {
-    if (message->n_destinations > PLAN_DESTINATIONS_MAX)
-        return refuse(reterr, "destinations", "a rendition has at most 32 destinations");
-    for (size_t i = 0; i < message->n_destinations; i++) {
-        const Vistter__Control__V1__DestinationPlan *from = message->destinations[i];
-        struct plan_destination *d = &r->destinations[i];
-        d->destination = from->destination;
-        d->kind = (int)from->kind;
-        if (d->kind < DELIVER_KIND_RTMP || d->kind > DELIVER_KIND_PREVIEW)
-            return refuse(reterr, "destinations.kind", "this edge does not know such destinations");
-        if (!copy_text(d->url, sizeof d->url, from->url) ||
-            !copy_text(d->name, sizeof d->name, from->name))
-            return refuse(reterr, "destinations.url", "a destination's address is too long");
-    }
-    r->destination_count = (int)message->n_destinations;
+    if (r->destination_count == PLAN_DESTINATIONS_MAX)
+        return refuse(reterr, "destinations", "an edge feeds at most 32 addresses by a rendition");
+    struct plan_destination *d = &r->destinations[r->destination_count++];
+    d->destination = from->destination;
+    d->backup = backup;
+    d->kind = (int)from->kind;
+    bool second = backup && d->kind == DELIVER_KIND_RTMP;
+    if (d->kind < DELIVER_KIND_RTMP || d->kind > DELIVER_KIND_PREVIEW)
+        return refuse(reterr, "destinations.kind", "this edge does not know such destinations");
+    if (!copy_text(d->url, sizeof d->url, second ? from->backup_url : from->url) ||
+        !copy_text(d->name, sizeof d->name, from->name))
+        return refuse(reterr, "destinations.url", "a destination's address is too long");
     return 0;
+}
+
+static int parse_destinations(const rendition_message *message, const output_message *output,
+                              const char *node, struct plan_rendition *r, struct diagnostic *reterr)
+{
+    bool backup = strcmp(output->edge, node) != 0, alone = !*output->backup_edge;
+    int result = 0;
+    for (size_t i = 0; i < message->n_destinations && !result; i++) {
+        const Vistter__Control__V1__DestinationPlan *from = message->destinations[i];
+        bool rtmp = from->kind == VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP;
+        if (!backup)
+            result = add_destination(from, false, r, reterr);
+        if (!result && (rtmp ? *from->backup_url && (backup || alone) : backup))
+            result = add_destination(from, true, r, reterr);
+    }
+    return result;
 }
 
 static int parse_rendition(const rendition_message *message, const struct plan *p,
@@ -132,7 +152,7 @@ static int parse_rendition(const rendition_message *message, const struct plan *
                                         : (4 * rate.num + rate.den) / (2 * rate.den); // 2 s
     if (!copy_text(r->preset, sizeof r->preset, *message->preset ? message->preset : "veryfast"))
         return refuse(reterr, "renditions.preset", "no such preset");
-    return parse_destinations(message, r, reterr);
+    return 0;
 }
 
 static int parse_output(const output_message *message, struct plan *p, struct plan_output *o,
@@ -162,7 +182,7 @@ static int parse_outputs(const channel_message *message, const char *node, struc
 {
     for (size_t i = 0; i < message->n_outputs; i++) {
         const output_message *output = message->outputs[i];
-        if (strcmp(output->edge, node))
+        if (!makes(output, node))
             continue;
         if (p->output_count == PLAN_OUTPUTS_MAX)
             return refuse(reterr, "outputs", "an edge makes at most 8 outputs of a channel");
@@ -171,8 +191,10 @@ static int parse_outputs(const channel_message *message, const char *node, struc
         for (size_t k = 0; k < output->n_renditions && !result; k++) {
             if (p->rendition_count == PLAN_RENDITIONS_MAX)
                 return refuse(reterr, "outputs.renditions", "an edge makes at most 8 renditions");
-            result = parse_rendition(output->renditions[k], p, o,
-                                     &p->renditions[p->rendition_count++], reterr);
+            struct plan_rendition *r = &p->renditions[p->rendition_count++];
+            result = parse_rendition(output->renditions[k], p, o, r, reterr);
+            if (!result)
+                result = parse_destinations(output->renditions[k], output, node, r, reterr);
         }
         if (result)
             return result;

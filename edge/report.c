@@ -104,6 +104,7 @@ static size_t add_destinations(int index, uint64_t id, struct channel *channel)
         destination_report *d = &store.destinations[index][i];
         vistter__control__v1__destination_report__init(d);
         d->destination = source->destination;
+        d->backup = source->backup;
         d->state = (Vistter__Control__V1__DestinationState)source->report.state;
         d->error = source->report.error;
         d->bytes = source->report.bytes;
@@ -111,8 +112,9 @@ static size_t add_destinations(int index, uint64_t id, struct channel *channel)
         d->reconnects = source->report.reconnects;
         if (*source->report.alarm) {
             char text[256];
-            snprintf(text, sizeof text, "destination %llu: %s",
-                     (unsigned long long)source->destination, source->report.error);
+            snprintf(text, sizeof text, "destination %llu%s: %s",
+                     (unsigned long long)source->destination, source->backup ? " (backup)" : "",
+                     source->report.error);
             add_alarm(id, source->report.alarm, text, 1);
         }
         store.destination_list[index][i] = d;

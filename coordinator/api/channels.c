@@ -55,17 +55,18 @@ static int list_channels(struct request *r)
 
 static int create_channel(struct request *r)
 {
-    static const char *const allowed[] = {"name", "width", "height", "rate", NULL};
+    static const char *const allowed[] = {"name", "width", "height", "rate", "edges", NULL};
     json_t *body;
     int status = request_json(r, allowed, &body);
     if (status)
         return status;
-    int64_t width = 1280, height = 720;
+    int64_t width = 1280, height = 720, edges = 2;
     char rate[32] = "30";
     struct store_channel c = {.epoch_ns = clock_realtime_ns()};
     bool ok = take_text(r, body, "name", true, c.name, sizeof c.name, &status) &&
               take_integer(r, body, "width", 16, 8192, &width, &status) &&
               take_integer(r, body, "height", 16, 8192, &height, &status) &&
+              take_integer(r, body, "edges", 1, 2, &edges, &status) &&
               take_text(r, body, "rate", false, rate, sizeof rate, &status);
     json_decref(body);
     if (!ok)
@@ -77,6 +78,7 @@ static int create_channel(struct request *r)
                               "must be a frame rate such as 25, 29.97 or 60000/1001");
     c.width = (int)width;
     c.height = (int)height;
+    c.edges = (int)edges;
     struct diagnostic why;
     if (coordinator_create_channel(r->coordinator, &c, &why))
         return answer_problem(r, &why);
@@ -158,6 +160,28 @@ int handle_channel_timeline(struct request *r)
     return change_channel(r, STORE_REVISION);
 }
 
+int handle_channel_edges(struct request *r)
+{
+    static const char *const allowed[] = {"edges", NULL};
+    struct store_channel c;
+    struct diagnostic why;
+    json_t *body;
+    int status = request_json(r, allowed, &body);
+    if (status)
+        return status;
+    int64_t edges = 0;
+    bool ok = take_integer(r, body, "edges", 1, 2, &edges, &status);
+    json_decref(body);
+    if (!ok)
+        return status;
+    if (!edges)
+        return answer_refusal(r, 422, "bad_value", "edges", "is missing: 1 or 2");
+    if (store_channel_get(r->store, r->part[1], &c, &why) ||
+        coordinator_set_edges(r->coordinator, &c, (int)edges, &why))
+        return answer_problem(r, &why);
+    return answer_channel(r, 200, c.name);
+}
+
 int handle_channel_events(struct request *r)
 {
     struct store_channel c;
@@ -195,18 +219,31 @@ static int answer_destinations(struct request *r, int status, const char *channe
                  : answer_refusal(r, 404, "not_found", name, "has been removed meanwhile");
 }
 
-// A destination's address holds no key: it would be shown.
+// A destination's address holds no key: it would be shown. YouTube marks its second one by a query.
+static int check_address(struct request *r, const char *member, const char *url)
+{
+    static const char mark[] = "?backup=1";
+    size_t size = strlen(url);
+    bool marked = !strcmp(member, "backup_url") && size >= sizeof mark &&
+                  !strcmp(url + size - (sizeof mark - 1), mark);
+    if (strncmp(url, "rtmp://", 7) && strncmp(url, "rtmps://", 8))
+        return answer_refusal(r, 422, "bad_value", member, "must start with rtmp:// or rtmps://");
+    if (strcspn(url, " @?#") < size - (marked ? sizeof mark - 1 : 0))
+        return answer_refusal(r, 422, "bad_value", member,
+                              "must not hold credentials or a query; secrets go into \"key\"");
+    return 0;
+}
+
 static int check_destination(struct request *r, const struct store_destination *d)
 {
-    bool rtmp = !strncmp(d->url, "rtmp://", 7) || !strncmp(d->url, "rtmps://", 8);
-    if (d->kind == STORE_RTMP && !rtmp)
-        return answer_refusal(r, 422, "bad_value", "url", "must start with rtmp:// or rtmps://");
-    if (d->kind == STORE_RTMP && strpbrk(d->url, " @?#"))
-        return answer_refusal(r, 422, "bad_value", "url",
-                              "must not hold credentials or a query; secrets go into \"key\"");
-    if (d->kind == STORE_RECORDING && d->url[0])
-        return answer_refusal(r, 422, "bad_value", "url",
-                              "a recording has none; the edge's record folder is used");
+    int status = d->kind == STORE_RTMP ? check_address(r, "url", d->url) : 0;
+    if (!status && d->kind == STORE_RTMP && *d->backup_url)
+        status = check_address(r, "backup_url", d->backup_url);
+    if (status)
+        return status;
+    if (d->kind == STORE_RECORDING && (*d->url || *d->backup_url))
+        return answer_refusal(r, 422, "bad_value", *d->url ? "url" : "backup_url",
+                              "a recording has none; the edges' record folders are used");
     for (const char *c = d->key; *c; c++)
         if ((unsigned char)*c <= ' ')
             return answer_refusal(r, 422, "bad_value", "key", "must not hold blanks");
@@ -233,7 +270,8 @@ static int find_output(struct request *r, const struct store_channel *c, const c
 
 static int add_destination(struct request *r, const struct store_channel *c)
 {
-    static const char *const allowed[] = {"name", "kind", "url", "key", "output", NULL};
+    static const char *const allowed[] = {"name", "kind",   "url", "backup_url",
+                                          "key",  "output", NULL};
     json_t *body;
     int status = request_json(r, allowed, &body);
     if (status)
@@ -243,6 +281,7 @@ static int add_destination(struct request *r, const struct store_channel *c)
     bool ok = take_text(r, body, "name", true, d.name, sizeof d.name, &status) &&
               take_text(r, body, "kind", true, kind, sizeof kind, &status) &&
               take_text(r, body, "url", false, d.url, sizeof d.url, &status) &&
+              take_text(r, body, "backup_url", false, d.backup_url, sizeof d.backup_url, &status) &&
               take_text(r, body, "key", false, d.key, sizeof d.key, &status) &&
               take_text(r, body, "output", false, output, sizeof output, &status);
     json_decref(body);

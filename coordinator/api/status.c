@@ -100,23 +100,30 @@ static json_t *nodes_json(const struct farm_snapshot *snapshot, const struct coo
     return nodes;
 }
 
-static const char *destination_state(const struct farm_channel_view *view, uint64_t id,
-                                     const struct farm_destination_view **ret)
+// How one of a destination's two addresses fares, as members of an object.
+static json_t *delivery_json(const struct farm_channel_view *view, uint64_t id, bool backup,
+                             const char *url)
 {
     static const char *const names[] = {"stopped", "connecting", "live", "waiting", "stopped"};
-    *ret = NULL;
+    static const struct farm_destination_view none;
+    const struct farm_destination_view *d = &none;
     for (int i = 0; view && i < view->destination_count; i++)
-        if (view->destinations[i].destination == id)
-            *ret = &view->destinations[i];
-    return *ret && (unsigned)(*ret)->state < 5 ? names[(*ret)->state] : names[0];
+        if (view->destinations[i].destination == id && view->destinations[i].backup == backup)
+            d = &view->destinations[i];
+    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "url", json_text(url), "state",
+                     (unsigned)d->state < 5 ? names[d->state] : names[0], "error",
+                     json_text(d->error), "bytes", (json_int_t)d->bytes, "dropped",
+                     (json_int_t)d->dropped, "reconnects", (json_int_t)d->reconnects);
 }
 
-static const char *edge_of(const struct farm_channel_view *view, uint64_t output)
+static const struct farm_output_view *output_view(const struct farm_channel_view *view,
+                                                  uint64_t output)
 {
+    static const struct farm_output_view none;
     for (int i = 0; view && i < view->output_count; i++)
         if (view->outputs[i].output == output + 1) // as channel_plan.c numbers them
-            return view->outputs[i].edge;
-    return "";
+            return &view->outputs[i];
+    return &none;
 }
 
 static json_t *outputs_json(const struct coordinator_view *view, uint64_t channel,
@@ -127,9 +134,11 @@ static json_t *outputs_json(const struct coordinator_view *view, uint64_t channe
         const struct store_output *o = &view->outputs[i];
         if (o->channel != channel)
             continue;
-        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:i, s:s}", "name", o->name,
-                                               "width", o->width, "height", o->height, "tracks",
-                                               o->tracks, "edge", edge_of(v, o->id)));
+        const struct farm_output_view *live = output_view(v, o->id);
+        json_array_append_new(array,
+                              json_pack("{s:s, s:i, s:i, s:i, s:s, s:s}", "name", o->name, "width",
+                                        o->width, "height", o->height, "tracks", o->tracks, "edge",
+                                        live->edge, "backup_edge", live->backup_edge));
     }
     return array;
 }
@@ -149,18 +158,15 @@ static json_t *destinations_json(const struct coordinator_view *view, uint64_t c
     json_t *array = json_array();
     for (size_t i = 0; i < view->destination_count; i++) {
         const struct store_destination *d = &view->destinations[i];
-        const struct farm_destination_view *live;
         if (d->channel != channel)
             continue;
-        const char *state = destination_state(v, d->id, &live);
-        json_array_append_new(
-            array, json_pack("{s:I, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:I}", "id",
-                             (json_int_t)d->id, "name", d->name, "kind", kinds[d->kind], "output",
-                             output_name(view, d->output), "url", json_text(d->url), "state", state,
-                             "error", json_text(live ? live->error : ""), "bytes",
-                             (json_int_t)(live ? live->bytes : 0), "dropped",
-                             (json_int_t)(live ? live->dropped : 0), "reconnects",
-                             (json_int_t)(live ? live->reconnects : 0)));
+        json_t *one = delivery_json(v, d->id, false, d->url);
+        json_object_set_new(one, "id", json_integer((json_int_t)d->id));
+        json_object_set_new(one, "name", json_string(d->name));
+        json_object_set_new(one, "kind", json_string(kinds[d->kind]));
+        json_object_set_new(one, "output", json_string(output_name(view, d->output)));
+        json_object_set_new(one, "backup", delivery_json(v, d->id, true, d->backup_url));
+        json_array_append_new(array, one);
     }
     return array;
 }
@@ -218,16 +224,16 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
     json_t *slate = c->slate[0]
                         ? json_pack("{s:s, s:s}", "timeline", c->slate_timeline, "sha256", c->slate)
                         : json_null();
-    return json_pack("{s:I, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, "
-                     "s:o, s:o, s:o}",
-                     "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height",
-                     c->height, "rate", rate, "state", state, "text", json_text(v ? v->text : ""),
-                     "timeline", c->timeline, "revision", revision, "start_frame",
-                     (json_int_t)c->start_frame, "plan_epoch", (json_int_t)(v ? v->plan_epoch : 0),
-                     "edge", json_text(v ? v->edge : ""), "preview_url", json_text(preview),
-                     "slate", slate, "outputs", outputs_json(view, c->id, v), "groups",
-                     groups_json(v), "counters", counters_json(v), "destinations",
-                     destinations_json(view, c->id, v));
+    return json_pack(
+        "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, s:o, s:o}",
+        "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
+        rate, "edges", c->edges, "state", state, "text", json_text(v ? v->text : ""), "timeline",
+        c->timeline, "revision", revision, "start_frame", (json_int_t)c->start_frame, "plan_epoch",
+        (json_int_t)(v ? v->plan_epoch : 0), "edge", json_text(v ? v->edge : ""), "backup_edge",
+        json_text(v ? v->backup_edge : ""), "preview_url", json_text(preview), "slate", slate,
+        "outputs", outputs_json(view, c->id, v), "groups", groups_json(v), "counters",
+        counters_json(v), "destinations", destinations_json(view, c->id, v));
 }
 
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr)

@@ -2,6 +2,7 @@
 #include "coordinator/cli/views.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define REVISION_MAX INT64_C(1000000000)
 
@@ -9,11 +10,12 @@ static int channel_create(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
     int status;
-    int64_t width = 0, height = 0;
+    int64_t width = 0, height = 0, edges = 0;
     const char *rate = NULL;
     const struct option table[] = {
         {"width", OPTION_INTEGER, "PIXELS", "even width of the picture (1280)", &width, 16, 8192},
         {"height", OPTION_INTEGER, "PIXELS", "even height of the picture (720)", &height, 16, 8192},
+        {"edges", OPTION_INTEGER, "N", "how many edges make it, 1 or 2 (2)", &edges, 1, 2},
         {"rate", OPTION_TEXT, "RATE", "frames a second: 25, 29.97, 60000/1001 (30)", &rate, 0, 0},
         {0},
     };
@@ -25,6 +27,8 @@ static int channel_create(const struct command *command, int argc, char **argv)
         json_object_set_new(body, "width", json_integer(width));
     if (height)
         json_object_set_new(body, "height", json_integer(height));
+    if (edges)
+        json_object_set_new(body, "edges", json_integer(edges));
     status = arguments_change(&a, "POST", segments, body, "channel %s created", a.items[0]);
     arguments_finish(&a);
     return status;
@@ -84,6 +88,24 @@ static int channel_slate(const struct command *command, int argc, char **argv)
     else
         status = arguments_change(&a, "PUT", segments, json_pack("{s:s}", "timeline", a.items[1]),
                                   "channel %s has the slate %s", a.items[0], a.items[1]);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_edges(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 2, 2, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "edges", NULL};
+    bool two = !strcmp(a.items[1], "2");
+    if (!two && strcmp(a.items[1], "1"))
+        status = arguments_refuse(&a, "one or two edges make a channel, not '%s'", a.items[1]);
+    else
+        status = arguments_change(&a, "PUT", segments, json_pack("{s:i}", "edges", two ? 2 : 1),
+                                  "channel %s is made by %s", a.items[0],
+                                  two ? "two edges, where there are two" : "one edge");
     arguments_finish(&a);
     return status;
 }
@@ -149,7 +171,7 @@ static int channel_list(const struct command *command, int argc, char **argv)
 }
 
 const struct command channel_commands[] = {
-    {"channel", "create", "NAME [--width PIXELS] [--height PIXELS] [--rate RATE]",
+    {"channel", "create", "NAME [--width PIXELS] [--height PIXELS] [--rate RATE] [--edges N]",
      "Makes a channel, which stays off air until it is started", NULL, channel_create},
     {"channel", "start", "NAME TIMELINE [--revision N]", "Puts a channel on air with a timeline",
      NULL, channel_start},
@@ -162,6 +184,10 @@ const struct command channel_commands[] = {
      "again,\n"
      "when the bottom of the programme's picture has been missing for half a second.",
      channel_slate},
+    {"channel", "edges", "NAME 1|2", "Says how many edges make a channel",
+     "With two, which is what a channel begins with, either may die: each feeds one of a\n"
+     "platform's two addresses, and both record.",
+     channel_edges},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
      channel_status},

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct destination_options {
-    const char *name, *kind, *url, *output, *key_file;
+    const char *name, *kind, *url, *backup_url, *output, *key_file;
     bool key_stdin;
 };
 
@@ -18,7 +18,7 @@ static int check_options(const struct arguments *a, const struct destination_opt
         return arguments_refuse(a, "--kind is rtmp or recording, not '%s'", o->kind);
     if (rtmp && !o->url)
         return arguments_refuse(a, "--kind rtmp needs --url");
-    if (!rtmp && (o->url || o->key_file || o->key_stdin))
+    if (!rtmp && (o->url || o->backup_url || o->key_file || o->key_stdin))
         return arguments_refuse(a, "a recording has neither address nor key");
     if (o->key_file && o->key_stdin)
         return arguments_refuse(a, "give either --key-file or --key-stdin");
@@ -48,6 +48,9 @@ static int destination_add(const struct command *command, int argc, char **argv)
         {"kind", OPTION_TEXT, "KIND", "rtmp or recording", &o.kind, 0, 0},
         {"url", OPTION_TEXT, "URL", "rtmp:// or rtmps:// address, without the stream key", &o.url,
          0, 0},
+        {"backup-url", OPTION_TEXT, "URL",
+         "the platform's second address, which the channel's second edge feeds", &o.backup_url, 0,
+         0},
         {"output", OPTION_TEXT, "NAME", "which of the channel's outputs (the programme)", &o.output,
          0, 0},
         {"key-file", OPTION_TEXT, "FILE", "file whose first line is the stream key", &o.key_file, 0,
@@ -61,8 +64,8 @@ static int destination_add(const struct command *command, int argc, char **argv)
     const char *const segments[] = {"channels", a.items[0], "destinations", NULL};
     status = check_options(&a, &o);
     if (!status) {
-        json_t *body = json_pack("{s:s, s:s, s:s*, s:s*}", "name", o.name, "kind", o.kind, "url",
-                                 o.url, "output", o.output);
+        json_t *body = json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "name", o.name, "kind", o.kind,
+                                 "url", o.url, "backup_url", o.backup_url, "output", o.output);
         status = add_key(body, &o);
         if (status)
             json_decref(body);
@@ -111,7 +114,7 @@ static int destination_remove(const struct command *command, int argc, char **ar
 
 const struct command destination_commands[] = {
     {"destination", "add",
-     "CHANNEL --name NAME --kind rtmp|recording [--output NAME] [--url URL] "
+     "CHANNEL --name NAME --kind rtmp|recording [--output NAME] [--url URL] [--backup-url URL] "
      "[--key-file FILE | --key-stdin]",
      "Sends a channel to a platform, or records it",
      "A stream key is never an argument: others can read those, and shells keep them.",

@@ -144,6 +144,21 @@ void view_alarms(const json_t *nodes, const json_t *channels, int indent, FILE *
     show(table, indent, file);
 }
 
+// One of a destination's two ways.
+static void add_delivery(struct table *table, const json_t *channel, const json_t *destination,
+                         const json_t *delivery, const char *which)
+{
+    table_add(table, "%s", field_text(channel, "name"));
+    table_add(table, "%s%s", field_text(destination, "name"), which);
+    table_add(table, "%s", field_text(destination, "kind"));
+    table_add(table, "%s", field_text(delivery, "state"));
+    add_mebibytes(table, field_integer(delivery, "bytes"));
+    table_add(table, "%" PRId64, field_integer(delivery, "dropped"));
+    table_add(table, "%" PRId64, field_integer(delivery, "reconnects"));
+    table_add(table, "%s", field_text(delivery, "url"));
+    table_add(table, "%s", field_text(delivery, "error"));
+}
+
 void view_destinations(const json_t *channels, int indent, FILE *file)
 {
     static const char *const titles[] = {"CHANNEL",  "DESTINATION", "KIND",    "STATE", ">SENT",
@@ -155,15 +170,10 @@ void view_destinations(const json_t *channels, int indent, FILE *file)
     {
         json_array_foreach(json_object_get(channel, "destinations"), k, destination)
         {
-            table_add(table, "%s", field_text(channel, "name"));
-            table_add(table, "%s", field_text(destination, "name"));
-            table_add(table, "%s", field_text(destination, "kind"));
-            table_add(table, "%s", field_text(destination, "state"));
-            add_mebibytes(table, field_integer(destination, "bytes"));
-            table_add(table, "%" PRId64, field_integer(destination, "dropped"));
-            table_add(table, "%" PRId64, field_integer(destination, "reconnects"));
-            table_add(table, "%s", field_text(destination, "url"));
-            table_add(table, "%s", field_text(destination, "error"));
+            const json_t *backup = json_object_get(destination, "backup");
+            add_delivery(table, channel, destination, destination, "");
+            if (*field_text(backup, "url") || strcmp(field_text(backup, "state"), "stopped"))
+                add_delivery(table, channel, destination, backup, " (backup)");
         }
     }
     show(table, indent, file);
@@ -171,7 +181,7 @@ void view_destinations(const json_t *channels, int indent, FILE *file)
 
 void view_outputs(const json_t *outputs, int indent, FILE *file)
 {
-    static const char *const titles[] = {"OUTPUT", "FORMAT", "TRACKS", "EDGE"};
+    static const char *const titles[] = {"OUTPUT", "FORMAT", "TRACKS", "EDGE", "BACKUP EDGE"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *output;
@@ -186,6 +196,7 @@ void view_outputs(const json_t *outputs, int indent, FILE *file)
         else
             table_add(table, "%s", "all");
         table_add(table, "%s", field_text(output, "edge"));
+        table_add(table, "%s", field_text(output, "backup_edge"));
     }
     show(table, indent, file);
 }
@@ -228,6 +239,7 @@ void view_channel(json_t *channel, FILE *file)
     json_t *one = json_pack("[O]", channel);
     view_channels(one, 0, file);
     view_line("edge", field_text(channel, "edge"), file);
+    view_line("backup edge", field_text(channel, "backup_edge"), file);
     view_line("preview", field_text(channel, "preview_url"), file);
     if (field_integer(counters, "frames"))
         fprintf(file, "  mix %.2f ms median, %.2f ms p99\n",

@@ -120,7 +120,7 @@ static int channel_check(const struct farm_channel *channel, struct diagnostic *
 static bool placement_wish_changed(const struct channel *c, const struct farm_channel *wanted)
 {
     int cuts = wanted->cut_count > 0 ? wanted->cut_count : 0;
-    return c->cut_count != wanted->cut_count ||
+    return c->backup_edges != wanted->backup_edges || c->cut_count != wanted->cut_count ||
            (cuts && memcmp(c->cuts, wanted->cuts, (size_t)cuts * sizeof *c->cuts));
 }
 
@@ -128,6 +128,7 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
 {
     c->track_count = wanted->track_count;
     c->cut_count = wanted->cut_count;
+    c->backup_edges = wanted->backup_edges;
     for (int i = 0; i < wanted->track_count; i++) {
         c->tracks[i] = wanted->tracks[i];
         c->kinds[i] = wanted->kinds ? wanted->kinds[i] : PLANNER_KIND_VIDEO;

@@ -9,9 +9,9 @@
 //           -> COMMITTING (at_frame chosen; the store writes the row: the row is the truth)
 //           -> COMMITTED (sent to all) -> ACTIVE on all -> the plan before it is dropped
 //
-//   A lost worker is a reason to plan again at once, unless its groups' standbys serve and no other
-//   worker could stand by instead: then it gets FARM_RETURN_NS to come back, since a plan without
-//   standbys would not survive a second loss.
+//   A lost node is a reason to plan again at once, unless others do its work already (its groups'
+//   standbys, its outputs' other edges) and no node could take its place: then it gets
+//   FARM_RETURN_NS to come back, since a plan without it would not survive a second loss.
 //
 //   A node that refuses, or that has not answered after FARM_PREPARE_NS, is left out of the next
 //   try. A channel holds at most two plans: the one on air and the next.
@@ -49,10 +49,9 @@
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
 #define FARM_REVIEW_NS INT64_C(30000000000) // between looks whether measured costs ask for a move
-#define FARM_RETURN_NS                                                                             \
-    INT64_C(5000000000)                   // for a lost worker to come back while its standby serves
-#define FARM_GRACE_NS INT64_C(8000000000) // after a start, for the nodes of stored plans
-#define FARM_MARGIN   15                  // frames beyond lead_frames between commit and at_frame
+#define FARM_RETURN_NS INT64_C(5000000000)  // for a lost node to come back while others do its work
+#define FARM_GRACE_NS  INT64_C(8000000000)  // after a start, for the nodes of stored plans
+#define FARM_MARGIN    15                   // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
 // effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
@@ -96,6 +95,7 @@ struct farm_channel {
         *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
     int track_count; // then a default by `kinds` (may be NULL: video)
     const enum planner_kind *kinds;
+    bool backup_edges;        // two edges for each output, where there are two
     const uint32_t *cuts;     // forced cuts, for tests; copied
     int cut_count;            // < 0: the planner chooses
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
@@ -212,12 +212,14 @@ struct farm_group_view {
 };
 
 struct farm_output_view {
-    uint32_t output; // number; 1: the programme
-    char edge[PLANNER_NAME_BYTES];
+    uint32_t output;                                                // number; 1: the programme
+    char edge[PLANNER_NAME_BYTES], backup_edge[PLANNER_NAME_BYTES]; // backup "": none
 };
 
+// A destination as one edge has it; two edges may each have a part in it.
 struct farm_destination_view {
     uint64_t destination;
+    bool backup; // its second address
     Vistter__Control__V1__DestinationState state;
     char error[256];
     uint64_t bytes, dropped;
@@ -235,7 +237,9 @@ struct farm_channel_view {
     struct farm_group_view *groups; // of the plan on air, else of the next
     int output_count;               // as groups: of the plan on air, else of the next
     struct farm_output_view outputs[PLANNER_OUTPUTS_MAX];
-    char edge[PLANNER_NAME_BYTES], preview_url[PLANNER_ADDRESS_BYTES]; // of the programme
+    // Of the programme; backup_edge "": none. The preview is that of the edge that lives.
+    char edge[PLANNER_NAME_BYTES], backup_edge[PLANNER_NAME_BYTES];
+    char preview_url[PLANNER_ADDRESS_BYTES];
     // From the newest reports of the outputs' edges; zero if there is none. Cursor and costs are
     // those of the programme's edge; counters are summed, and slack is the smallest.
     int64_t cursor, slack_frames;

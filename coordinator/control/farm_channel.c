@@ -54,8 +54,9 @@ int64_t channel_cursor(const struct farm *farm, const struct channel *channel, s
         rate_frame_at_ns(rate, now.realtime_ns - message->epoch_ns - message->playout_delay_ns);
     int64_t plausible = (int64_t)rate.num * PLAUSIBLE_S / rate.den;
     int64_t cursor = INT64_MIN;
-    for (int i = 0; channel->current && i < channel->current->placement.output_count; i++) {
-        const struct node *edge = farm_node(farm, channel->current->placement.edges[i]);
+    const char *name;
+    for (int i = 0; channel->current && (name = plan_edge(channel->current, i)); i++) {
+        const struct node *edge = farm_node(farm, name);
         const Vistter__Control__V1__ChannelReport *report =
             edge && edge->alive ? farm_channel_report(edge, channel->id) : NULL;
         if (!report || report->plan_epoch == 0 || report->cursor < clock - plausible ||
@@ -398,9 +399,10 @@ static bool next_active(const struct farm *farm, const struct channel *channel,
                         struct farm_time now)
 {
     const struct plan *plan = channel->next;
+    const char *name;
     int alive = 0, active = 0;
-    for (int i = 0; i < plan->placement.output_count; i++) {
-        const struct node *edge = farm_node(farm, plan->placement.edges[i]);
+    for (int i = 0; (name = plan_edge(plan, i)); i++) {
+        const struct node *edge = farm_node(farm, name);
         if (!edge || !edge->alive)
             continue;
         alive++;
@@ -445,13 +447,13 @@ static void current_check(struct farm *farm, struct channel *channel, int64_t no
     }
 }
 
-// Whether a worker that is not in the plan could have a part in it.
-static bool other_worker(const struct farm *farm, const struct channel *channel, int64_t now_ns)
+// Whether a node that is not in the plan could have a part in it.
+static bool other_node(const struct farm *farm, const struct channel *channel,
+                       Vistter__Control__V1__NodeRole role, int64_t now_ns)
 {
     for (int i = 0; i < farm->node_count; i++) {
         const struct node *node = farm->nodes[i];
-        if (node->alive &&
-            node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER &&
+        if (node->alive && node->report->role == role &&
             !plan_needs(channel->current, node->name) && !farm_node_drains(farm, node->name) &&
             !channel_excludes(channel, node->name, now_ns))
             return true;
@@ -459,30 +461,47 @@ static bool other_worker(const struct farm *farm, const struct channel *channel,
     return false;
 }
 
-// A worker is lost, all that it rendered comes from its standby, and nobody could be the next one:
-// what is on air is best left alone for a while.
+// Whether the groups' workers and the outputs' edges that are left do all that the plan asks for. A
+// platform's only address is fed by the edge alone: a backup does so under the next plan.
+static bool others_serve(const struct farm *farm, const struct plan *plan)
+{
+    const struct plan_placement *p = &plan->placement;
+    for (int g = 0; g < p->group_count; g++) {
+        const struct plan_group *group = &p->groups[g];
+        if (!farm_node_serves(farm, group->provider, group->provider_address) &&
+            !farm_node_serves(farm, group->standby, group->standby_address))
+            return false;
+    }
+    for (int o = 0; o < p->output_count; o++) {
+        const struct node *edge = farm_node(farm, p->edges[o]);
+        const struct node *backup = farm_node(farm, p->backups[o]);
+        bool edge_lives = edge && edge->alive;
+        if (!edge_lives && (!backup || !backup->alive || plan_has_single_address(plan, o)))
+            return false;
+    }
+    return true;
+}
+
+// A node is lost, all that it did comes from others, and nobody could take its place: what is on
+// air is best left alone for a while.
 static bool awaits_return(const struct farm *farm, const struct channel *channel, int64_t now_ns)
 {
     const struct plan *plan = channel->current;
     const char *name, *address;
     bool lost = false;
-    if (!plan || !plan_matches(plan, channel) || other_worker(farm, channel, now_ns))
+    if (!plan || !plan_matches(plan, channel))
         return false;
     for (int i = 0; (name = plan_node(plan, i, &address)); i++) {
         const struct node *node = farm_node(farm, name);
-        if (!node || farm_node_drains(farm, name) || (!address && !node->alive) ||
+        if (!node || farm_node_drains(farm, name) ||
             (address && strcmp(node->report->frame_address, address)) ||
             now_ns - node->report_ns > FARM_NODE_LOST_NS + FARM_RETURN_NS)
             return false;
+        if (!node->alive && other_node(farm, channel, node->report->role, now_ns))
+            return false;
         lost = lost || !node->alive;
     }
-    for (int g = 0; g < plan->placement.group_count; g++) {
-        const struct plan_group *group = &plan->placement.groups[g];
-        if (!farm_node_serves(farm, group->provider, group->provider_address) &&
-            !farm_node_serves(farm, group->standby, group->standby_address))
-            return false;
-    }
-    return lost;
+    return lost && others_serve(farm, plan);
 }
 
 void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,

@@ -50,7 +50,7 @@ static void load_add(const struct farm *farm, const struct channel *channel,
         channel_tracks(channel, tracks);
     const struct plan_placement *p = &plan->placement;
     for (int i = 0; edge && i < p->output_count; i++)
-        node->outputs += !strcmp(p->edges[i], node->name);
+        node->outputs += !strcmp(p->edges[i], node->name) || !strcmp(p->backups[i], node->name);
     for (int g = 0; !edge && g < p->group_count; g++) {
         if (strcmp(p->groups[g].provider, node->name))
             continue;
@@ -61,7 +61,8 @@ static void load_add(const struct farm *farm, const struct channel *channel,
         for (int i = 0; i < p->output_count; i++) {
             struct planner_output output = plan_output_read(plan->message, (size_t)i);
             if (output.width == p->groups[g].width && output.height == p->groups[g].height)
-                shared = shared && host_of(farm, p->edges[i]) == node->host;
+                shared = shared && host_of(farm, p->edges[i]) == node->host &&
+                         (!*p->backups[i] || host_of(farm, p->backups[i]) == node->host);
         }
         node->busy_us +=
             planner_group_link_us(p->groups[g].width, p->groups[g].height, p->groups[g].from_base,
@@ -122,6 +123,7 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
                                  VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE, edges),
         .outputs = outputs,
         .output_count = (int)wanted->n_outputs,
+        .backup_edges = channel->backup_edges,
         .previous = channel->current ? &channel->current->placement : NULL,
         .cuts = channel->cuts,
         .cut_count = channel->cut_count,

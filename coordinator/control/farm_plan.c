@@ -101,11 +101,11 @@ static group_message *group_build(const struct farm *farm, const struct plan_gro
     return message;
 }
 
-static void edge_set(output_message *output, const char *edge)
+static void text_replace(char **text, const char *value)
 {
-    if (output->edge != protobuf_c_empty_string)
-        free(output->edge);
-    output->edge = base_strdup(edge);
+    if (*text != protobuf_c_empty_string)
+        free(*text);
+    *text = base_strdup(value);
 }
 
 struct planner_output plan_output_read(const channel_plan_message *message, size_t i)
@@ -150,8 +150,10 @@ int plan_create(const struct farm *farm, const channel_plan_message *wanted,
     message->groups = base_alloc((size_t)placement->group_count * sizeof *message->groups);
     for (int i = 0; i < placement->group_count; i++)
         message->groups[message->n_groups++] = group_build(farm, &placement->groups[i], &r);
-    for (int i = 0; i < placement->output_count; i++)
-        edge_set(message->outputs[i], placement->edges[i]);
+    for (int i = 0; i < placement->output_count; i++) {
+        text_replace(&message->outputs[i]->edge, placement->edges[i]);
+        text_replace(&message->outputs[i]->backup_edge, placement->backups[i]);
+    }
     groups_set(message, placement);
     if (r < 0) {
         plan_destroy(&plan);
@@ -217,8 +219,11 @@ static int placement_read(const channel_plan_message *message, struct plan_place
         snprintf(group->standby_address, sizeof group->standby_address, "%s",
                  g->standbys[0]->address);
     }
-    for (size_t i = 0; i < message->n_outputs; i++)
+    for (size_t i = 0; i < message->n_outputs; i++) {
         snprintf(placement.edges[i], sizeof placement.edges[i], "%s", message->outputs[i]->edge);
+        snprintf(placement.backups[i], sizeof placement.backups[i], "%s",
+                 message->outputs[i]->backup_edge);
+    }
     *ret = placement;
     return 0;
 }
@@ -255,7 +260,7 @@ static uint8_t *wanted_pack(const channel_plan_message *message, int64_t start_f
     copy.n_groups = 0;
     for (size_t i = 0; i < copy.n_outputs && i < PLANNER_OUTPUTS_MAX; i++) {
         outputs[i] = *message->outputs[i];
-        outputs[i].edge = (char *)protobuf_c_empty_string;
+        outputs[i].edge = outputs[i].backup_edge = (char *)protobuf_c_empty_string;
         outputs[i].n_groups = 0;
         list[i] = &outputs[i];
     }
@@ -279,6 +284,33 @@ bool plan_matches(const struct plan *plan, const struct channel *channel)
     return equal;
 }
 
+bool plan_has_single_address(const struct plan *plan, int o)
+{
+    const output_message *output = plan->message->outputs[o];
+    for (size_t r = 0; r < output->n_renditions; r++)
+        for (size_t d = 0; d < output->renditions[r]->n_destinations; d++) {
+            const Vistter__Control__V1__DestinationPlan *to =
+                output->renditions[r]->destinations[d];
+            if (to->kind == VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP &&
+                !*to->backup_url)
+                return true;
+        }
+    return false;
+}
+
+const char *plan_edge(const struct plan *plan, int i)
+{
+    const struct plan_placement *p = &plan->placement;
+    for (int o = 0; o < p->output_count; o++) {
+        if (i == 0)
+            return p->edges[o];
+        if (i == 1 && *p->backups[o])
+            return p->backups[o];
+        i -= 1 + (*p->backups[o] != 0);
+    }
+    return NULL;
+}
+
 const char *plan_node(const struct plan *plan, int i, const char **ret_address)
 {
     const struct plan_placement *p = &plan->placement;
@@ -292,7 +324,7 @@ const char *plan_node(const struct plan *plan, int i, const char **ret_address)
         i -= 1 + (*group->standby != 0);
     }
     *ret_address = NULL;
-    return i < p->output_count ? p->edges[i] : NULL;
+    return plan_edge(plan, i);
 }
 
 bool plan_needs(const struct plan *plan, const char *node)

@@ -52,6 +52,7 @@ struct channel {
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
     int track_count, cut_count;
     uint32_t cuts[PLANNER_TRACKS_MAX];
+    bool backup_edges;
     // What is.
     struct plan *current, *next;
     enum phase phase;
@@ -113,11 +114,16 @@ int plan_pack(struct plan *plan, int64_t at_frame);
 bool plan_matches(const struct plan *plan, const struct channel *channel);
 // Output `i` of a plan or template as the planner wants it.
 struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
-// Is the node a provider, a standby or an edge of it?
+// Is the node a provider, a standby, an edge or a backup edge of it?
 bool plan_needs(const struct plan *plan, const char *node);
-// The i-th needed node, by groups (provider, standby), then outputs; NULL at the end. May repeat.
+// The i-th needed node, by groups (provider, standby), then outputs (edge, backup); NULL at the
+// end. May repeat.
 // `*ret_address`: where it serves frames; NULL for edges.
 const char *plan_node(const struct plan *plan, int i, const char **ret_address);
+// The i-th edge, by outputs (edge, backup); NULL at the end. May repeat.
+const char *plan_edge(const struct plan *plan, int i);
+// Whether output `o` goes to a platform that has no second address.
+bool plan_has_single_address(const struct plan *plan, int o);
 // What the farm knows of the costs of the channel's tracks. `ret` has PLANNER_TRACKS_MAX.
 void channel_tracks(const struct channel *channel, struct planner_track *ret);
 

@@ -10,13 +10,11 @@ typedef Vistter__Control__V1__GroupPlan group_message;
 typedef Vistter__Control__V1__LinkPlan link_message;
 typedef Vistter__Control__V1__OutputPlan output_message;
 
-#define VIEW_LINKS_MAX (PLANNER_OUTPUTS_MAX + 2)
-
 // A plan as one node sees it: shallow copies with foreign links and outputs left out.
 struct plan_view {
     channel_plan_message message;
     group_message groups[PLANNER_GROUPS_MAX], *group_list[PLANNER_GROUPS_MAX];
-    link_message *links[PLANNER_GROUPS_MAX][VIEW_LINKS_MAX];
+    link_message *links[PLANNER_GROUPS_MAX][PLAN_LINKS_MAX];
     output_message *outputs[PLANNER_OUTPUTS_MAX];
 };
 
@@ -31,7 +29,7 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
         for (size_t k = 0; k < group->n_standbys; k++)
             provides = provides || !strcmp(group->standbys[k]->node, node);
         size_t kept = 0;
-        for (size_t l = 0; l < group->n_links && kept < VIEW_LINKS_MAX; l++) {
+        for (size_t l = 0; l < group->n_links && kept < PLAN_LINKS_MAX; l++) {
             if (provides || !strcmp(group->links[l]->consumer, node))
                 view->links[g][kept++] = group->links[l];
         }
@@ -41,7 +39,8 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
     }
     size_t kept = 0;
     for (size_t o = 0; o < view->message.n_outputs; o++) {
-        if (!strcmp(plan->message->outputs[o]->edge, node))
+        if (!strcmp(plan->message->outputs[o]->edge, node) ||
+            !strcmp(plan->message->outputs[o]->backup_edge, node))
             view->outputs[kept++] = plan->message->outputs[o];
     }
     view->message.outputs = view->outputs;

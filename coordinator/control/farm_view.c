@@ -123,6 +123,7 @@ static void destinations_view(const Vistter__Control__V1__ChannelReport *report,
         const Vistter__Control__V1__DestinationReport *d = report->destinations[i];
         struct farm_destination_view *view = &ret->destinations[ret->destination_count++];
         view->destination = d->destination;
+        view->backup = d->backup;
         view->state = d->state;
         view->bytes = d->bytes;
         view->dropped = d->dropped;
@@ -151,8 +152,9 @@ static void actives_view(const Vistter__Control__V1__ChannelReport *report,
 static int edges_of(const struct farm *farm, const struct plan *plan, const struct node **ret)
 {
     int count = 0;
-    for (int i = 0; i < plan->placement.output_count; i++) {
-        const struct node *edge = farm_node(farm, plan->placement.edges[i]);
+    const char *name;
+    for (int i = 0; (name = plan_edge(plan, i)); i++) {
+        const struct node *edge = farm_node(farm, name);
         bool seen = !edge;
         for (int k = 0; k < count; k++)
             seen = seen || ret[k] == edge;
@@ -162,11 +164,21 @@ static int edges_of(const struct farm *farm, const struct plan *plan, const stru
     return count;
 }
 
+// Who makes the programme: its edge, or the backup while that one is lost. NULL: nobody.
+static const struct node *programme_edge(const struct farm *farm, const struct plan *plan)
+{
+    const struct node *edge = farm_node(farm, plan->placement.edges[0]);
+    const struct node *backup = farm_node(farm, plan->placement.backups[0]);
+    if (edge && edge->alive)
+        return edge;
+    return backup && backup->alive ? backup : NULL;
+}
+
 static void reports_view(const struct farm *farm, const struct channel *channel,
                          const struct plan *plan, struct farm_channel_view *ret)
 {
-    const struct node *edges[PLANNER_OUTPUTS_MAX];
-    const Vistter__Control__V1__ChannelReport *reports[PLANNER_OUTPUTS_MAX];
+    const struct node *edges[2 * PLANNER_OUTPUTS_MAX];
+    const Vistter__Control__V1__ChannelReport *reports[2 * PLANNER_OUTPUTS_MAX];
     int edge_count = edges_of(farm, plan, edges), count = 0;
     size_t destinations = 0;
     for (int i = 0; i < edge_count; i++) {
@@ -185,9 +197,9 @@ static void reports_view(const struct farm *farm, const struct channel *channel,
         destinations_view(r, ret);
         actives_view(r, ret);
     }
-    const struct node *programme = farm_node(farm, plan->placement.edges[0]);
+    const struct node *programme = programme_edge(farm, plan);
     const Vistter__Control__V1__ChannelReport *first =
-        programme && programme->alive ? farm_channel_report(programme, channel->id) : NULL;
+        programme ? farm_channel_report(programme, channel->id) : NULL;
     if (!first)
         return;
     ret->cursor = first->cursor;
@@ -202,6 +214,7 @@ static void outputs_view(const struct plan *plan, struct farm_channel_view *ret)
         struct farm_output_view *output = &ret->outputs[ret->output_count++];
         output->output = plan->message->outputs[i]->output;
         copy_text(output->edge, sizeof output->edge, plan->placement.edges[i]);
+        copy_text(output->backup_edge, sizeof output->backup_edge, plan->placement.backups[i]);
     }
 }
 
@@ -220,9 +233,8 @@ static enum farm_channel_state state_view(const struct farm *farm, const struct 
     if (armed) {
         // A plan that the edge has and that is not yet due, or was due a moment ago.
         int64_t due = armed->at_frame + armed->message->rate_num / armed->message->rate_den;
-        return edge && edge->alive && channel_cursor(farm, channel, now) < due
-                   ? FARM_CHANNEL_ARMED
-                   : FARM_CHANNEL_OFF_AIR;
+        return edge && channel_cursor(farm, channel, now) < due ? FARM_CHANNEL_ARMED
+                                                                : FARM_CHANNEL_OFF_AIR;
     }
     return channel->next ? FARM_CHANNEL_PREPARING : FARM_CHANNEL_WAITING;
 }
@@ -241,15 +253,17 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
         const channel_plan_message *m = plan->message;
         copy_text(ret->name, sizeof ret->name, m->channel_name);
         copy_text(ret->edge, sizeof ret->edge, plan->placement.edges[0]);
+        copy_text(ret->backup_edge, sizeof ret->backup_edge, plan->placement.backups[0]);
         if (m->revision.len == sizeof ret->revision)
             memcpy(ret->revision, m->revision.data, sizeof ret->revision);
         groups_view(farm, channel, plan, ret);
         outputs_view(plan, ret);
         reports_view(farm, channel, plan, ret);
-        edge = farm_node(farm, ret->edge);
-        if (edge)
-            copy_text(ret->preview_url, sizeof ret->preview_url, edge->report->preview_url);
-        report = edge && edge->alive ? farm_channel_report(edge, channel->id) : NULL;
+        edge = programme_edge(farm, plan);
+        report = edge ? farm_channel_report(edge, channel->id) : NULL;
+        const struct node *shown = edge ? edge : farm_node(farm, ret->edge);
+        if (shown)
+            copy_text(ret->preview_url, sizeof ret->preview_url, shown->report->preview_url);
     }
     if (channel->current) {
         ret->plan_epoch = channel->current->message->plan_epoch;

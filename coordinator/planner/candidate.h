@@ -24,7 +24,7 @@ struct candidate_task {
     int below_adjust[PLANNER_TRACKS_MAX + 1]; // adjust tracks among them
     const struct planner_node *workers;       // all of one golden class; busy with other sizes too
     int worker_count;
-    uint64_t edge_hosts[PLANNER_OUTPUTS_MAX]; // of the edges that show this size
+    uint64_t edge_hosts[2 * PLANNER_OUTPUTS_MAX]; // of the edges that show this size
     int edge_count;
     const struct plan_group *previous; // of this size, bottom to top
     int previous_count;

@@ -173,8 +173,12 @@ static void task_fill(const struct planner_request *r, const struct plan_placeme
             previous[ret->previous_count++] = *g;
     }
     for (int o = 0; o < r->output_count; o++) {
+        if (!same_size(&r->outputs[o], size))
+            continue;
         const struct planner_node *edge = node_by_name(r->edges, r->edge_count, placed->edges[o]);
-        if (same_size(&r->outputs[o], size))
+        ret->edge_hosts[ret->edge_count++] = edge->host;
+        edge = node_by_name(r->edges, r->edge_count, placed->backups[o]);
+        if (edge)
             ret->edge_hosts[ret->edge_count++] = edge->host;
     }
     for (uint32_t t = 1; t < (uint32_t)r->track_count; t++) {
@@ -205,22 +209,72 @@ static bool has_adjust(const struct planner_request *r, uint32_t from, uint32_t 
     return false;
 }
 
-// The edge with the fewest outputs, those placed here counted; then by name.
-static const struct planner_node *edge_freest(const struct planner_request *r,
-                                              const struct plan_placement *placed, int placed_count)
+static uint32_t edge_outputs(const struct plan_placement *placed, int placed_count,
+                             const struct planner_node *edge)
+{
+    uint32_t outputs = edge->outputs;
+    for (int k = 0; k < placed_count; k++)
+        outputs += !strcmp(placed->edges[k], edge->name) || !strcmp(placed->backups[k], edge->name);
+    return outputs;
+}
+
+// The edge of output `o`: the one it had, then its backup, then the one with the fewest outputs,
+// those placed here counted, then by name.
+static const struct planner_node *edge_choose(const struct planner_request *r,
+                                              const struct plan_placement *placed, int o)
 {
     const struct planner_node *best = NULL;
-    uint32_t best_outputs = 0;
+    if (r->previous && o < r->previous->output_count)
+        best = node_by_name(r->edges, r->edge_count, r->previous->edges[o]);
+    if (!best && r->previous && o < r->previous->output_count)
+        best = node_by_name(r->edges, r->edge_count, r->previous->backups[o]);
+    if (best)
+        return best;
     for (int i = 0; i < r->edge_count; i++) {
         const struct planner_node *edge = &r->edges[i];
-        uint32_t outputs = edge->outputs;
-        for (int k = 0; k < placed_count; k++)
-            outputs += !strcmp(placed->edges[k], edge->name);
-        if (!best || outputs < best_outputs ||
-            (outputs == best_outputs && strcmp(edge->name, best->name) < 0)) {
+        uint32_t outputs = edge_outputs(placed, o, edge);
+        uint32_t least = best ? edge_outputs(placed, o, best) : 0;
+        if (!best || outputs < least || (outputs == least && strcmp(edge->name, best->name) < 0))
             best = edge;
-            best_outputs = outputs;
-        }
+    }
+    return best;
+}
+
+// Whether the edge had the output, or was its backup.
+static bool edge_had(const struct planner_request *r, int o, const struct planner_node *edge)
+{
+    return r->previous && o < r->previous->output_count &&
+           (!strcmp(edge->name, r->previous->edges[o]) ||
+            !strcmp(edge->name, r->previous->backups[o]));
+}
+
+// Rule 7. Whether `a` is the better backup.
+static bool backup_before(const struct planner_request *r, const struct plan_placement *placed,
+                          int o, const struct planner_node *edge, const struct planner_node *a,
+                          const struct planner_node *b)
+{
+    bool near_a = a->host && a->host == edge->host, near_b = b->host && b->host == edge->host;
+    bool had_a = edge_had(r, o, a), had_b = edge_had(r, o, b);
+    uint32_t outputs_a = edge_outputs(placed, o, a), outputs_b = edge_outputs(placed, o, b);
+    if (near_a != near_b)
+        return near_b;
+    if (had_a != had_b)
+        return had_a;
+    if (outputs_a != outputs_b)
+        return outputs_a < outputs_b;
+    return strcmp(a->name, b->name) < 0;
+}
+
+// NULL: there is no other edge, or none is asked for.
+static const struct planner_node *backup_choose(const struct planner_request *r,
+                                                const struct plan_placement *placed, int o,
+                                                const struct planner_node *edge)
+{
+    const struct planner_node *best = NULL;
+    for (int i = 0; r->backup_edges && i < r->edge_count; i++) {
+        const struct planner_node *e = &r->edges[i];
+        if (e != edge && (!best || backup_before(r, placed, o, edge, e, best)))
+            best = e;
     }
     return best;
 }
@@ -228,12 +282,11 @@ static const struct planner_node *edge_freest(const struct planner_request *r,
 static void edges_place(const struct planner_request *r, struct plan_placement *ret)
 {
     for (int o = 0; o < r->output_count; o++) {
-        const struct planner_node *edge = NULL;
-        if (r->previous && o < r->previous->output_count)
-            edge = node_by_name(r->edges, r->edge_count, r->previous->edges[o]);
-        if (!edge)
-            edge = edge_freest(r, ret, o);
+        const struct planner_node *edge = edge_choose(r, ret, o);
         snprintf(ret->edges[o], sizeof ret->edges[o], "%s", edge->name);
+        const struct planner_node *backup = backup_choose(r, ret, o, edge);
+        if (backup)
+            snprintf(ret->backups[o], sizeof ret->backups[o], "%s", backup->name);
     }
     ret->output_count = r->output_count;
 }
@@ -255,12 +308,16 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
 {
     for (int i = 0; i < ret->group_count; i++) {
         struct plan_group *group = &ret->groups[i];
-        group->links = calloc((size_t)(r->output_count + 2), sizeof *group->links);
+        group->links = calloc(PLAN_LINKS_MAX, sizeof *group->links);
         if (!group->links)
             return -ENOMEM;
-        for (int o = 0; o < ret->output_count; o++)
-            if (plan_group_shown(group, &r->outputs[o], (uint32_t)r->track_count))
-                link_add(r, group, ret->edges[o]);
+        for (int o = 0; o < ret->output_count; o++) {
+            if (!plan_group_shown(group, &r->outputs[o], (uint32_t)r->track_count))
+                continue;
+            link_add(r, group, ret->edges[o]);
+            if (*ret->backups[o])
+                link_add(r, group, ret->backups[o]);
+        }
         // Up to the next group of this size that needs beneath: that one is opaque, nobody above
         // looks further.
         for (int above = i + 1; above < ret->group_count && !ret->groups[above].from_base;
@@ -443,7 +500,7 @@ bool placement_equal(const struct plan_placement *a, const struct plan_placement
             return false;
     }
     for (int i = 0; i < a->output_count; i++) {
-        if (strcmp(a->edges[i], b->edges[i]))
+        if (strcmp(a->edges[i], b->edges[i]) || strcmp(a->backups[i], b->backups[i]))
             return false;
     }
     return true;

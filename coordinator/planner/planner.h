@@ -1,6 +1,6 @@
 // Places a channel on nodes: cuts its tracks into groups, gives each group a worker and each output
-// an edge, and names the links between them. Outputs of other sizes have groups of their own, which
-// go where there is least to do; outputs of one size share theirs.
+// an edge or two, and names the links between them. Outputs of other sizes have groups of their
+// own, which go where there is least to do; outputs of one size share theirs.
 //
 // A pure function of its arguments: no I/O, no clock, no random numbers; same input, same output,
 // on any machine. Costs are compared as whole microseconds, so nothing depends on the order of
@@ -30,6 +30,9 @@
 //     if there is one, then the one it had, then the least busy, what standbys would have to do
 //     counted. It consumes what the group needs from beneath, as the provider does. When the
 //     provider is lost rule 5 has it take its place.
+//  7. Where there is another edge and the request asks for it, an output has a backup edge, which
+//     makes the same: one of another host if there is one, then the one it had, then the one with
+//     the fewest outputs. When the edge is lost its backup takes its place.
 // Thread: any.
 #pragma once
 
@@ -42,6 +45,7 @@
 #define PLANNER_TRACKS_MAX    64
 #define PLANNER_GROUPS_MAX    PLANNER_TRACKS_MAX
 #define PLANNER_OUTPUTS_MAX   8
+#define PLAN_LINKS_MAX        (2 * PLANNER_OUTPUTS_MAX + 2) // of a group
 #define PLANNER_NAME_BYTES    65
 #define PLANNER_ADDRESS_BYTES 256
 #define PLANNER_LINK_BYTES    64
@@ -112,9 +116,10 @@ struct plan_group {
 
 struct plan_placement {
     int group_count, output_count;
-    struct plan_group *groups;                           // owned
-    char edges[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES]; // of each output
-    int64_t busiest_us;                                  // of rule 4, for the busiest worker
+    struct plan_group *groups;                             // owned
+    char edges[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES];   // of each output
+    char backups[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES]; // its second edge, "": none
+    int64_t busiest_us;                                    // of rule 4, for the busiest worker
 };
 
 struct planner_request {
@@ -127,6 +132,7 @@ struct planner_request {
     int worker_count, edge_count;
     const struct planner_output *outputs;
     int output_count;                      // 1..PLANNER_OUTPUTS_MAX
+    bool backup_edges;                     // rule 7
     const struct plan_placement *previous; // NULL: none
     const uint32_t *cuts;                  // forced: a group starts at each of these tracks
     int cut_count;                         // < 0: not forced; 0: one group
@@ -140,5 +146,5 @@ void placement_finish(struct plan_placement *placement);
 // Whether an output of this size shows the group. `track_count`: of the timeline.
 bool plan_group_shown(const struct plan_group *group, const struct planner_output *output,
                       uint32_t track_count);
-// Same ranges, sizes, providers, standbys, addresses and edges (link ids aside).
+// Same ranges, sizes, providers, standbys, addresses, edges and backups (link ids aside).
 bool placement_equal(const struct plan_placement *a, const struct plan_placement *b);

@@ -90,6 +90,7 @@ struct store_channel {
     int64_t last_at_frame;    // of the newest commit ever
     char slate_timeline[STORE_NAME_MAX + 1],
         slate[65]; // name, and SHA-256 of its revision; "": none
+    int edges;     // how many make each output, where there are so many: 1 or 2
 };
 
 int store_channel_create(struct store *store, const struct store_channel *channel, uint64_t *ret_id,
@@ -144,6 +145,8 @@ int store_output_list(struct store *store, uint64_t channel, struct store_output
 // Of all channels, by channel.
 int store_output_list_all(struct store *store, struct store_output **ret, size_t *ret_count,
                           struct diagnostic *reterr);
+int store_channel_set_edges(struct store *store, uint64_t channel, int edges,
+                            struct diagnostic *reterr);
 // "" and "": none.
 int store_channel_set_slate(struct store *store, uint64_t channel, const char *timeline,
                             const char *sha256, struct diagnostic *reterr);
@@ -155,8 +158,9 @@ struct store_destination {
     uint64_t output; // id of the output that goes there; 0: the programme
     char name[STORE_NAME_MAX + 1];
     enum store_destination_kind kind;
-    char url[1024]; // without the key
-    char key[512];  // secret: filled by store_destination_list only, never shown
+    char url[1024];        // without the key
+    char backup_url[1024]; // the platform's second address, likewise; "": it has none
+    char key[512];         // secret: filled by store_destination_list only, never shown
 };
 int store_destination_add(struct store *store, const struct store_destination *destination,
                           uint64_t *ret_id, struct diagnostic *reterr);

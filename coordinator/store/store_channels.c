@@ -12,16 +12,17 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
                          struct diagnostic *reterr)
 {
     static const char sql[] =
-        "insert into channels (name, width, height, rate_num, rate_den, epoch_ns) "
-        "values ($1, $2, $3, $4, $5, $6) returning id";
-    char n[5][24], *id;
+        "insert into channels (name, width, height, rate_num, rate_den, epoch_ns, edges) "
+        "values ($1, $2, $3, $4, $5, $6, $7) returning id";
+    char n[6][24], *id;
     const char *values[] = {c->name,
                             store_number(c->width, n[0]),
                             store_number(c->height, n[1]),
                             store_number(c->rate.num, n[2]),
                             store_number(c->rate.den, n[3]),
-                            store_number(c->epoch_ns, n[4])};
-    int error = store_write(store, sql, 6, values, c->name, &id, reterr);
+                            store_number(c->epoch_ns, n[4]),
+                            store_number(c->edges, n[5])};
+    int error = store_write(store, sql, 7, values, c->name, &id, reterr);
     if (error)
         return error;
     *ret_id = strtoull(id, NULL, 10);
@@ -36,7 +37,7 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
     "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), "              \
     "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), "      \
     "coalesce((begun.payload->>'start_frame')::bigint, -1), c.last_plan_epoch, c.last_at_frame, "  \
-    "coalesce(begun.seq, 0), c.slate_timeline, c.slate_sha256 "                                    \
+    "coalesce(begun.seq, 0), c.slate_timeline, c.slate_sha256, c.edges "                           \
     "from channels c "                                                                             \
     "left join lateral (select kind from channel_events where channel_id = c.id "                  \
     "order by seq desc limit 1) last on true "                                                     \
@@ -59,6 +60,7 @@ static void read_channel(const PGresult *r, int row, struct store_channel *ret)
         .last_plan_epoch = (uint32_t)strtoul(PQgetvalue(r, row, 12), NULL, 10),
         .last_at_frame = strtoll(PQgetvalue(r, row, 13), NULL, 10),
         .run = strtoull(PQgetvalue(r, row, 14), NULL, 10),
+        .edges = atoi(PQgetvalue(r, row, 17)),
     };
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 1));
     snprintf(ret->revision, sizeof ret->revision, "%s", PQgetvalue(r, row, 8));

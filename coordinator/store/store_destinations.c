@@ -18,8 +18,8 @@ int store_destination_add(struct store *store, const struct store_destination *d
                           struct diagnostic *reterr)
 {
     static const char sql[] =
-        "insert into destinations (channel_id, name, kind, url, sealed_key, output_id) "
-        "values ($1, $2, $3::destination_kind, $4, $5::bytea, $6) returning id";
+        "insert into destinations (channel_id, name, kind, url, sealed_key, output_id, backup_url) "
+        "values ($1, $2, $3::destination_kind, $4, $5::bytea, $6, $7) returning id";
     char channel[24], output[24], place[128], *hex = NULL, *id = NULL;
     if (d->key[0]) {
         uint8_t *sealed;
@@ -35,8 +35,9 @@ int store_destination_add(struct store *store, const struct store_destination *d
                             kind_names[d->kind],
                             d->url,
                             hex,
-                            d->output ? store_number((int64_t)d->output, output) : NULL};
-    int error = store_write(store, sql, 6, values, d->name, &id, reterr);
+                            d->output ? store_number((int64_t)d->output, output) : NULL,
+                            d->backup_url};
+    int error = store_write(store, sql, 7, values, d->name, &id, reterr);
     free(hex);
     if (!error)
         *ret_id = strtoull(id, NULL, 10);
@@ -69,6 +70,7 @@ static int read_destination(struct store *store, const PGresult *r, int row,
         if (!strcmp(PQgetvalue(r, row, 3), kind_names[i]))
             ret->kind = (enum store_destination_kind)i;
     snprintf(ret->url, sizeof ret->url, "%s", PQgetvalue(r, row, 4));
+    snprintf(ret->backup_url, sizeof ret->backup_url, "%s", PQgetvalue(r, row, 7));
     if (PQgetisnull(r, row, 5))
         return 0;
     uint8_t *sealed = NULL, *plain = NULL;
@@ -117,7 +119,7 @@ int store_destination_list(struct store *store, uint64_t channel, struct store_d
     PGresult *r;
     int error = store_query(store, STORE_LANE_API,
                             "select id, channel_id, name, kind, url, sealed_key, "
-                            "coalesce(output_id, 0) from destinations "
+                            "coalesce(output_id, 0), backup_url from destinations "
                             "where channel_id = $1 order by id",
                             1, values, "destinations", &r, reterr);
     return error ? error : take_list(store, r, ret, ret_count, reterr);
@@ -129,7 +131,7 @@ int store_destination_list_all(struct store *store, struct store_destination **r
     PGresult *r;
     int error = store_query(store, STORE_LANE_API,
                             "select id, channel_id, name, kind, url, null, "
-                            "coalesce(output_id, 0) from destinations "
+                            "coalesce(output_id, 0), backup_url from destinations "
                             "order by channel_id, id",
                             0, NULL, "destinations", &r, reterr);
     return error ? error : take_list(store, r, ret, ret_count, reterr);

@@ -57,6 +57,7 @@ rtmp {
         listen 127.0.0.1:$rtmp_port;
         chunk_size 4096;
         application live { live on; record off; wait_key on; idle_streams off; }
+        application backup { live on; record off; wait_key on; idle_streams off; }
     }
 }
 CONF

@@ -15,6 +15,7 @@ next_port() { # variable tcp|udp
 next_port VISTTER_HTTP tcp
 next_port VISTTER_CONTROL tcp
 next_port VISTTER_PREVIEW tcp
+next_port VISTTER_PREVIEW2 tcp # of a second edge
 next_port VISTTER_RTMP tcp
 next_port VISTTER_FRAMES udp
 . "$here/postgres.sh"
@@ -24,8 +25,9 @@ next_port VISTTER_FRAMES udp
 # its children of every packet.
 private_farm_stop() {
     local name clean=() status=0
-    for name in edge worker1 worker2 worker3; do if alive "$name"; then clean+=("$name"); fi; done
+    for name in edge edge2 worker1 worker2 worker3; do if alive "$name"; then clean+=("$name"); fi; done
     stop worker3
+    stop edge2
     farm_stop
     for name in ${clean+"${clean[@]}"}; do
         if ! tail -n 1 "$var/log/$name.log" | grep -q ' stopped pictures_outstanding=0\( \|$\)'; then

@@ -166,6 +166,11 @@ test("destinations come and go, and never show their keys", async () => {
   const added = await accepted(201, "POST", path,
     { json: { name: "platform", kind: "rtmp", url: "rtmp://127.0.0.1:9/live", key: canary } });
   assert.deepEqual([added.kind, added.url, added.state], ["rtmp", "rtmp://127.0.0.1:9/live", "stopped"]);
+  const twice = { name: "twice", kind: "rtmp", url: "rtmp://127.0.0.1:9/live", backup_url: "rtmp://127.0.0.1:8/live2?backup=1" };
+  const { backup } = await accepted(201, "POST", path, { json: { ...twice, key: canary } });
+  assert.deepEqual([backup.url, backup.state], [twice.backup_url, "stopped"]);
+  await accepted(204, "DELETE", `${path}/twice`);
+  await refused(422, "bad_value", "backup_url", "POST", path, { json: { ...twice, backup_url: "rtmp://h/a?key=1" } });
   await accepted(201, "POST", path, { json: { name: "archive", kind: "recording" } });
   await refused(409, "exists", null, "POST", path, { json: { name: "archive", kind: "recording" } });
   assert.equal((await accepted(200, "GET", path)).length, 2);
@@ -180,7 +185,7 @@ test("a channel makes further outputs, and their destinations go with them", asy
   const clean = { name: "clean", tracks: 1 };
   const channel = await accepted(200, "GET", "/channels/one");
   assert.deepEqual(await accepted(201, "POST", path, { json: clean }),
-    { name: "clean", width: channel.width, height: channel.height, tracks: 1, edge: "" });
+    { name: "clean", width: channel.width, height: channel.height, tracks: 1, edge: "", backup_edge: "" });
   await accepted(201, "POST", path, { json: { name: "small", width: 320, height: 180 } });
   await refused(409, "exists", "clean", "POST", path, { json: clean });
   await refused(422, "bad_value", "width", "POST", path, { json: { name: "odd", width: 321 } });
@@ -197,6 +202,13 @@ test("a channel makes further outputs, and their destinations go with them", asy
   const left = await accepted(200, "GET", "/channels/one");
   assert.deepEqual(left.outputs, []);
   assert.ok(!left.destinations.some((d) => d.name === "clean-archive"));
+});
+
+test("a channel is made by two edges or by one", async () => {
+  assert.equal((await accepted(200, "GET", "/channels/one")).edges, 2);
+  assert.equal((await accepted(200, "PUT", "/channels/one/edges", { json: { edges: 1 } })).edges, 1);
+  await refused(422, "bad_value", "edges", "PUT", "/channels/one/edges", { json: { edges: 3 } });
+  assert.equal((await accepted(200, "PUT", "/channels/one/edges", { json: { edges: 2 } })).edges, 2);
 });
 
 test("a slate is a timeline that is known", async () => {

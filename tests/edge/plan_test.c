@@ -103,6 +103,44 @@ static void test_parse(struct plan **ret)
     plan_unref(&other);
 }
 
+static void check_destinations(const char *node, const char *text)
+{
+    struct plan *p = NULL;
+    char found[256] = "";
+    CHECK_OK(plan_parse(&m.plan, node, &p, NULL));
+    const struct plan_rendition *r = &p->renditions[0];
+    for (int i = 0; i < r->destination_count; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%d%s:%s ",
+                 (int)r->destinations[i].destination, r->destinations[i].backup ? "b" : "",
+                 r->destinations[i].url);
+    CHECK_TEXT(found, text);
+    plan_unref(&p);
+}
+
+// Who feeds which of two platforms, one of which has two addresses, and who records.
+static void test_destinations(void)
+{
+    Vistter__Control__V1__DestinationPlan to[3], *list[] = {&to[0], &to[1], &to[2]};
+    message_make();
+    for (uint64_t i = 0; i < 3; i++) {
+        vistter__control__v1__destination_plan__init(&to[i]);
+        to[i].destination = i + 1;
+        to[i].kind = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP;
+    }
+    to[0].url = "a";
+    to[0].backup_url = "b";
+    to[1].url = "c";
+    to[2].kind = VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RECORDING;
+    m.rendition[0].destinations = list;
+    m.rendition[0].n_destinations = 3;
+    check_destinations("e", "1:a 1b:b 2:c 3: ");
+    m.output[0].backup_edge = "f";
+    m.link[0].consumer = m.link[1].consumer = "f";
+    check_destinations("f", "1b:b 3b: ");
+    m.link[0].consumer = m.link[1].consumer = "e";
+    check_destinations("e", "1:a 2:c 3: ");
+}
+
 static void check_refused(const char *path)
 {
     struct plan *p = NULL;
@@ -263,6 +301,7 @@ int main(void)
 {
     struct plan *p = NULL;
     test_parse(&p);
+    test_destinations();
     test_refusals();
     test_desk(p);
     test_ledger(p);

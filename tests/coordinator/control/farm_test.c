@@ -242,6 +242,53 @@ static void test_edge_lost(uint64_t seed)
     sim_destroy(&sim);
 }
 
+static Vistter__Control__V1__OutputPlan *newest_output(channel_plan_message **ret)
+{
+    const struct sim_row *row = &sim.rows[sim.row_count - 1];
+    *ret = vistter__control__v1__channel_plan__unpack(NULL, row->size, row->bytes);
+    return (*ret)->outputs[0];
+}
+
+// Both edges make the channel. One that is gone for a moment is waited for; one that stays away is
+// planned around, and is the backup when it comes back.
+static void test_two_edges(uint64_t seed)
+{
+    channel_plan_message *plan;
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(sim_active(&sim, SIM_EDGE, 0) && sim_active(&sim, SIM_EDGE + 1, 0));
+    int first =
+        !strcmp(newest_output(&plan)->edge, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    int second = 2 * SIM_EDGE + 1 - first;
+    CHECK_TEXT(plan->outputs[0]->backup_edge, sim.nodes[second].name);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    int rows = sim.row_count;
+    for (int victim = SIM_EDGE; victim < SIM_NODES; victim++) {
+        sim_kill(&sim, victim);
+        sim_run(&sim, 3 * SECOND);
+        sim_start(&sim, victim);
+        sim_run(&sim, 6 * SECOND);
+        CHECK(sim.row_count, ==, rows);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+    }
+    sim_kill(&sim, first);
+    sim_run(&sim, 15 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TEXT(newest_output(&plan)->edge, sim.nodes[second].name);
+    CHECK_TEXT(plan->outputs[0]->backup_edge, "");
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_start(&sim, first);
+    sim_run(&sim, 15 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TEXT(newest_output(&plan)->edge, sim.nodes[second].name);
+    CHECK_TEXT(plan->outputs[0]->backup_edge, sim.nodes[first].name);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    sim_destroy(&sim);
+}
+
 static void test_nobody_there(uint64_t seed)
 {
     char text[512];
@@ -597,6 +644,7 @@ int main(int argc, char **argv)
         test_another_timeline_begins(seed);
         test_worker_lost(seed);
         test_edge_lost(seed);
+        test_two_edges(seed);
         test_nobody_there(seed);
         test_refusal(seed);
         test_unreachable_provider(seed);

@@ -104,6 +104,11 @@ static void seen_check(struct sim *sim, int node, const channel_plan_message *pl
     seen->at_frame = plan->at_frame;
 }
 
+static bool makes_output(const Vistter__Control__V1__OutputPlan *output, const char *node)
+{
+    return !strcmp(output->edge, node) || !strcmp(output->backup_edge, node);
+}
+
 // As its provider or its standby.
 static bool gives_group(const Vistter__Control__V1__GroupPlan *group, const char *node)
 {
@@ -128,7 +133,7 @@ static void secrets_check(const struct sim_node *node, const channel_plan_messag
             CHECK(plan->groups[g]->n_links, ==, 1);
     }
     for (size_t o = 0; o < plan->n_outputs; o++)
-        CHECK_TEXT(plan->outputs[o]->edge, node->name);
+        CHECK_TRUE(makes_output(plan->outputs[o], node->name));
     concerned |= plan->n_outputs > 0;
     CHECK_TRUE(concerned);
     CHECK(plan->n_outputs, ==, node->edge);
@@ -315,7 +320,7 @@ static void commit_check(struct sim *sim, const struct sim_job *job)
     CHECK_TRUE(plan && plan->committed && plan->at_frame == job->at_frame);
     for (int n = 0; plan && n < SIM_NODES; n++) {
         const struct sim_node *node = &sim->nodes[n];
-        bool needed = !strcmp(plan->outputs[0]->edge, node->name);
+        bool needed = makes_output(plan->outputs[0], node->name);
         for (size_t g = 0; g < plan->n_groups; g++)
             needed |= gives_group(plan->groups[g], node->name);
         uint64_t bit = node->prepared[job->channel - 1][job->epoch / 64] >> (job->epoch % 64) & 1;
@@ -487,6 +492,7 @@ static void channel_set(struct sim *sim, int index)
     plan.n_outputs = 1;
     plan.outputs = outputs;
     struct farm_channel channel = {.plan = &plan,
+                                   .backup_edges = sim->backup_edges,
                                    .running = sim->running[index],
                                    .run = sim->run[index],
                                    .tracks = tracks,
@@ -608,7 +614,7 @@ bool sim_on_air(const struct sim *sim, int channel)
     bool good = plan->revision.data[0] == sim->revision[channel];
     for (int n = 0; n < SIM_NODES; n++) {
         const struct sim_node *node = &sim->nodes[n];
-        bool edge = !strcmp(plan->outputs[0]->edge, node->name), needed = edge;
+        bool edge = makes_output(plan->outputs[0], node->name), needed = edge;
         for (size_t g = 0; g < plan->n_groups; g++)
             needed |= gives_group(plan->groups[g], node->name);
         if (needed && (!node->alive || node->deaf))

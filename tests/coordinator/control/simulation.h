@@ -85,6 +85,7 @@ struct sim {
     struct sim_job jobs[16];
     uint32_t reserved[SIM_CHANNELS];
     bool running[SIM_CHANNELS];
+    bool backup_edges; // of all channels
     uint8_t revision[SIM_CHANNELS];
     uint64_t run[SIM_CHANNELS]; // of the timeline; 0 unless a test says otherwise
     int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];

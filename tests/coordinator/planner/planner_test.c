@@ -44,6 +44,7 @@ static void world_make(struct world *w, uint64_t *seed)
     r->worker_count = pick(seed, 1, NODES);
     r->edge_count = pick(seed, 1, 3);
     r->output_count = pick(seed, 1, 4);
+    r->backup_edges = pick(seed, 0, 1);
     static const struct planner_output sizes[] = {{1280, 720, 0}, {640, 360, 0}, {720, 1280, 0}};
     for (int i = 0; i < r->output_count; i++) {
         w->outputs[i] = sizes[pick(seed, 0, 3) ? 0 : pick(seed, 0, 2)];
@@ -204,15 +205,24 @@ static bool shows(const struct planner_request *r, const struct planner_output *
            (!o->tracks || o->tracks >= (uint32_t)r->track_count || g->track_to <= o->tracks);
 }
 
+static bool makes(const struct plan_placement *p, int output, const char *edge)
+{
+    return !strcmp(p->edges[output], edge) || !strcmp(p->backups[output], edge);
+}
+
 static void check_links(const struct planner_request *r, const struct plan_placement *p)
 {
     CHECK(p->output_count, ==, r->output_count);
+    for (int o = 0; o < p->output_count; o++) {
+        CHECK(*p->backups[o] != 0, ==, r->backup_edges && r->edge_count > 1);
+        CHECK_TRUE(strcmp(p->edges[o], p->backups[o]) != 0);
+    }
     for (int i = 0; i < p->group_count; i++) {
         const struct plan_group *g = &p->groups[i];
         for (int e = 0; e < r->edge_count; e++) {
             bool wanted = false;
             for (int o = 0; o < p->output_count; o++)
-                wanted |= !strcmp(p->edges[o], r->edges[e].name) && shows(r, &r->outputs[o], g);
+                wanted |= makes(p, o, r->edges[e].name) && shows(r, &r->outputs[o], g);
             CHECK(linked(g, r->edges[e].name), ==, wanted);
         }
         // Walking down from each group that needs beneath to the nearest opaque one.
@@ -233,8 +243,10 @@ static int64_t link_us(const struct planner_request *r, const struct plan_placem
 {
     bool shared = worker->host != 0;
     for (int o = 0; o < r->output_count; o++)
-        if (r->outputs[o].width == g->width && r->outputs[o].height == g->height)
-            shared = shared && find(r->edges, r->edge_count, p->edges[o])->host == worker->host;
+        for (int e = 0; e < r->edge_count; e++)
+            if (r->outputs[o].width == g->width && r->outputs[o].height == g->height &&
+                makes(p, o, r->edges[e].name))
+                shared = shared && r->edges[e].host == worker->host;
     int64_t us = planner_link_us(g->width, g->height, g->from_base || g->needs_beneath, shared);
     return us + (g->needs_beneath ? planner_link_us(g->width, g->height, true, false) : 0);
 }
@@ -570,9 +582,43 @@ static void test_standby_follows(void)
     placement_finish(&p);
 }
 
+// Rule 7.
+static void test_backup_edge(void)
+{
+    const struct planner_track tracks[] = {{2000, 0, false}};
+    const struct planner_node workers[] = {{.name = "w", .frame_address = "h:1"}};
+    struct planner_node edges[] = {{.name = "e", .host = 1},
+                                   {.name = "f", .host = 1},
+                                   {.name = "g", .host = 2, .outputs = 3},
+                                   {.name = "h", .host = 3, .outputs = 4}};
+    struct planner_request r = by_hand(tracks, 1, workers, 1, edges);
+    struct plan_placement p, q;
+    r.edge_count = 4;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    CHECK_TEXT(p.backups[0], "");
+    placement_finish(&p);
+    r.backup_edges = true;
+    CHECK_OK(plan_place(&r, &p, NULL));
+    CHECK_TEXT(p.edges[0], "e");
+    CHECK_TEXT(p.backups[0], "g"); // of another host, though f is freer
+    r.previous = &p;
+    edges[2].outputs = 9; // no reason to change it
+    CHECK_OK(plan_place(&r, &q, NULL));
+    CHECK_TRUE(placement_equal(&p, &q));
+    placement_finish(&q);
+    r.edges = edges + 1; // e is lost
+    r.edge_count = 3;
+    CHECK_OK(plan_place(&r, &q, NULL));
+    CHECK_TEXT(q.edges[0], "g");
+    CHECK_TEXT(q.backups[0], "f"); // the freest of those that are not on g's host
+    placement_finish(&q);
+    placement_finish(&p);
+}
+
 int main(int argc, char **argv)
 {
     test_standby_follows();
+    test_backup_edge();
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x9e3779b97f4a7c15);
     fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
     test_two_workers();

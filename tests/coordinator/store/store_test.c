@@ -73,7 +73,7 @@ static void *migrate_main(void *opaque)
 
 static struct store_channel example(const char *name)
 {
-    struct store_channel c = {.width = 640, .height = 360, .rate = {25, 1}};
+    struct store_channel c = {.width = 640, .height = 360, .rate = {25, 1}, .edges = 2};
     snprintf(c.name, sizeof c.name, "%s", name);
     return c;
 }

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Two edges make one channel: the same pictures, the same packets, to the two addresses of a platform. Each edge in turn
+# is killed, one for a moment and one for good: what comes in at the other's address has every frame once. Both record.
+# Usage: edges.sh BUILD_FOLDER SOURCE_FOLDER
+. "$2/tests/farm/lib.sh"
+
+cat >"$var/pair.json" <<'JSON'
+{"schema":"vistter.timeline/1","name":"pair","format":{"width":320,"height":180,"rate":"25"},"duration":250,
+ "loop":true,"tracks":[{"clips":[{"kind":"pattern","start":0,"duration":250,
+  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]}]}
+JSON
+edge2_start() { # what differs from the first
+    start edge2 "$build/edge/vistter-edge" --name edge2 --coordinators "127.0.0.1:$control_port" \
+        --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge2" --cache "$var/cache/edge2" \
+        --preview-listen "127.0.0.1:$VISTTER_PREVIEW2" --record-folder "$var/recordings2" --hash-file "$var/mixed2"
+}
+begin() { # edge
+    if [ "$1" = edge ]; then edge_start --hash-file "$var/mixed"; else edge2_start; fi
+    disown -a
+}
+status_says() { vistter --json channel status pair | jq -e "$1" >/dev/null; }
+destination_says() { vistter --json destination list pair | jq -e ".[] | select(.name == \"platform\") | $1" >/dev/null; }
+# Reads an address from now on, packet by packet, as a platform would: stream, pts and checksum of each.
+receive() { # address name
+    ffmpeg -v error -nostdin -y -rw_timeout 10000000 -i "rtmp://127.0.0.1:$rtmp_port/$1/$key" -c copy -flush_packets 1 \
+        -f framehash -hash md5 "$var/$2.packets" 2>/dev/null </dev/null &
+    receivers+=($!)
+    disown -a
+}
+receivers=()
+end_receivers() {
+    for pid in "${receivers[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
+    for pid in "${receivers[@]}"; do timeout 20 tail --pid="$pid" -f /dev/null || true; done
+    receivers=()
+}
+clean_up() { end_receivers; }
+packets() { awk -F', *' -v stream="$2" '$1 == stream {print $NF}' "$var/$1.packets" 2>/dev/null; } # name stream
+count_of() { packets "$1" 0 | wc -l; }
+has_received() { [ "$(count_of "$1")" -ge "$2" ]; } # name packets
+last_mixed() { tail -n 1 "$var/$1" | cut -d' ' -f1; }
+mixed_to() { [ "$(last_mixed "$1")" -ge "$2" ]; }
+# Milliseconds between pictures: 40 each, whole, so that a lost or repeated one shows.
+without_gap() { # name
+    awk -F', *' '$1 == 0 {print $2}' "$var/$1.packets" | sort -n |
+        awk 'NR > 1 && ($1 - last < 39 || $1 - last > 41) {bad++} {last = $1} END {exit bad > 0 || NR < 100}'
+}
+
+key=canary-$RANDOM$RANDOM
+farm_of 1
+mkdir -p "$var/recordings2"
+disown -a
+begin edge2
+wait_until 30 "the second edge did not join" nodes_are 3
+printf %s "$key" >"$var/keys/stream.key"
+vistter timeline put pair "$var/pair.json" >/dev/null
+vistter channel create pair --width 320 --height 180 --rate 25 >/dev/null
+vistter destination add pair --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+    --backup-url "rtmp://127.0.0.1:$rtmp_port/backup" --key-file "$var/keys/stream.key" >/dev/null
+vistter destination add pair --name archive --kind recording >/dev/null
+vistter channel start pair pair >/dev/null
+wait_until 60 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
+first=$(vistter --json channel status pair | jq -r .edge)
+check "both edges make it" status_says '[.edge, .backup_edge] | sort == ["edge1", "edge2"]'
+check "both record" [ "$(find "$var/recordings" "$var/recordings2" -name '*.part' | wc -l)" = 2 ]
+
+# The same bytes at both addresses.
+receive live first
+receive backup second
+wait_until 30 "no packets" has_received first 150
+wait_until 30 "no packets at the backup address" has_received second 150
+# What both got, from the first packet that the later one got on.
+same_packets() { # stream
+    local from
+    for from in "first second" "second first"; do
+        set -- "$1" $from
+        packets "$2" "$1" | head -n 100 | tail -n 60 >"$var/some"
+        if packets "$3" "$1" | tr '\n' ' ' | grep -qF "$(tr '\n' ' ' <"$var/some")"; then return 0; fi
+    done
+    return 1
+}
+check "the same pictures, byte for byte" same_packets 0
+check "the same sound, byte for byte" same_packets 1
+end_receivers
+
+# The one that feeds the first address dies and comes back: the other address misses nothing.
+names=([1]=edge [2]=edge2)
+epoch=$(vistter --json channel status pair | jq .plan_epoch)
+receive backup through
+wait_until 30 "no packets at the backup address" has_received through 50
+stop "${names[${first#edge}]}" KILL
+pause 1.5
+begin "${names[${first#edge}]}"
+wait_until 30 "not on both addresses again" destination_says '.state == "live" and .backup.state == "live"'
+wait_until 30 "no more packets" has_received through $(($(count_of through) + 50))
+end_receivers
+check "every frame at the backup address" without_gap through
+check "no other plan" status_says ".plan_epoch == $epoch"
+
+# The other dies for good: the first address misses nothing, and what is left feeds both.
+second=$((3 - ${first#edge}))
+receive live alone
+wait_until 30 "no packets" has_received alone 50
+stop "${names[$second]}" KILL
+wait_until 40 "the edge that is left does not feed both" status_says '.backup_edge == "" and .plan_epoch > '"$epoch"
+wait_until 30 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
+wait_until 30 "no more packets" has_received alone $(($(count_of alone) + 50))
+end_receivers
+check "every frame at the first address" without_gap alone
+begin "${names[$second]}"
+wait_until 60 "it does not come back" status_says '.backup_edge != ""'
+wait_until 30 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
+
+check "the stream key is in no log" [ -z "$(grep -l "$key" "$var"/log/*.log)" ]
+check "nor in an answer" [ -z "$(vistter --json status | grep "$key")" ]
+start=$(vistter --json channel status pair | jq .start_frame)
+vistter channel stop pair >/dev/null
+wait_until 30 "the channel did not stop" is_stopped pair
+end=$(last_mixed "mixed$(sed 's/edge1*//' <<<"$first")")
+"$build/coordinator/vistter" render "$var/pair.json" --quiet --rate 25 --start "$start" \
+    --frames "0..$((end + 1 - start))" --hash "$var/offline"
+check "every frame was mixed by one or both, the right one" cmp "$var/offline" <(sort -nu "$var/mixed" "$var/mixed2" | awk -v end="$end" '$1 <= end')
