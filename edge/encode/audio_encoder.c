@@ -12,44 +12,60 @@
 #define AAC_FRAME        1024
 #define GAP_FILL_SAMPLES (5 * SAMPLE_RATE_HZ)
 #define CHUNK_SAMPLES    256
+// Coded frames per encoder, and how many a new one is given before its own: with these its state is
+// that of one that ran all along, as far as decoders notice (encode_test).
+#define BLOCK_FRAMES   128
+#define PREROLL_FRAMES 16
 
 struct audio_encoder {
     // -- constant after create
     struct audio_encoder_config config;
+    uint8_t extradata[64];
+    size_t extradata_size;
     // -- owner thread
-    AVCodecContext *codec;
-    AVFrame *frame; // filled up to `fill`
+    AVCodecContext *codec, *next_codec; // next_codec: of the next block, while it is prerolled
+    int64_t next_from;                  // first sample of that block
+    AVFrame *frame;                     // filled up to `fill`
     AVPacket *packet;
     int fill;
     bool started;
     int64_t next; // channel sample that comes next; while !started the first multiple of 1024
 };
 
+static AVCodecContext *codec_open(int bitrate)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name("aac");
+    AVCodecContext *c = codec ? avcodec_alloc_context3(codec) : NULL;
+    if (!c)
+        return NULL;
+    c->sample_rate = SAMPLE_RATE_HZ;
+    c->sample_fmt = AV_SAMPLE_FMT_FLTP;
+    c->ch_layout = (AVChannelLayout)AV_CHANNEL_LAYOUT_STEREO;
+    c->bit_rate = bitrate;
+    c->time_base = (AVRational){1, SAMPLE_RATE_HZ};
+    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    c->thread_count = 1;
+    if (avcodec_open2(c, codec, NULL) < 0 || c->frame_size != AAC_FRAME)
+        avcodec_free_context(&c);
+    return c;
+}
+
 int audio_encoder_create(const struct audio_encoder_config *config, struct audio_encoder **ret,
                          struct diagnostic *reterr)
 {
     struct audio_encoder *e = base_alloc(sizeof *e);
     e->config = *config;
-    const AVCodec *codec = avcodec_find_encoder_by_name("aac");
-    e->codec = codec ? avcodec_alloc_context3(codec) : NULL;
+    e->codec = codec_open(config->bitrate);
     e->packet = av_packet_alloc();
     e->frame = av_frame_alloc();
-    if (!e->codec || !e->packet || !e->frame)
+    if (!e->codec || !e->packet || !e->frame || e->codec->extradata_size > (int)sizeof e->extradata)
         goto fail;
-    AVCodecContext *c = e->codec;
-    c->sample_rate = SAMPLE_RATE_HZ;
-    c->sample_fmt = AV_SAMPLE_FMT_FLTP;
-    c->ch_layout = (AVChannelLayout)AV_CHANNEL_LAYOUT_STEREO;
-    c->bit_rate = config->bitrate;
-    c->time_base = (AVRational){1, SAMPLE_RATE_HZ};
-    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    c->thread_count = 1;
-    if (avcodec_open2(c, codec, NULL) < 0 || c->frame_size != AAC_FRAME)
-        goto fail;
+    e->extradata_size = (size_t)e->codec->extradata_size;
+    memcpy(e->extradata, e->codec->extradata, e->extradata_size);
     e->frame->nb_samples = AAC_FRAME;
     e->frame->format = AV_SAMPLE_FMT_FLTP;
     e->frame->sample_rate = SAMPLE_RATE_HZ;
-    if (av_channel_layout_copy(&e->frame->ch_layout, &c->ch_layout) < 0 ||
+    if (av_channel_layout_copy(&e->frame->ch_layout, &e->codec->ch_layout) < 0 ||
         av_frame_get_buffer(e->frame, 0) < 0)
         goto fail;
     *ret = e;
@@ -67,34 +83,65 @@ void audio_encoder_destroy(struct audio_encoder **encoder)
         return;
     *encoder = NULL;
     avcodec_free_context(&e->codec);
+    avcodec_free_context(&e->next_codec);
     av_packet_free(&e->packet);
     av_frame_free(&e->frame);
     free(e);
 }
 
-static int encode_frame(struct audio_encoder *e)
+static void give_packet(struct audio_encoder *e)
 {
-    e->frame->pts = e->next - AAC_FRAME;
-    e->fill = 0;
-    if (avcodec_send_frame(e->codec, e->frame) < 0)
-        return -EIO;
-    int result;
-    while ((result = avcodec_receive_packet(e->codec, e->packet)) >= 0) {
-        struct packet *p = packet_create((size_t)e->packet->size);
-        if (p) {
-            memcpy(p->data, e->packet->data, p->size);
-            p->stream = PACKET_AUDIO;
-            p->key = true;
-            p->pts = p->dts = e->packet->pts;
-            p->duration = AAC_FRAME;
-            e->config.on_packet(e->config.opaque, p);
-        }
+    struct packet *p = packet_create((size_t)e->packet->size);
+    if (!p)
+        return;
+    memcpy(p->data, e->packet->data, p->size);
+    p->stream = PACKET_AUDIO;
+    p->key = true;
+    p->pts = p->dts = e->packet->pts;
+    p->duration = AAC_FRAME;
+    e->config.on_packet(e->config.opaque, p);
+}
+
+// Encodes the frame with one of the two; gives its packets from sample `from` to `to`, half open.
+// `*ret_last`: pts of the last one that came out.
+static int feed(struct audio_encoder *e, AVCodecContext *codec, int64_t from, int64_t to,
+                int64_t *ret_last)
+{
+    int result = avcodec_send_frame(codec, e->frame);
+    while (result >= 0 && (result = avcodec_receive_packet(codec, e->packet)) >= 0) {
+        if (e->packet->pts >= from && e->packet->pts < to)
+            give_packet(e);
+        *ret_last = e->packet->pts;
         av_packet_unref(e->packet);
     }
-    // The encoder may still hold the buffer; it is written again below.
+    return result == AVERROR(EAGAIN) ? 0 : -EIO;
+}
+
+static int encode_frame(struct audio_encoder *e)
+{
+    const int64_t block = (int64_t)BLOCK_FRAMES * AAC_FRAME;
+    int64_t pts = e->next - AAC_FRAME, ahead = pts + (int64_t)PREROLL_FRAMES * AAC_FRAME;
+    int64_t last = INT64_MIN;
+    e->frame->pts = pts;
+    e->fill = 0;
+    if (ahead % block == 0 && !e->next_codec) {
+        // Without memory the one that is there goes on: sound, if not the same bits as elsewhere.
+        e->next_codec = codec_open(e->config.bitrate);
+        e->next_from = ahead;
+    }
+    int result = feed(e, e->codec, INT64_MIN, e->next_codec ? e->next_from : INT64_MAX, &last);
+    last = INT64_MIN;
+    if (!result && e->next_codec)
+        result = feed(e, e->next_codec, e->next_from, INT64_MAX, &last);
+    if (e->next_codec && last >= e->next_from) {
+        avcodec_free_context(&e->codec);
+        e->codec = e->next_codec;
+        e->next_codec = NULL;
+    }
+    // The encoders may still hold the buffer; it is written again below.
     if (av_frame_make_writable(e->frame) < 0)
         return -ENOMEM;
-    return result == AVERROR(EAGAIN) ? 0 : -EIO;
+    return result;
 }
 
 // `samples` NULL: silence.
@@ -131,10 +178,12 @@ int audio_encoder_sound(struct audio_encoder *e, int64_t first, const int32_t *s
                         int sample_count)
 {
     if (e->started && first - e->next > GAP_FILL_SAMPLES) {
-        // Too long to fill: complete the frame under way and start on the grid again.
+        // Too long to fill: complete the frame under way and start on the grid again. A preroll
+        // that was interrupted would leave the block's beginning out.
         int result = append(e, NULL, (AAC_FRAME - e->fill) % AAC_FRAME);
         if (result)
             return result;
+        avcodec_free_context(&e->next_codec);
         e->started = false;
     }
     if (!e->started) {
@@ -155,6 +204,6 @@ int audio_encoder_sound(struct audio_encoder *e, int64_t first, const int32_t *s
 
 const uint8_t *audio_encoder_extradata(const struct audio_encoder *e, size_t *ret_size)
 {
-    *ret_size = (size_t)e->codec->extradata_size;
-    return e->codec->extradata;
+    *ret_size = e->extradata_size;
+    return e->extradata;
 }

@@ -4,6 +4,11 @@
 // edge cuts the sound at the same places. A packet's pts is the channel's sample at which a decoder
 // that skips nothing puts the packet's output: the encoder's delay of 1024 samples is subtracted,
 // so sound and picture agree to the sample.
+//
+// Every 128 coded frames, counted from the channel's epoch, a new encoder takes over, which has
+// been given the frames before as a preroll: a packet depends on the sound since shortly before its
+// block, and on nothing before. So an edge that begins later gives the same packets from the next
+// block on.
 // Thread: one, the rendition's.
 #pragma once
 

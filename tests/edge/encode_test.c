@@ -7,8 +7,10 @@
 #include "tests/edge/programme.h"
 
 #include <errno.h>
+#include <libavcodec/avcodec.h>
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
+#include <math.h>
 
 #define PACKETS_MAX 4096
 
@@ -292,6 +294,168 @@ static void test_audio(void)
     audio_encoder_destroy(&e);
 }
 
+// Something between music and speech: tones that slide, noise, and clicks: each third of a second,
+// and where one encoder follows another (short blocks on both sides).
+static void sound_fill(int32_t *samples, int64_t first, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int64_t n = first + i;
+        uint64_t noise = (uint64_t)n * UINT64_C(0x9e3779b97f4a7c15);
+        double t = (double)(n % 480000) / 48000;
+        double value = 0.2 * sin(6.2831853 * (300 + 20 * t) * t) + 0.1 * sin(6.2831853 * 2750 * t);
+        value += 0.02 * ((double)(noise >> 40) / (1 << 24) - 0.5) +
+                 (n % 16000 < 40 || (n + 700) % 131072 < 40 ? 0.5 : 0);
+        samples[2 * i] = samples[2 * i + 1] = (int32_t)(value * SOUND_FULL_SCALE);
+    }
+}
+
+static void encode_sound(struct catch *c, int64_t from, int64_t to, int piece)
+{
+    static int32_t samples[2 * 4800];
+    struct audio_encoder_config config = {.bitrate = 160000, .on_packet = on_packet, .opaque = c};
+    struct audio_encoder *e = NULL;
+    CHECK_OK(audio_encoder_create(&config, &e, NULL));
+    for (int64_t at = from; at < to; at += piece) {
+        sound_fill(samples, at, piece);
+        CHECK_OK(audio_encoder_sound(e, at, samples, piece));
+    }
+    audio_encoder_destroy(&e);
+}
+
+// An encoder that begins later gives the same packets from its second block on, however its sound
+// is cut into pieces.
+static void test_audio_purity(void)
+{
+    static struct catch a, b;
+    encode_sound(&a, 1000000, 1000000 + 480000, 1920);
+    encode_sound(&b, 1150000, 1000000 + 480000, 1601);
+    int compared = 0;
+    int64_t pure_from = (1150000 / (128 * 1024) + 1) * (128 * 1024);
+    for (int i = 0, k = 0; i < a.count && k < b.count;) {
+        if (a.packets[i]->pts != b.packets[k]->pts) {
+            a.packets[i]->pts < b.packets[k]->pts ? i++ : k++;
+            continue;
+        }
+        if (a.packets[i]->pts >= pure_from) {
+            CHECK(a.packets[i]->size, ==, b.packets[k]->size);
+            CHECK_BYTES(a.packets[i]->data, b.packets[k]->data, b.packets[k]->size);
+            compared++;
+        }
+        i++, k++;
+    }
+    CHECK(compared, >, 200);
+    for (int i = 1; i < a.count; i++)
+        CHECK(a.packets[i]->pts - a.packets[i - 1]->pts, ==, 1024);
+    release(&a);
+    release(&b);
+}
+
+enum { BLOCK = 128, JOINT_FRAMES = 4 * BLOCK };
+
+// The noise of each coded frame, by FFmpeg's decoder, against what was said from sample `first` on.
+static void measure_noise(const AVCodecContext *encoder, const struct catch *c, int64_t first,
+                          double noise[JOINT_FRAMES])
+{
+    static int32_t said[2 * 1024];
+    AVCodecContext *d = avcodec_alloc_context3(avcodec_find_decoder_by_name("aac"));
+    AVPacket *packet = av_packet_alloc();
+    AVFrame *frame = av_frame_alloc();
+    d->extradata = av_mallocz((size_t)encoder->extradata_size + AV_INPUT_BUFFER_PADDING_SIZE);
+    memcpy(d->extradata, encoder->extradata, (size_t)encoder->extradata_size);
+    d->extradata_size = encoder->extradata_size;
+    CHECK(avcodec_open2(d, NULL, NULL), ==, 0);
+    for (int i = 0; i < c->count && check_failures < 5; i++) {
+        packet->data = c->packets[i]->data;
+        packet->size = (int)c->packets[i]->size;
+        packet->pts = c->packets[i]->pts;
+        CHECK(avcodec_send_packet(d, packet), ==, 0);
+        CHECK(avcodec_receive_frame(d, frame), ==, 0);
+        int64_t at = frame->pts;
+        if (at < first || (at - first) / 1024 >= JOINT_FRAMES)
+            continue;
+        sound_fill(said, at, 1024);
+        const float *left = (const float *)(const void *)frame->data[0];
+        for (int k = 0; k < 1024; k++) {
+            double error = (double)left[k] - (double)said[2 * k] / SOUND_FULL_SCALE;
+            noise[(at - first) / 1024] += error * error;
+        }
+    }
+    packet->data = NULL;
+    packet->size = 0;
+    av_packet_free(&packet);
+    av_frame_free(&frame);
+    avcodec_free_context(&d);
+}
+
+// FFmpeg's encoder, one all along.
+static AVCodecContext *encode_reference(struct catch *c, int64_t from, int64_t to)
+{
+    static int32_t said[2 * 1024];
+    AVCodecContext *e = avcodec_alloc_context3(avcodec_find_encoder_by_name("aac"));
+    AVFrame *frame = av_frame_alloc();
+    AVPacket *packet = av_packet_alloc();
+    e->sample_rate = frame->sample_rate = 48000;
+    e->sample_fmt = AV_SAMPLE_FMT_FLTP;
+    frame->format = e->sample_fmt;
+    e->ch_layout = (AVChannelLayout)AV_CHANNEL_LAYOUT_STEREO;
+    e->bit_rate = 160000;
+    e->time_base = (AVRational){1, 48000};
+    e->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    CHECK(avcodec_open2(e, NULL, NULL), ==, 0);
+    frame->nb_samples = 1024;
+    CHECK(av_channel_layout_copy(&frame->ch_layout, &e->ch_layout), ==, 0);
+    CHECK(av_frame_get_buffer(frame, 0), ==, 0);
+    for (int64_t at = from; at < to; at += 1024) {
+        CHECK(av_frame_make_writable(frame), ==, 0);
+        sound_fill(said, at, 1024);
+        for (int k = 0; k < 2; k++)
+            for (int i = 0; i < 1024; i++)
+                ((float *)(void *)frame->data[k])[i] = (float)said[2 * i + k] / SOUND_FULL_SCALE;
+        frame->pts = at;
+        CHECK(avcodec_send_frame(e, frame), ==, 0);
+        while (avcodec_receive_packet(e, packet) >= 0) {
+            struct packet *p = packet_create((size_t)packet->size);
+            memcpy(p->data, packet->data, p->size);
+            p->pts = packet->pts;
+            on_packet(c, p);
+            av_packet_unref(packet);
+        }
+    }
+    av_packet_free(&packet);
+    av_frame_free(&frame);
+    return e;
+}
+
+// Where one encoder follows another, what is heard is as near to what was said as with one all
+// along: the decoder's overlap of the two blocks fits, also over a click.
+static void test_audio_joints(void)
+{
+    static struct catch a, b;
+    static double ours[JOINT_FRAMES], reference[JOINT_FRAMES];
+    const int64_t first = BLOCK * 1024; // a packet is decoded to the samples that begin at its pts
+    encode_sound(&a, first, first + JOINT_FRAMES * 1024, 1024);
+    AVCodecContext *e = encode_reference(&b, first, first + JOINT_FRAMES * 1024);
+    measure_noise(e, &a, first, ours);
+    measure_noise(e, &b, first, reference);
+    avcodec_free_context(&e);
+    double sum = 0, reference_sum = 0, joints = 0, reference_joints = 0;
+    for (int i = BLOCK / 2; i < JOINT_FRAMES - 2; i++) {
+        bool joint = i % BLOCK < 2 || i % BLOCK > BLOCK - 3;
+        sum += ours[i];
+        reference_sum += reference[i];
+        joints += joint ? ours[i] : 0;
+        reference_joints += joint ? reference[i] : 0;
+        if (joint)
+            CHECK_TRUE(ours[i] < 2 * reference[i] + 0.02);
+    }
+    printf("noise against one encoder all along: %.3f, at the joints %.3f\n", sum / reference_sum,
+           joints / reference_joints);
+    CHECK_TRUE(joints < 1.25 * reference_joints);
+    CHECK_TRUE(sum < 1.05 * reference_sum);
+    release(&a);
+    release(&b);
+}
+
 // The rendition's stream is ordered by time, complete, and keeps sound when pictures are dropped.
 static void test_rendition(void)
 {
@@ -380,6 +544,8 @@ int main(int argc, char **argv)
     test_times();
     test_refusals();
     test_audio();
+    test_audio_purity();
+    test_audio_joints();
     test_rendition();
     CHECK(picture_outstanding(), ==, 0);
     CHECK(packet_outstanding(), ==, 0);
