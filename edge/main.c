@@ -47,7 +47,8 @@
 
 static struct settings {
     const char *name, *coordinators, *cluster_key, *state_folder, *preview_listen, *preview_url;
-    const char *record_folder, *cache, *hash_file, *deliver, *log_level;
+    const char *frame_listen, *frame_address, *record_folder, *cache, *hash_file, *deliver,
+        *log_level;
     int64_t segment_seconds, viewers_max, window_mib, cache_mib, frame_latency_ms;
 } settings;
 
@@ -77,6 +78,11 @@ static const struct setting table[] = {
      "folder for fetched media (slates)", &settings.cache},
     {"cache-size", SETTING_INTEGER, "MiB", "2048", 64, 1 << 30, "largest size of that folder",
      &settings.cache_mib},
+    {"frame-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:0", 0, 0,
+     "where coded packets are given to other edges' publishers (SRT, UDP); port 0: any",
+     &settings.frame_listen},
+    {"frame-address", SETTING_TEXT, "HOST:PORT", "", 0, 0,
+     "the same as others reach it, when it differs", &settings.frame_address},
     {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
      "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
@@ -99,6 +105,7 @@ static struct mailbox {
 struct edge {
     struct outlet_hub *hub;
     struct outlet *preview;
+    struct relay *relay;
     struct links *links;
     struct media_cache *cache;
     struct reaper *reaper;
@@ -149,7 +156,15 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
 {
     bool preview = *settings.preview_listen;
     const char *deliver = settings.deliver && *settings.deliver ? settings.deliver : NULL;
-    int result = outlet_hub_create(deliver, &e->hub, reterr);
+    // The hub looks for publishers that have outlived an edge with this state folder.
+    int result = cluster_key_read(settings.cluster_key, e->key, reterr);
+    if (!result)
+        result =
+            state_file_create(settings.state_folder, settings.name, e->key, &e->state_file, reterr);
+    if (!result)
+        result = outlet_hub_create(deliver, settings.state_folder, &e->hub, reterr);
+    if (!result)
+        result = relay_create(settings.frame_listen, settings.frame_address, &e->relay, reterr);
     if (result)
         return result;
     if (preview) {
@@ -161,11 +176,6 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
     e->links = links_create(settings.name, (int)settings.frame_latency_ms);
     struct media_cache_config cache = {settings.cache, settings.cache_mib << 20};
     result = media_cache_create(&cache, &e->cache, reterr);
-    if (!result)
-        result = cluster_key_read(settings.cluster_key, e->key, reterr);
-    if (!result)
-        result =
-            state_file_create(settings.state_folder, settings.name, e->key, &e->state_file, reterr);
     if (!result && (result = reaper_create(&e->reaper)))
         diagnostic_set(reterr, result, "thread", "", "no thread: %s", strerror(-result));
     if (result)
@@ -174,6 +184,9 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
         .links = e->links,
         .cache = e->cache,
         .outputs = {.hub = e->hub,
+                    .relay = e->relay,
+                    .node = settings.name,
+                    .frame_latency_ms = (int)settings.frame_latency_ms,
                     .preview = e->preview,
                     .reaper = e->reaper,
                     .preview_listen = settings.preview_listen,
@@ -201,7 +214,8 @@ static int connect_control(struct edge *e, struct diagnostic *reterr)
 
 static void run(struct edge *e)
 {
-    struct report_context context = {.preview_url = e->preview_url, .preview = e->preview};
+    struct report_context context = {
+        .preview_url = e->preview_url, .preview = e->preview, .relay = e->relay};
     int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
@@ -230,10 +244,13 @@ static void run(struct edge *e)
 static void destroy_parts(struct edge *e)
 {
     control_client_destroy(&e->client);
+    if (e->hub)
+        outlet_hub_leave(e->hub);
     state_destroy(&e->state);
     reaper_destroy(&e->reaper);
     state_file_destroy(&e->state_file);
     links_destroy(&e->links);
+    relay_destroy(&e->relay);
     media_cache_destroy(&e->cache);
     outlet_destroy(&e->preview);
     outlet_hub_destroy(&e->hub);

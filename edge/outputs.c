@@ -21,6 +21,7 @@ struct output {
     uint64_t channel;
     char channel_name[128]; // with the output's name: recordings are called so
     struct rendition *rendition;
+    struct relay_stream *relay; // NULL: there is no relay
     // -- guarded by lock
     pthread_mutex_t lock;
     struct target targets[PLAN_DESTINATIONS_MAX + 1];
@@ -39,6 +40,8 @@ struct outputs {
 static void on_packet(void *opaque, struct packet *packet)
 {
     struct output *o = opaque;
+    if (o->relay)
+        relay_stream_push(o->relay, packet);
     pthread_mutex_lock(&o->lock);
     for (int i = 0; i < o->target_count; i++)
         outlet_push(o->targets[i].outlet, o->channel, packet);
@@ -146,6 +149,37 @@ static void apply_destinations(struct output *o, const struct plan_rendition *r,
     explicit_bzero(wanted, sizeof wanted);
 }
 
+// The other edge's packets, for our publishers, and ours for its.
+static void apply_other(struct output *o, const struct plan *plan)
+{
+    const struct link_target *other = NULL;
+    for (int i = 0; i < plan->output_count; i++)
+        if (plan->outputs[i].output == o->plan.output && *plan->outputs[i].other.node)
+            other = &plan->outputs[i].other;
+    if (!o->relay)
+        return;
+    relay_stream_allow(o->relay, other);
+    struct deliver_second second = {.there = other != NULL};
+    if (other) {
+        snprintf(second.address, sizeof second.address, "%s", other->address);
+        snprintf(second.consumer, sizeof second.consumer, "%s", o->owner->config.node);
+        memcpy(second.key, other->key, sizeof second.key);
+        second.channel = o->channel;
+        second.group = relay_group(o->plan.output, o->plan.rendition);
+        second.latency_ms = o->owner->config.frame_latency_ms;
+    }
+    for (int i = 0; i < o->target_count; i++) {
+        const struct plan_destination *d = &o->targets[i].plan;
+        if (d->kind != DELIVER_KIND_RTMP)
+            continue;
+        if (other)
+            snprintf(second.link_id, sizeof second.link_id, "%.42s.%llu%s", other->link_id,
+                     (unsigned long long)d->destination, d->backup ? "b" : "");
+        outlet_set_second(o->targets[i].outlet, &second);
+    }
+    explicit_bzero(&second, sizeof second);
+}
+
 // ---- Renditions --------------------------------------------------------------------------------
 
 static void output_end(void *opaque)
@@ -153,6 +187,7 @@ static void output_end(void *opaque)
     struct output *o = opaque;
     // First the encoder, which gives its last packets, then those who take them.
     rendition_destroy(&o->rendition);
+    relay_stream_destroy(&o->relay);
     while (o->target_count)
         remove_target(o, o->target_count - 1);
     pthread_mutex_destroy(&o->lock);
@@ -185,6 +220,8 @@ static int output_create(struct outputs *owner, const struct plan *plan,
     snprintf(o->channel_name, sizeof o->channel_name, "%s%s%s", plan->name, *output ? "-" : "",
              output);
     mutex_init_urgent(&o->lock);
+    if (owner->config.relay)
+        o->relay = relay_stream_create(owner->config.relay, plan->channel, r->output, r->rendition);
     char name[32];
     snprintf(name, sizeof name, "encode-%u-%u", r->output, r->rendition);
     struct rendition_config config = {
@@ -201,6 +238,7 @@ static int output_create(struct outputs *owner, const struct plan *plan,
     };
     int result = rendition_create(&config, &o->rendition, reterr);
     if (result) {
+        relay_stream_destroy(&o->relay);
         pthread_mutex_destroy(&o->lock);
         free(o);
         return result;
@@ -268,8 +306,10 @@ int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagn
         output_destroy(gone[i]);
     for (int i = 0; i < count; i++)
         for (int k = 0; k < plan->rendition_count; k++)
-            if (same_rendition(next[i], plan, &plan->renditions[k]))
+            if (same_rendition(next[i], plan, &plan->renditions[k])) {
                 apply_destinations(next[i], &plan->renditions[k], k == preview);
+                apply_other(next[i], plan);
+            }
     return result;
 }
 

@@ -11,9 +11,13 @@
 #include "edge/encode/rendition.h"
 #include "edge/plan.h"
 #include "edge/reaper.h"
+#include "edge/relay.h"
 
 struct outputs_config {
     struct outlet_hub *hub;
+    struct relay *relay;        // for the other edge's publishers; may be NULL
+    const char *node;           // this edge's name
+    int frame_latency_ms;       // of links
     struct outlet *preview;     // shared by all channels; NULL: no preview
     struct reaper *reaper;      // outlives the outputs, and ends before the hub; may be NULL
     const char *preview_listen; // "host:port"

@@ -6,8 +6,10 @@
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,6 +157,27 @@ static int parse_rendition(const rendition_message *message, const struct plan *
     return 0;
 }
 
+// Where the other edge gives its packets.
+static int parse_other(const output_message *message, const struct plan *p, const char *node,
+                       struct plan_output *o, struct diagnostic *reterr)
+{
+    bool backup = strcmp(message->edge, node) != 0;
+    const char *address = backup ? message->edge_address : message->backup_address;
+    if (!*message->backup_edge || !*address)
+        return 0;
+    if (message->relay_key.len != sizeof o->other.key)
+        return refuse(reterr, "outputs.relay_key", "a link key has 32 bytes");
+    if (!copy_text(o->other.node, sizeof o->other.node,
+                   backup ? message->edge : message->backup_edge) ||
+        !copy_text(o->other.address, sizeof o->other.address, address))
+        return refuse(reterr, "outputs.edge_address", "an edge's name or address is too long");
+    memcpy(o->other.key, message->relay_key.data, sizeof o->other.key);
+    // A publisher adds its destination's number.
+    snprintf(o->other.link_id, sizeof o->other.link_id, "r%" PRIu64 "-p%" PRIu32 "-o%" PRIu32,
+             p->channel, p->epoch, message->output);
+    return 0;
+}
+
 static int parse_output(const output_message *message, struct plan *p, struct plan_output *o,
                         struct diagnostic *reterr)
 {
@@ -188,6 +211,8 @@ static int parse_outputs(const channel_message *message, const char *node, struc
             return refuse(reterr, "outputs", "an edge makes at most 8 outputs of a channel");
         struct plan_output *o = &p->outputs[p->output_count++];
         int result = parse_output(output, p, o, reterr);
+        if (!result)
+            result = parse_other(output, p, node, o, reterr);
         for (size_t k = 0; k < output->n_renditions && !result; k++) {
             if (p->rendition_count == PLAN_RENDITIONS_MAX)
                 return refuse(reterr, "outputs.renditions", "an edge makes at most 8 renditions");

@@ -32,6 +32,7 @@ struct plan_output {
     uint32_t output;
     char name[64]; // "": the programme
     int width, height;
+    struct link_target other; // the edge that makes the same; node "": none, or it gives no packets
     int group_count;
     int groups[MIXER_GROUPS_MAX]; // indices in the plan's groups, bottom to top
 };

@@ -156,7 +156,7 @@ static void add_delivery(int index, uint64_t id, const struct channel_stats *s, 
                   slowest->median_ms, slowest->p99_ms, s->encode.frame, s->encode.frames);
 }
 
-static void add_channel(int index, struct state_channel *item)
+static void add_channel(int index, struct state_channel *item, const struct report_context *context)
 {
     uint64_t id = item->id;
     struct channel *channel = item->channel;
@@ -172,6 +172,7 @@ static void add_channel(int index, struct state_channel *item)
     c->concealed = s.concealed;
     c->skipped = s.skipped;
     c->slack_frames = s.slack_frames;
+    c->relayed = (uint32_t)relay_takers(context->relay, id);
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
     c->n_groups = add_groups(index, id, &s);
@@ -240,7 +241,7 @@ int report_send(struct control_client *client, struct state *state,
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
     store.stage_count = store.plan_count = store.alarm_count = 0;
     for (int i = 0; i < state->channel_count; i++)
-        add_channel(i, &state->channels[i]);
+        add_channel(i, &state->channels[i], context);
     for (int i = 0; i < state->refusal_count; i++)
         add_plan(state->refusals[i].channel, state->refusals[i].epoch,
                  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason,
@@ -258,6 +259,7 @@ int report_send(struct control_client *client, struct state *state,
     report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     report.version = (char *)(uintptr_t)VISTTER_VERSION;
     report.preview_url = (char *)(uintptr_t)context->preview_url;
+    report.frame_address = (char *)(uintptr_t)relay_address(context->relay);
     report.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     report.state_epoch = state->epoch;
     report.state_version = state->version;

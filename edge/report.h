@@ -8,6 +8,7 @@
 struct report_context {
     const char *preview_url;
     struct outlet *preview; // may be NULL
+    struct relay *relay;
 };
 
 // Builds a report from what the channels say now and sends it. Returns control_client_report's

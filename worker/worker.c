@@ -449,26 +449,6 @@ static void log_links(struct worker *w, int64_t now)
 
 // ---- Life -------------------------------------------------------------------------------------
 
-// The address that others call: as told, or the listen address with the port really taken.
-static int name_address(struct worker *w, struct diagnostic *reterr)
-{
-    const char *told = w->settings.frame_address, *listen = w->settings.frame_listen;
-    const char *colon = strrchr(listen, ':');
-    if (told && *told) {
-        snprintf(w->frame_address, sizeof w->frame_address, "%s", told);
-        return 0;
-    }
-    if (frame_server_is_wildcard(w->server))
-        return diagnostic_set(reterr, -EINVAL, "frame_address", "frame-address",
-                              "nobody can call \"%s\"; listen on one address, or say with "
-                              "frame-address how others reach this worker",
-                              listen);
-    snprintf(w->frame_address, sizeof w->frame_address, "%.*s:%d",
-             colon ? (int)(colon - listen) : (int)strlen(listen), listen,
-             frame_server_port(w->server));
-    return 0;
-}
-
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
     struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
@@ -492,7 +472,8 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     if (!w->settings.srt_only && (w->host = block_host()))
         w->blocks = block_pool_create(BLOCK_BYTES_MAX);
     w->links = links_create(w->settings.name, w->settings.frame_latency_ms);
-    error = name_address(w, reterr);
+    error = frame_server_address(w->server, w->settings.frame_address, w->frame_address,
+                                 sizeof w->frame_address, reterr);
     if (error)
         return error;
     return control_client_create(&control, &w->control, reterr);

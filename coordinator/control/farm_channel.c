@@ -54,8 +54,8 @@ int64_t channel_cursor(const struct farm *farm, const struct channel *channel, s
         rate_frame_at_ns(rate, now.realtime_ns - message->epoch_ns - message->playout_delay_ns);
     int64_t plausible = (int64_t)rate.num * PLAUSIBLE_S / rate.den;
     int64_t cursor = INT64_MIN;
-    const char *name;
-    for (int i = 0; channel->current && (name = plan_edge(channel->current, i)); i++) {
+    const char *name, *address;
+    for (int i = 0; channel->current && (name = plan_edge(channel->current, i, &address)); i++) {
         const struct node *edge = farm_node(farm, name);
         const Vistter__Control__V1__ChannelReport *report =
             edge && edge->alive ? farm_channel_report(edge, channel->id) : NULL;
@@ -227,7 +227,7 @@ static bool next_unreachable(struct farm *farm, struct channel *channel, int64_t
         const plan_report *report =
             farm_plan_report(farm_node(farm, name), channel->id, plan->message->plan_epoch);
         for (int k = 0; report->state == PLAN_PREPARING && (other = plan_node(plan, k, &at)); k++) {
-            if (!at || strcmp(at, report->waits_for))
+            if (!*at || strcmp(at, report->waits_for))
                 continue;
             snprintf(channel->text, sizeof channel->text, "%s cannot reach %s at %s", name, other,
                      at);
@@ -399,9 +399,9 @@ static bool next_active(const struct farm *farm, const struct channel *channel,
                         struct farm_time now)
 {
     const struct plan *plan = channel->next;
-    const char *name;
+    const char *name, *address;
     int alive = 0, active = 0;
-    for (int i = 0; (name = plan_edge(plan, i)); i++) {
+    for (int i = 0; (name = plan_edge(plan, i, &address)); i++) {
         const struct node *edge = farm_node(farm, name);
         if (!edge || !edge->alive)
             continue;
@@ -437,7 +437,7 @@ static void current_check(struct farm *farm, struct channel *channel, int64_t no
         const struct node *node = farm_node(farm, name);
         if (!farm_node_lost(farm, name, now_ns)) {
             // Back at another address: its links lead nowhere.
-            bool moved = node && address && strcmp(node->report->frame_address, address);
+            bool moved = node && strcmp(node->report->frame_address, address);
             channel->dirty |= moved;
             continue;
         }
@@ -461,10 +461,18 @@ static bool other_node(const struct farm *farm, const struct channel *channel,
     return false;
 }
 
-// Whether the groups' workers and the outputs' edges that are left do all that the plan asks for. A
-// platform's only address is fed by the edge alone: a backup does so under the next plan.
-static bool others_serve(const struct farm *farm, const struct plan *plan)
+static bool relays(const struct node *edge, uint64_t channel)
 {
+    const Vistter__Control__V1__ChannelReport *report = farm_channel_report(edge, channel);
+    return report && report->relayed;
+}
+
+// Whether the groups' workers and the outputs' edges that are left do all that the plan asks for. A
+// platform's only address is fed by the edge alone, or its publisher that has outlived it; a backup
+// does so under the next plan.
+static bool others_serve(const struct farm *farm, const struct channel *channel)
+{
+    const struct plan *plan = channel->current;
     const struct plan_placement *p = &plan->placement;
     for (int g = 0; g < p->group_count; g++) {
         const struct plan_group *group = &p->groups[g];
@@ -476,7 +484,8 @@ static bool others_serve(const struct farm *farm, const struct plan *plan)
         const struct node *edge = farm_node(farm, p->edges[o]);
         const struct node *backup = farm_node(farm, p->backups[o]);
         bool edge_lives = edge && edge->alive;
-        if (!edge_lives && (!backup || !backup->alive || plan_has_single_address(plan, o)))
+        if (!edge_lives && (!backup || !backup->alive ||
+                            (plan_has_single_address(plan, o) && !relays(backup, channel->id))))
             return false;
     }
     return true;
@@ -494,14 +503,14 @@ static bool awaits_return(const struct farm *farm, const struct channel *channel
     for (int i = 0; (name = plan_node(plan, i, &address)); i++) {
         const struct node *node = farm_node(farm, name);
         if (!node || farm_node_drains(farm, name) ||
-            (address && strcmp(node->report->frame_address, address)) ||
+            strcmp(node->report->frame_address, address) != 0 ||
             now_ns - node->report_ns > FARM_NODE_LOST_NS + FARM_RETURN_NS)
             return false;
         if (!node->alive && other_node(farm, channel, node->report->role, now_ns))
             return false;
         lost = lost || !node->alive;
     }
-    return lost && others_serve(farm, plan);
+    return lost && others_serve(farm, channel);
 }
 
 void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,

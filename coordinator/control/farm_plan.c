@@ -51,11 +51,21 @@ void plan_message_free(channel_plan_message **message_of)
                 explicit_bzero(key->data, key->len);
         }
     }
+    for (size_t o = 0; o < message->n_outputs; o++)
+        if (message->outputs[o]->relay_key.data)
+            explicit_bzero(message->outputs[o]->relay_key.data, message->outputs[o]->relay_key.len);
     vistter__control__v1__channel_plan__free_unpacked(message, NULL);
 }
 
 // ---- Building ---------------------------------------------------------------------------------
 // Everything is allocated as protobuf-c's default allocator would, since free_unpacked releases it.
+
+static int key_draw(const struct farm *farm, ProtobufCBinaryData *ret)
+{
+    ret->data = base_alloc(FARM_KEY_BYTES);
+    ret->len = FARM_KEY_BYTES;
+    return farm->config.random(farm->config.opaque, ret->data, FARM_KEY_BYTES);
+}
 
 static link_message *link_build(const struct farm *farm, const struct plan_link *link,
                                 int *ret_error)
@@ -64,9 +74,7 @@ static link_message *link_build(const struct farm *farm, const struct plan_link 
     vistter__control__v1__link_plan__init(message);
     message->consumer = base_strdup(link->consumer);
     message->link_id = base_strdup(link->id);
-    message->key.data = base_alloc(FARM_KEY_BYTES);
-    message->key.len = FARM_KEY_BYTES;
-    int r = farm->config.random(farm->config.opaque, message->key.data, FARM_KEY_BYTES);
+    int r = key_draw(farm, &message->key);
     if (r < 0)
         *ret_error = r;
     return message;
@@ -151,8 +159,13 @@ int plan_create(const struct farm *farm, const channel_plan_message *wanted,
     for (int i = 0; i < placement->group_count; i++)
         message->groups[message->n_groups++] = group_build(farm, &placement->groups[i], &r);
     for (int i = 0; i < placement->output_count; i++) {
-        text_replace(&message->outputs[i]->edge, placement->edges[i]);
-        text_replace(&message->outputs[i]->backup_edge, placement->backups[i]);
+        output_message *output = message->outputs[i];
+        text_replace(&output->edge, placement->edges[i]);
+        text_replace(&output->backup_edge, placement->backups[i]);
+        text_replace(&output->edge_address, placement->edge_addresses[i]);
+        text_replace(&output->backup_address, placement->backup_addresses[i]);
+        int error = *placement->backups[i] ? key_draw(farm, &output->relay_key) : 0;
+        r = error ? error : r;
     }
     groups_set(message, placement);
     if (r < 0) {
@@ -223,6 +236,10 @@ static int placement_read(const channel_plan_message *message, struct plan_place
         snprintf(placement.edges[i], sizeof placement.edges[i], "%s", message->outputs[i]->edge);
         snprintf(placement.backups[i], sizeof placement.backups[i], "%s",
                  message->outputs[i]->backup_edge);
+        snprintf(placement.edge_addresses[i], sizeof placement.edge_addresses[i], "%s",
+                 message->outputs[i]->edge_address);
+        snprintf(placement.backup_addresses[i], sizeof placement.backup_addresses[i], "%s",
+                 message->outputs[i]->backup_address);
     }
     *ret = placement;
     return 0;
@@ -261,6 +278,8 @@ static uint8_t *wanted_pack(const channel_plan_message *message, int64_t start_f
     for (size_t i = 0; i < copy.n_outputs && i < PLANNER_OUTPUTS_MAX; i++) {
         outputs[i] = *message->outputs[i];
         outputs[i].edge = outputs[i].backup_edge = (char *)protobuf_c_empty_string;
+        outputs[i].edge_address = outputs[i].backup_address = (char *)protobuf_c_empty_string;
+        outputs[i].relay_key.len = 0;
         outputs[i].n_groups = 0;
         list[i] = &outputs[i];
     }
@@ -298,10 +317,11 @@ bool plan_has_single_address(const struct plan *plan, int o)
     return false;
 }
 
-const char *plan_edge(const struct plan *plan, int i)
+const char *plan_edge(const struct plan *plan, int i, const char **ret_address)
 {
     const struct plan_placement *p = &plan->placement;
     for (int o = 0; o < p->output_count; o++) {
+        *ret_address = i ? p->backup_addresses[o] : p->edge_addresses[o];
         if (i == 0)
             return p->edges[o];
         if (i == 1 && *p->backups[o])
@@ -323,8 +343,7 @@ const char *plan_node(const struct plan *plan, int i, const char **ret_address)
             return group->standby;
         i -= 1 + (*group->standby != 0);
     }
-    *ret_address = NULL;
-    return plan_edge(plan, i);
+    return plan_edge(plan, i, ret_address);
 }
 
 bool plan_needs(const struct plan *plan, const char *node)

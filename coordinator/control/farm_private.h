@@ -118,10 +118,10 @@ struct planner_output plan_output_read(const channel_plan_message *message, size
 bool plan_needs(const struct plan *plan, const char *node);
 // The i-th needed node, by groups (provider, standby), then outputs (edge, backup); NULL at the
 // end. May repeat.
-// `*ret_address`: where it serves frames; NULL for edges.
+// `*ret_address`: where it serves frames, or packets.
 const char *plan_node(const struct plan *plan, int i, const char **ret_address);
 // The i-th edge, by outputs (edge, backup); NULL at the end. May repeat.
-const char *plan_edge(const struct plan *plan, int i);
+const char *plan_edge(const struct plan *plan, int i, const char **ret_address);
 // Whether output `o` goes to a platform that has no second address.
 bool plan_has_single_address(const struct plan *plan, int o);
 // What the farm knows of the costs of the channel's tracks. `ret` has PLANNER_TRACKS_MAX.

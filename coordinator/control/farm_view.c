@@ -152,8 +152,8 @@ static void actives_view(const Vistter__Control__V1__ChannelReport *report,
 static int edges_of(const struct farm *farm, const struct plan *plan, const struct node **ret)
 {
     int count = 0;
-    const char *name;
-    for (int i = 0; (name = plan_edge(plan, i)); i++) {
+    const char *name, *address;
+    for (int i = 0; (name = plan_edge(plan, i, &address)); i++) {
         const struct node *edge = farm_node(farm, name);
         bool seen = !edge;
         for (int k = 0; k < count; k++)

@@ -284,9 +284,14 @@ static void edges_place(const struct planner_request *r, struct plan_placement *
     for (int o = 0; o < r->output_count; o++) {
         const struct planner_node *edge = edge_choose(r, ret, o);
         snprintf(ret->edges[o], sizeof ret->edges[o], "%s", edge->name);
+        snprintf(ret->edge_addresses[o], sizeof ret->edge_addresses[o], "%s",
+                 edge->frame_address ? edge->frame_address : "");
         const struct planner_node *backup = backup_choose(r, ret, o, edge);
-        if (backup)
-            snprintf(ret->backups[o], sizeof ret->backups[o], "%s", backup->name);
+        if (!backup)
+            continue;
+        snprintf(ret->backups[o], sizeof ret->backups[o], "%s", backup->name);
+        snprintf(ret->backup_addresses[o], sizeof ret->backup_addresses[o], "%s",
+                 backup->frame_address ? backup->frame_address : "");
     }
     ret->output_count = r->output_count;
 }
@@ -500,7 +505,9 @@ bool placement_equal(const struct plan_placement *a, const struct plan_placement
             return false;
     }
     for (int i = 0; i < a->output_count; i++) {
-        if (strcmp(a->edges[i], b->edges[i]) || strcmp(a->backups[i], b->backups[i]))
+        if (strcmp(a->edges[i], b->edges[i]) || strcmp(a->backups[i], b->backups[i]) ||
+            strcmp(a->edge_addresses[i], b->edge_addresses[i]) ||
+            strcmp(a->backup_addresses[i], b->backup_addresses[i]))
             return false;
     }
     return true;

@@ -82,7 +82,7 @@ struct planner_track {
 
 struct planner_node {
     const char *name;                     // unique, shorter than PLANNER_NAME_BYTES
-    const char *frame_address;            // workers: "host:port"
+    const char *frame_address;            // "host:port"
     uint32_t cores;                       // 0 counts as 1
     int64_t busy_us;                      // per frame, work for other channels, all cores together
     uint64_t host;                        // nodes of one host can share memory; 0: with none
@@ -119,7 +119,9 @@ struct plan_placement {
     struct plan_group *groups;                             // owned
     char edges[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES];   // of each output
     char backups[PLANNER_OUTPUTS_MAX][PLANNER_NAME_BYTES]; // its second edge, "": none
-    int64_t busiest_us;                                    // of rule 4, for the busiest worker
+    char edge_addresses[PLANNER_OUTPUTS_MAX][PLANNER_ADDRESS_BYTES];
+    char backup_addresses[PLANNER_OUTPUTS_MAX][PLANNER_ADDRESS_BYTES];
+    int64_t busiest_us; // of rule 4, for the busiest worker
 };
 
 struct planner_request {

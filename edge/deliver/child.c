@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +39,47 @@ int child_program(const char *program, char *ret)
     return access(path, X_OK) ? -errno : 0;
 }
 
-int child_start(const char *program, const char *label, struct child *ret)
+void child_family(const char *folder, char ret[CHILD_NAME_BYTES])
+{
+    struct stat s;
+    if (stat(folder, &s))
+        *ret = 0;
+    else
+        snprintf(ret, CHILD_NAME_BYTES, "%llx-%llx", (unsigned long long)s.st_dev,
+                 (unsigned long long)s.st_ino);
+}
+
+int child_adopt(const char *family, const char *label, struct child *ret)
+{
+    struct sockaddr_un address;
+    struct ucred peer;
+    socklen_t size = sizeof peer, length = deliver_address(family, label, &address);
+    if (!*family)
+        return -ENOENT;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int pidfd = -1;
+    if (!connect(fd, (struct sockaddr *)&address, length) &&
+        !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.uid == geteuid())
+        pidfd = pidfd_open(peer.pid, 0);
+    if (pidfd < 0) {
+        close(fd);
+        return -ENOENT;
+    }
+    *ret = (struct child){.pid = peer.pid, .fd = fd, .pidfd = pidfd};
+    return 0;
+}
+
+void child_leave(struct child *child)
+{
+    close(child->fd);
+    if (child->pidfd)
+        close(child->pidfd);
+    *child = (struct child){.fd = -1};
+}
+
+int child_start(const char *program, const char *family, const char *label, struct child *ret)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -57,7 +101,8 @@ int child_start(const char *program, const char *label, struct child *ret)
     posix_spawnattr_setpgroup(&attr, 0);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                         POSIX_SPAWN_SETPGROUP);
-    char *argv[] = {(char *)(uintptr_t) "vistter-deliver", (char *)(uintptr_t)label, NULL};
+    char *argv[] = {(char *)(uintptr_t) "vistter-deliver", (char *)(uintptr_t)label,
+                    (char *)(uintptr_t)family, NULL};
     pid_t pid;
     int error = theirs < 0 ? errno : posix_spawn(&pid, program, &actions, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
@@ -89,14 +134,22 @@ void child_kill(struct child *child)
         close(child->fd);
     child->fd = -1;
     // Our own child: its number stays its own until it has been collected.
-    if (child->pid)
+    if (child->pidfd)
+        (void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0); // it may be gone
+    else if (child->pid)
         kill(child->pid, SIGKILL);
 }
 
 int child_collect(struct child *child, int *ret_status)
 {
     *ret_status = 0;
-    if (child->pid && waitpid(child->pid, ret_status, WNOHANG) == 0)
+    struct pollfd gone = {child->pidfd, POLLIN, 0};
+    if (child->pidfd && poll(&gone, 1, 0) == 0)
+        return -EAGAIN;
+    if (child->pidfd) {
+        close(child->pidfd);
+        child->pidfd = 0;
+    } else if (child->pid && waitpid(child->pid, ret_status, WNOHANG) == 0)
         return -EAGAIN;
     child->pid = 0;
     return 0;

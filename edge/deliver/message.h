@@ -5,6 +5,7 @@
 //
 //   SETUP   edge -> child: what one programme looks like, and (with secrets) where it goes
 //   CLEAR   edge -> child: the programme ends
+//   SECOND  edge -> child: where the channel's other edge gives the same packets (splice.h)
 //   PACKET  edge -> child: one coded packet of a programme
 //   STOP    edge -> child: finish (seal the file, say good-bye) and exit
 //   STATE   child -> edge: five times a second; a child whose `turns` stand still hangs, also when
@@ -27,6 +28,7 @@ enum deliver_message_kind {
     DELIVER_PACKET = 3,
     DELIVER_STOP = 4,
     DELIVER_STATE = 5,
+    DELIVER_SECOND = 6,
 };
 
 enum deliver_kind { DELIVER_KIND_RTMP = 1, DELIVER_KIND_RECORDING = 2, DELIVER_KIND_PREVIEW = 3 };
@@ -61,6 +63,16 @@ struct deliver_setup {
     uint8_t video_extradata[1024], audio_extradata[128];
 };
 
+// Body of a SECOND message: a frame link to a relay (edge/relay.h).
+struct deliver_second {
+    bool there; // false: there is none
+    char address[128], consumer[65], link_id[64];
+    uint8_t key[32]; // secret
+    uint64_t channel;
+    uint32_t group;
+    int latency_ms;
+};
+
 // Body of a STATE message.
 struct deliver_report {
     uint32_t state; // enum deliver_state
@@ -72,7 +84,17 @@ struct deliver_report {
     char error[192];          // last error in words, never with the key
 };
 
+struct sockaddr_un;
+// Where a publisher that has outlived its edge listens for the next one: an abstract name, which
+// only the same user is let in by. Returns the address' length.
+unsigned deliver_address(const char *family, const char *label, struct sockaddr_un *ret);
+
 // Checks a header from the other side: -EPROTO for unknown kinds or sizes.
 int deliver_header_check(const struct deliver_header *header);
 // Checks a SETUP that arrived: terminated strings, sizes within bounds. -EPROTO.
 int deliver_setup_check(struct deliver_setup *setup);
+// Whether a sink would do the same for both.
+bool deliver_setup_equal(const struct deliver_setup *a, const struct deliver_setup *b);
+// Checks a SECOND that arrived. -EPROTO.
+int deliver_second_check(const struct deliver_second *second);
+bool deliver_second_equal(const struct deliver_second *a, const struct deliver_second *b);

@@ -31,8 +31,8 @@
 
 struct entry {
     struct deliver_header header;
-    struct packet *packet;       // PACKET
-    struct deliver_setup *setup; // SETUP
+    struct packet *packet; // PACKET
+    void *body;            // SETUP, SECOND: secret
 };
 
 struct programme {
@@ -49,6 +49,7 @@ struct outlet {
     size_t head, count, bytes;
     struct programme programmes[PROGRAMMES_MAX];
     int programme_count;
+    struct deliver_second second;
     bool stopping;
     uint64_t dropped; // on this side
     uint32_t restarts;
@@ -74,10 +75,11 @@ struct outlet_hub {
     int wake_fd;
     pthread_t thread;
     bool running;
+    char family[CHILD_NAME_BYTES]; // of adoption, "": none
     // -- guarded by lock
     pthread_mutex_t lock;
     struct outlet *outlets;
-    bool closing;
+    bool closing, leaving;
     // -- the I/O thread
     bool ending; // `closing`, as it has seen it
 };
@@ -94,8 +96,10 @@ static void hub_wake(struct outlet_hub *hub)
 static void entry_release(struct entry *e)
 {
     packet_unref(&e->packet);
-    free(e->setup);
-    e->setup = NULL;
+    if (e->body)
+        explicit_bzero(e->body, e->header.size);
+    free(e->body);
+    e->body = NULL;
 }
 
 static void queue_clear(struct outlet *o)
@@ -151,13 +155,24 @@ static struct programme *find_programme(struct outlet *o, uint64_t id)
     return NULL;
 }
 
-static void queue_setup(struct outlet *o, const struct deliver_setup *setup)
+static void queue_body(struct outlet *o, enum deliver_message_kind kind, uint64_t programme,
+                       const void *body, size_t size)
 {
     struct entry e = {
-        .header = {.kind = DELIVER_SETUP, .size = sizeof *setup, .programme = setup->programme},
-        .setup = base_alloc(sizeof *setup)};
-    *e.setup = *setup;
-    queue_add(o, &e);
+        .header = {.kind = (uint8_t)kind, .size = (uint32_t)size, .programme = programme},
+        .body = base_alloc(size)};
+    memcpy(e.body, body, size);
+    if (o->count == QUEUE_ENTRIES)
+        queue_cut(o);
+    if (o->count < QUEUE_ENTRIES)
+        queue_add(o, &e);
+    else
+        entry_release(&e);
+}
+
+static void queue_setup(struct outlet *o, const struct deliver_setup *setup)
+{
+    queue_body(o, DELIVER_SETUP, setup->programme, setup, sizeof *setup);
 }
 
 // ---- Other threads -----------------------------------------------------------------------------
@@ -202,11 +217,17 @@ void outlet_set_programme(struct outlet *o, const struct deliver_setup *setup)
     if (p) {
         *p->setup = *setup;
         p->cut = true;
-        if (o->count == QUEUE_ENTRIES)
-            queue_cut(o);
-        if (o->count < QUEUE_ENTRIES)
-            queue_setup(o, setup);
+        queue_setup(o, setup);
     }
+    pthread_mutex_unlock(&o->hub->lock);
+    hub_wake(o->hub);
+}
+
+void outlet_set_second(struct outlet *o, const struct deliver_second *second)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    o->second = *second;
+    queue_body(o, DELIVER_SECOND, second->channel, second, sizeof *second);
     pthread_mutex_unlock(&o->hub->lock);
     hub_wake(o->hub);
 }
@@ -232,7 +253,7 @@ void outlet_push(struct outlet *o, uint64_t programme, const struct packet *pack
 {
     bool key = packet->stream == PACKET_VIDEO && packet->key;
     pthread_mutex_lock(&o->hub->lock);
-    struct programme *p = find_programme(o, programme);
+    struct programme *p = o->hub->leaving ? NULL : find_programme(o, programme);
     if (p && (o->count == QUEUE_ENTRIES || o->bytes + packet->size > QUEUE_BYTES))
         queue_cut(o);
     if (p && key && o->count < QUEUE_ENTRIES)
@@ -277,7 +298,8 @@ int outlet_child(struct outlet *o)
 static void start_child(struct outlet *o, int64_t now)
 {
     struct child child;
-    int result = child_start(o->hub->program, o->label, &child);
+    bool adopted = !child_adopt(o->hub->family, o->label, &child);
+    int result = adopted ? 0 : child_start(o->hub->program, o->hub->family, o->label, &child);
     o->started_ns = o->turned_ns = now;
     o->turns = 0;
     if (result) {
@@ -293,12 +315,15 @@ static void start_child(struct outlet *o, int64_t now)
             o->programmes[i].cut = true;
             queue_setup(o, o->programmes[i].setup);
         }
+        if (o->second.there)
+            queue_body(o, DELIVER_SECOND, o->second.channel, &o->second, sizeof o->second);
     }
     o->started = true;
     pthread_mutex_unlock(&o->hub->lock);
     o->writing = o->stop_sent = false;
     o->in_bytes = 0;
-    log_info("deliver_start", "outlet=%s pid=%d", o->label, child.pid);
+    log_info(adopted ? "deliver_adopted" : "deliver_start", "outlet=%s pid=%d", o->label,
+             child.pid);
 }
 
 static void lose_child(struct outlet *o, int64_t now, const char *why)
@@ -336,12 +361,19 @@ static bool collect_child(struct outlet *o)
     return gone;
 }
 
+// The edge ends, not the destination: a publisher that has another source goes on by itself. Called
+// with the lock held.
+static bool is_left(const struct outlet *o)
+{
+    return o->hub->leaving && o->second.there;
+}
+
 // Takes the next message to write. Called without the lock.
 static bool next_entry(struct outlet *o)
 {
     pthread_mutex_lock(&o->hub->lock);
     bool got = queue_take(o, &o->current);
-    bool stop = !got && o->stopping && !o->stop_sent;
+    bool stop = !got && o->stopping && !o->stop_sent && !is_left(o);
     pthread_mutex_unlock(&o->hub->lock);
     if (stop) {
         o->current = (struct entry){.header = {.kind = DELIVER_STOP}};
@@ -359,7 +391,7 @@ static int write_child(struct outlet *o)
         if (!o->writing && !(o->writing = next_entry(o)))
             return 0;
         struct entry *e = &o->current;
-        const uint8_t *body = e->packet ? e->packet->data : (const uint8_t *)e->setup;
+        const uint8_t *body = e->packet ? e->packet->data : e->body;
         size_t total = sizeof e->header + e->header.size;
         while (o->written < total) {
             struct iovec parts[2];
@@ -441,11 +473,25 @@ static bool has_programme(struct outlet *o)
     return has;
 }
 
+static bool leave_child(struct outlet *o)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    bool leave = is_left(o) && o->child.fd >= 0;
+    if (leave)
+        child_leave(&o->child);
+    pthread_mutex_unlock(&o->hub->lock);
+    if (leave && o->writing)
+        entry_release(&o->current);
+    return leave;
+}
+
 // Returns false when the outlet is finished and can be freed.
 static bool tend_outlet(struct outlet *o, int64_t now, bool stopping, short events)
 {
     if (stopping && !o->stop_ns)
         o->stop_ns = now + FINISH_NS;
+    if (stopping && leave_child(o))
+        return false;
     if (o->child.fd >= 0)
         serve_child(o, now, events);
     if (stopping && o->child.fd >= 0 && now >= o->stop_ns)
@@ -467,6 +513,7 @@ static void outlet_free(struct outlet *o)
     queue_clear(o);
     for (int i = 0; i < o->programme_count; i++)
         free(o->programmes[i].setup);
+    explicit_bzero(&o->second, sizeof o->second);
     free(o);
 }
 
@@ -524,9 +571,12 @@ static void *run(void *opaque)
     return NULL;
 }
 
-int outlet_hub_create(const char *program, struct outlet_hub **ret, struct diagnostic *reterr)
+int outlet_hub_create(const char *program, const char *folder, struct outlet_hub **ret,
+                      struct diagnostic *reterr)
 {
     struct outlet_hub *hub = base_alloc(sizeof *hub);
+    if (folder)
+        child_family(folder, hub->family);
     pthread_mutex_init(&hub->lock, NULL);
     hub->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int result = hub->wake_fd < 0 ? -errno : child_program(program, hub->program);
@@ -541,6 +591,13 @@ int outlet_hub_create(const char *program, struct outlet_hub **ret, struct diagn
     hub->running = true;
     *ret = hub;
     return 0;
+}
+
+void outlet_hub_leave(struct outlet_hub *hub)
+{
+    pthread_mutex_lock(&hub->lock);
+    hub->leaving = true;
+    pthread_mutex_unlock(&hub->lock);
 }
 
 void outlet_hub_destroy(struct outlet_hub **hub)

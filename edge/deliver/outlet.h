@@ -6,7 +6,9 @@
 // bytes; when it is full everything up to the next key frame is dropped and counted. A child that
 // ends, or whose sink makes no progress for ten seconds, is ended and started again, after 0.5 s at
 // first and up to 10 s when it keeps failing; never before the process before it is gone, which for
-// one that waits for a broken disk may be never. Of outlets with the same label the oldest runs.
+// one that waits for a broken disk may be never. A publisher with a second source outlives its edge
+// and is adopted by the outlet of the same label when the edge is back. Of outlets with the same
+// label the oldest runs.
 //
 // Thread: all functions any; none blocks, except outlet_hub_destroy.
 #pragma once
@@ -15,8 +17,13 @@
 #include "engine/base/diagnostic.h"
 
 struct outlet_hub;
-// `program`: path of vistter-deliver; NULL: beside the running program.
-int outlet_hub_create(const char *program, struct outlet_hub **ret, struct diagnostic *reterr);
+// `program`: path of vistter-deliver; NULL: beside the running program. `folder`: the edge's own,
+// by which it finds the publishers that have outlived it; NULL: it looks for none.
+int outlet_hub_create(const char *program, const char *folder, struct outlet_hub **ret,
+                      struct diagnostic *reterr);
+// Before everything is destroyed because the edge ends: nothing more is pushed, and publishers that
+// have a second source are left to themselves instead of stopped.
+void outlet_hub_leave(struct outlet_hub *hub);
 // Stops all outlets, waits up to five seconds for their children to finish, then ends them.
 void outlet_hub_destroy(struct outlet_hub **hub);
 
@@ -28,6 +35,9 @@ void outlet_destroy(struct outlet **outlet);
 // Adds a programme, or replaces what is known of it; kept for children started later.
 void outlet_set_programme(struct outlet *outlet, const struct deliver_setup *setup);
 void outlet_clear_programme(struct outlet *outlet, uint64_t programme);
+// Where the destination's process finds the same packets when this edge fails (splice.h). Kept for
+// children started later.
+void outlet_set_second(struct outlet *outlet, const struct deliver_second *second);
 // Borrowed packet; a reference is queued. Never blocks.
 void outlet_push(struct outlet *outlet, uint64_t programme, const struct packet *packet);
 

@@ -82,8 +82,10 @@ struct frame_server_config {
 int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
                         struct diagnostic *reterr);
 int frame_server_port(const struct frame_server *server);
-// Whether it listens on all addresses of the host, so that the listen address is none to call.
-bool frame_server_is_wildcard(const struct frame_server *server);
+// The address that others call: `told`, or where that is "" or NULL the listen address with the
+// port really taken. -EINVAL when it listens on all addresses of the host and nothing was told.
+int frame_server_address(const struct frame_server *server, const char *told, char *ret,
+                         size_t size, struct diagnostic *reterr);
 // Most bytes per second that each peer gets (default 75 MB/s = 600 Mbit/s): keep it below 60 % of
 // the link, since a burst that overruns it costs more in repairs than it gains. Thread: any.
 void frame_server_set_rate(struct frame_server *server, int64_t bytes_per_second);
@@ -102,6 +104,9 @@ int frame_peer_send(struct frame_peer *peer, const struct frame_header *header, 
 // wants say when it is done with it.
 int frame_peer_send_block(struct frame_peer *peer, const struct frame_header *header,
                           const struct block_name *block, uint32_t start);
+// Who a peer is, valid as long as it.
+void frame_peer_name(const struct frame_peer *peer, const char **ret_consumer,
+                     const char **ret_link_id);
 // Keeps a peer's memory beyond on_gone for threads that may be late; they get -EPIPE. Thread: any.
 struct frame_peer *frame_peer_ref(struct frame_peer *peer);
 void frame_peer_unref(struct frame_peer **peer);

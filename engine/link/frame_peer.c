@@ -367,6 +367,13 @@ void frame_peer_join(struct frame_peer **peer)
     frame_peer_unref(peer);
 }
 
+void frame_peer_name(const struct frame_peer *peer, const char **ret_consumer,
+                     const char **ret_link_id)
+{
+    *ret_consumer = peer->config.name.consumer;
+    *ret_link_id = peer->config.name.link_id;
+}
+
 bool frame_peer_ended(const struct frame_peer *peer)
 {
     return atomic_load(&peer->ended);

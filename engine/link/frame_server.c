@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <srt/access_control.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -288,9 +289,22 @@ int frame_server_port(const struct frame_server *server)
     return server->port;
 }
 
-bool frame_server_is_wildcard(const struct frame_server *server)
+int frame_server_address(const struct frame_server *server, const char *told, char *ret,
+                         size_t size, struct diagnostic *reterr)
 {
-    return server->wildcard;
+    const char *listen = server->config.listen, *colon = strrchr(listen, ':');
+    if (told && *told) {
+        snprintf(ret, size, "%s", told);
+        return 0;
+    }
+    if (server->wildcard)
+        return diagnostic_set(reterr, -EINVAL, "frame_address", "frame-address",
+                              "nobody can call \"%s\"; listen on one address, or say with "
+                              "frame-address how others reach this node",
+                              listen);
+    snprintf(ret, size, "%.*s:%d", colon ? (int)(colon - listen) : (int)strlen(listen), listen,
+             server->port);
+    return 0;
 }
 
 int frame_server_stats(struct frame_server *server, struct frame_peer_stats ret[FRAME_PEERS_MAX])

@@ -4,7 +4,7 @@ http_port=${VISTTER_HTTP:-8080}
 control_port=${VISTTER_CONTROL:-7700}
 preview_port=${VISTTER_PREVIEW:-8090}
 rtmp_port=${VISTTER_RTMP:-1935}
-frame_port=${VISTTER_FRAMES:-7800} # worker N serves frames on this plus N
+frame_port=${VISTTER_FRAMES:-7800} # the edge gives packets on this, worker N frames on this plus N
 server=http://127.0.0.1:$http_port
 
 # What would fail later, in one line, before anything slow begins.
@@ -20,6 +20,7 @@ $http_port VISTTER_HTTP tcp coordinator the page
 $control_port VISTTER_CONTROL tcp coordinator the control link
 $preview_port VISTTER_PREVIEW tcp edge the preview
 $rtmp_port VISTTER_RTMP tcp nginx the RTMP server
+$frame_port VISTTER_FRAMES udp edge other edges
 $((frame_port + 1)) VISTTER_FRAMES udp worker1 the first worker
 $((frame_port + 2)) VISTTER_FRAMES udp worker2 the second worker
 PORTS
@@ -83,7 +84,7 @@ coordinator_start() { # [flags]
 edge_start() { # [flags]
     start edge "$build/edge/vistter-edge" --name edge1 --coordinators "127.0.0.1:$control_port" \
         --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" \
-        --cache "$var/cache/edge" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
+        --cache "$var/cache/edge" --frame-listen "127.0.0.1:$frame_port" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }
 
 farm_start() {

@@ -437,7 +437,7 @@ int main(int argc, char **argv)
     snprintf(hash, sizeof hash, "%s/hash", folder);
     snprintf(rec, sizeof rec, "%s/rec", folder);
     struct outlet_hub *hub = NULL;
-    CHECK_OK(outlet_hub_create(argv[1], &hub, NULL));
+    CHECK_OK(outlet_hub_create(argv[1], NULL, &hub, NULL));
     struct links *links = links_create("edge", 120);
     struct channel_config config = {.channel = 7,
                                     .links = links,

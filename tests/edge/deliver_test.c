@@ -333,7 +333,7 @@ int main(int argc, char **argv)
         return 77;
     struct outlet_hub *hub = NULL;
     struct diagnostic d;
-    CHECK(outlet_hub_create("/nonexistent", &hub, &d), <, 0);
+    CHECK(outlet_hub_create("/nonexistent", NULL, &hub, &d), <, 0);
     CHECK_TEXT(d.code, "deliver_program");
     hub = delivery_begin(argv[1]);
     test_peers(hub);

@@ -194,7 +194,7 @@ static inline struct outlet_hub *delivery_begin(const char *program)
     CHECK_TRUE(mkdtemp(folder));
     make_packets();
     struct outlet_hub *hub = NULL;
-    CHECK_OK(outlet_hub_create(program, &hub, NULL));
+    CHECK_OK(outlet_hub_create(program, NULL, &hub, NULL));
     return hub;
 }
 

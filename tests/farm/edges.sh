@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Two edges make one channel: the same pictures, the same packets, to the two addresses of a platform. Each edge in turn
-# is killed, one for a moment and one for good: what comes in at the other's address has every frame once. Both record.
+# is killed, one for a moment and one for good: what comes in at the other's address has every frame once, and a platform
+# with one address sees nothing of a moment: its publisher outlives the edge. Both record.
 # Usage: edges.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 
@@ -12,7 +13,7 @@ JSON
 edge2_start() { # what differs from the first
     start edge2 "$build/edge/vistter-edge" --name edge2 --coordinators "127.0.0.1:$control_port" \
         --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge2" --cache "$var/cache/edge2" \
-        --preview-listen "127.0.0.1:$VISTTER_PREVIEW2" --record-folder "$var/recordings2" --hash-file "$var/mixed2"
+        --frame-listen "127.0.0.1:$((frame_port + 9))" --preview-listen "127.0.0.1:$VISTTER_PREVIEW2" --record-folder "$var/recordings2" --hash-file "$var/mixed2"
 }
 begin() { # edge
     if [ "$1" = edge ]; then edge_start --hash-file "$var/mixed"; else edge2_start; fi
@@ -21,8 +22,8 @@ begin() { # edge
 status_says() { vistter --json channel status pair | jq -e "$1" >/dev/null; }
 destination_says() { vistter --json destination list pair | jq -e ".[] | select(.name == \"platform\") | $1" >/dev/null; }
 # Reads an address from now on, packet by packet, as a platform would: stream, pts and checksum of each.
-receive() { # address name
-    ffmpeg -v error -nostdin -y -rw_timeout 10000000 -i "rtmp://127.0.0.1:$rtmp_port/$1/$key" -c copy -flush_packets 1 \
+receive() { # address name [what the key ends in]
+    ffmpeg -v error -nostdin -y -rw_timeout 10000000 -i "rtmp://127.0.0.1:$rtmp_port/$1/$key${3:-}" -c copy -flush_packets 1 \
         -f framehash -hash md5 "$var/$2.packets" 2>/dev/null </dev/null &
     receivers+=($!)
     disown -a
@@ -52,10 +53,13 @@ disown -a
 begin edge2
 wait_until 30 "the second edge did not join" nodes_are 3
 printf %s "$key" >"$var/keys/stream.key"
+printf %s "$key-single" >"$var/keys/single.key"
 vistter timeline put pair "$var/pair.json" >/dev/null
 vistter channel create pair --width 320 --height 180 --rate 25 >/dev/null
 vistter destination add pair --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
     --backup-url "rtmp://127.0.0.1:$rtmp_port/backup" --key-file "$var/keys/stream.key" >/dev/null
+vistter destination add pair --name single --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+    --key-file "$var/keys/single.key" >/dev/null
 vistter destination add pair --name archive --kind recording >/dev/null
 vistter channel start pair pair >/dev/null
 wait_until 60 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
@@ -82,18 +86,30 @@ check "the same pictures, byte for byte" same_packets 0
 check "the same sound, byte for byte" same_packets 1
 end_receivers
 
-# The one that feeds the first address dies and comes back: the other address misses nothing.
+# The first edge is killed and comes back, then is stopped and comes back: nobody misses anything, and no connection ends.
 names=([1]=edge [2]=edge2)
 epoch=$(vistter --json channel status pair | jq .plan_epoch)
+publishers() { pgrep -f "vistter-deliver rtmp-.* $(printf %x-%x $(stat -c '%d %i' "$var/edge${first#edge1}"))" | sort | tr '\n' ' '; }
+ours=$(publishers)
+check "the first edge has two publishers ($ours)" [ "$(wc -w <<<"$ours")" = 2 ]
 receive backup through
-wait_until 30 "no packets at the backup address" has_received through 50
-stop "${names[${first#edge}]}" KILL
-pause 1.5
-begin "${names[${first#edge}]}"
-wait_until 30 "not on both addresses again" destination_says '.state == "live" and .backup.state == "live"'
-wait_until 30 "no more packets" has_received through $(($(count_of through) + 50))
+receive live same
+receive live lone -single
+for name in through same lone; do wait_until 30 "no packets at $name" has_received $name 50; done
+for signal in KILL TERM; do
+    stop "${names[${first#edge}]}" $signal
+    pause 1.5
+    begin "${names[${first#edge}]}"
+    wait_until 30 "not on both addresses again" destination_says '.state == "live" and .backup.state == "live"'
+    for name in through same lone; do
+        wait_until 30 "no more packets at $name" has_received $name $(($(count_of $name) + 75))
+    done
+done
 end_receivers
 check "every frame at the backup address" without_gap through
+check "every frame at the first address" without_gap same
+check "every frame at a single address" without_gap lone
+check "the same publishers all the time" [ "$(publishers)" = "$ours" ]
 check "no other plan" status_says ".plan_epoch == $epoch"
 
 # The other dies for good: the first address misses nothing, and what is left feeds both.

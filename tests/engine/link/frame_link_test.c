@@ -319,7 +319,13 @@ static void test_wildcard(void)
         if (error && cases[i].listen[0] == '[') // a host without IPv6
             continue;
         CHECK_OK(error);
-        CHECK(frame_server_is_wildcard(server), ==, cases[i].wildcard);
+        char address[64], told[64];
+        int own = frame_server_address(server, "", address, sizeof address, &diagnostic);
+        CHECK(own, ==, cases[i].wildcard ? -EINVAL : 0);
+        CHECK_OK(frame_server_address(server, "host:7", told, sizeof told, NULL));
+        CHECK_TEXT(told, "host:7");
+        if (!own)
+            CHECK(strtol(strrchr(address, ':') + 1, NULL, 10), ==, frame_server_port(server));
         frame_server_destroy(&server);
     }
 }
