@@ -16,6 +16,8 @@
 #define LEASE_TTL_MS   3000
 #define LEASE_RENEW_MS 1000
 #define LEASE_WAIT_MS  500
+// Longer than a database that has just stopped answering holds a thread, several calls in a row.
+#define HUNG_NS INT64_C(15000000000)
 
 const struct coordinator_settings *coordinator_settings(const struct coordinator *c)
 {
@@ -298,15 +300,32 @@ static int renew(struct coordinator *c, struct diagnostic *reterr)
     return diagnostic_set(reterr, -ESTALE, "lease_lost", "", "another coordinator leads now");
 }
 
+// All threads are asked: what each has done is looked at here.
+static const char *hung_part(struct coordinator *c, int64_t now_ns)
+{
+    const char *hung = NULL;
+    if (c->farm && liveness_hung(&c->farm_mark, farm_run_turns(c->farm), true, now_ns, HUNG_NS))
+        hung = "the farm's thread";
+    if (liveness_hung(&c->api_mark, api_turns(c->api), true, now_ns, HUNG_NS))
+        hung = "the API's thread";
+    return hung;
+}
+
 int coordinator_run(struct coordinator *c, int stop_fd, struct diagnostic *reterr)
 {
+    watchdog_init(&c->watchdog);
+    watchdog_ready(); // it answers, though it may wait before it leads
     for (;;) {
+        int64_t now_ns = clock_monotonic_ns();
+        watchdog_tend(&c->watchdog, hung_part(c, now_ns), now_ns);
         int error = c->epoch ? renew(c, reterr) : lead(c, reterr);
         if (error && (c->epoch || !may_pass(error)))
             return error;
         struct pollfd fd = {stop_fd, POLLIN, 0};
-        if (poll(&fd, 1, c->epoch ? LEASE_RENEW_MS : LEASE_WAIT_MS) > 0)
+        if (poll(&fd, 1, c->epoch ? LEASE_RENEW_MS : LEASE_WAIT_MS) > 0) {
+            watchdog_stopping();
             return 0;
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 // error, and is started again by whoever started it; nothing on air is touched by that.
 //
 // Thread map
-//   main          starts and stops; holds the leader's lease
+//   main          starts and stops; holds the leader's lease; gives signs of life while farm and
+//   live
+//                 move
 //   farm          (control/farm_run) plans, desired states; writes commits through the store
 //   control       (engine/link) receives reports
 //   upkeep        notes nodes in the store; brings to the farm what could not be when it was

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "coordinator/coordinator.h"
+#include "engine/base/liveness.h"
+#include "engine/base/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +17,8 @@ struct coordinator {
     // -- owned by main
     bool migrated;
     uint64_t epoch; // 0: does not lead
+    struct watchdog watchdog;
+    struct liveness farm_mark, api_mark;
     // -- held around every change of a channel, from the store to the farm
     pthread_mutex_t changing;
     // -- written by any thread, atomic

@@ -7,6 +7,7 @@
 #include "edge/slot.h"
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
+#include "engine/base/liveness.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -19,6 +20,8 @@
 
 // Time that workers get for the first frames when a channel starts in the middle.
 #define START_MARGIN_NS INT64_C(1000000000)
+// Three times as late as the playout ever is before it leaves frames out.
+#define HUNG_NS (3 * PLAYOUT_SKIP_NS)
 
 struct hash_target {
     uint32_t output; // number
@@ -44,6 +47,7 @@ struct channel {
     struct hash_target hashes[PLAN_OUTPUTS_MAX];
     char alarm[192];
     // -- the control thread
+    struct liveness mixing_mark;
     struct plan *applied; // outputs follow this one; a reference, so that its address stays its own
     // -- the mix thread, after `started`
     struct playout playout;
@@ -51,6 +55,7 @@ struct channel {
     struct log_limit clock_alarm;
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
+    _Atomic int64_t due_ns; // of the frame at the cursor; INT64_MAX: no plan is in force
     _Atomic uint64_t frames, late, concealed, skipped;
     _Atomic uint32_t epoch;
 };
@@ -118,6 +123,7 @@ static struct slot *take_slot(struct channel *c)
     c->mixing = NULL;
     pthread_cond_broadcast(&c->changed); // for a control thread that waits to free it
     while (!c->closing && !(c->started && (c->mixing = slot_in_force(c, c->playout.next)))) {
+        atomic_store(&c->due_ns, INT64_MAX);
         int64_t at = clock_monotonic_ns() + 100000000;
         struct timespec until = {at / 1000000000, at % 1000000000};
         pthread_cond_timedwait(&c->changed, &c->lock, &until);
@@ -238,6 +244,7 @@ static void *run(void *opaque)
         int64_t until, n = c->playout.next;
         bool ready = intake_ready(slot->intake, n);
         enum playout_action action = playout_step(&c->playout, clock_monotonic_ns(), ready, &until);
+        atomic_store(&c->due_ns, until);
         if (c->playout.next != n) { // frames were left out: another plan may be in force now
             atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
             ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
@@ -473,6 +480,7 @@ int channel_create(const struct channel_config *config, struct channel **ret)
 {
     struct channel *c = base_alloc(sizeof *c);
     c->config = *config;
+    atomic_store(&c->due_ns, INT64_MAX);
     mutex_init_urgent(&c->lock);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -536,6 +544,12 @@ static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
         here = (s->armed->at_frame > cursor ? s->armed->at_frame : cursor) + stats.slack_frames;
     }
     return here - cursor;
+}
+
+bool channel_hung(struct channel *c, int64_t now_ns)
+{
+    return liveness_hung(&c->mixing_mark, (uint64_t)atomic_load(&c->cursor),
+                         atomic_load(&c->due_ns) < now_ns, now_ns, HUNG_NS);
 }
 
 void channel_stats(struct channel *c, struct channel_stats *ret)

@@ -67,6 +67,9 @@ int channel_set_plans(struct channel *channel, const struct plan *const *plans, 
                       struct diagnostic *reterr);
 // Control thread, ten times a second: retires plans, follows a plan switch with the outputs.
 void channel_tend(struct channel *channel);
+// Whether a frame is due and its mix thread has sent none for seconds. Control thread, all the
+// time.
+bool channel_hung(struct channel *channel, int64_t now_ns);
 void channel_stats(struct channel *channel, struct channel_stats *ret);
 int channel_plans(struct channel *channel, struct channel_plan_report *ret, int max);
 int channel_destinations(struct channel *channel, struct outputs_destination *ret, int max);

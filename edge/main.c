@@ -12,7 +12,8 @@
 //   hash        hash file    the file                    its queue              the disk
 //   deliver     program      children and their sockets  poll                   vistter-deliver
 //   link's own  program      control connections         NNG                    `main`, by eventfd
-//   main        program      plans, settings, reports    signals, 100 ms        everything's set-up
+//   main        program      plans, settings, reports,   signals, 100 ms        everything's set-up
+//                            signs of life while all mix threads move
 //   reaper      program      outputs that are gone       their encoders         nobody
 //   state       program      the remembered state        a newer state          the disk
 // clang-format on
@@ -27,6 +28,7 @@
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
+#include "engine/base/watchdog.h"
 #include "engine/link/media_cache.h"
 #include "proto/control.pb-c.h"
 
@@ -212,18 +214,33 @@ static int connect_control(struct edge *e, struct diagnostic *reterr)
     return result;
 }
 
+// All mix threads are asked: what each has done is looked at here.
+static const char *hung_part(struct edge *e, int64_t now_ns)
+{
+    const char *hung = NULL;
+    for (int i = 0; i < e->state->channel_count; i++)
+        if (channel_hung(e->state->channels[i].channel, now_ns))
+            hung = "a channel's mix thread";
+    return hung;
+}
+
 static void run(struct edge *e)
 {
+    struct watchdog watchdog;
     struct report_context context = {
         .preview_url = e->preview_url, .preview = e->preview, .relay = e->relay};
     int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
+    watchdog_init(&watchdog);
+    watchdog_ready();
     for (;;) {
         struct pollfd fds[] = {{.fd = e->signal_fd, .events = POLLIN},
                                {.fd = mailbox.wake_fd, .events = POLLIN}};
         int64_t left = next - clock_monotonic_ns();
         (void)poll(fds, 2, left > 0 ? (int)(left / 1000000) + 1 : 0);
-        if (fds[0].revents)
+        if (fds[0].revents) {
+            watchdog_stopping();
             return;
+        }
         if (fds[1].revents)
             empty_mailbox(e);
         if (clock_monotonic_ns() < next)
@@ -232,6 +249,7 @@ static void run(struct edge *e)
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
+        watchdog_tend(&watchdog, hung_part(e, clock_monotonic_ns()), clock_monotonic_ns());
         if (next >= log_at) {
             links_log(e->links);
             log_at = next + LINKS_LOG_NS;

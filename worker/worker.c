@@ -3,6 +3,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/base/watchdog.h"
 #include "engine/compose/blend.h"
 #include "engine/link/control_link.h"
 #include "engine/link/frame_link.h"
@@ -447,6 +448,19 @@ static void log_links(struct worker *w, int64_t now)
     }
 }
 
+// All stages are asked: what each has done is looked at here.
+static const char *hung_part(struct worker *w)
+{
+    const char *hung = NULL;
+    int64_t now_ns = clock_monotonic_ns();
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->stage_count; i++)
+        if (stage_hung(w->stages[i], now_ns))
+            hung = "a group's renderer";
+    pthread_mutex_unlock(&w->lock);
+    return hung;
+}
+
 // ---- Life -------------------------------------------------------------------------------------
 
 static int open_links(struct worker *w, struct diagnostic *reterr)
@@ -506,7 +520,10 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
 void worker_run(struct worker *w, int stop_fd)
 {
     struct report_memory *memory = base_alloc(sizeof *memory);
+    struct watchdog watchdog;
     int64_t next_ns = clock_monotonic_ns();
+    watchdog_init(&watchdog);
+    watchdog_ready();
     for (;;) {
         struct pollfd fds[] = {{stop_fd, POLLIN, 0}, {w->state_fd, POLLIN, 0}};
         int64_t left = next_ns - clock_monotonic_ns();
@@ -522,9 +539,11 @@ void worker_run(struct worker *w, int stop_fd)
         if (clock_monotonic_ns() >= next_ns) {
             send_report(w, memory);
             log_links(w, clock_monotonic_ns());
+            watchdog_tend(&watchdog, hung_part(w), clock_monotonic_ns());
             next_ns = clock_monotonic_ns() + REPORT_MS * INT64_C(1000000);
         }
     }
+    watchdog_stopping();
     free(memory);
 }
 

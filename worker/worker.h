@@ -1,7 +1,8 @@
 // The worker: renders the groups that the plans give it, on credit, and serves their frames.
 //
 // Thread map
-//   main          owns the set of stages; starts and ends them as desired state says; reports
+//   main          owns the set of stages; starts and ends them as desired state says; reports;
+//                 gives signs of life while all stages move
 //   reaper        owns stages that have ended, which main hands over, until they are joined
 //   control       (engine/link) receives desired state, hands the newest to main
 //   frame server  (engine/link) listener and one thread per consumer; passes WANTs to stages

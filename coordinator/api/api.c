@@ -285,6 +285,11 @@ int api_create(struct coordinator *coordinator, struct api **ret, struct diagnos
     return 0;
 }
 
+uint64_t api_turns(const struct api *a)
+{
+    return live_turns(a->live);
+}
+
 void api_destroy(struct api **api)
 {
     struct api *a = *api;

@@ -9,6 +9,8 @@
 struct api;
 int api_create(struct coordinator *coordinator, struct api **ret, struct diagnostic *reterr);
 void api_destroy(struct api **api);
+// Moves every second: while it stands still, what tells all WebSockets does.
+uint64_t api_turns(const struct api *api);
 // Removes what uploads of a coordinator that was killed have left in the media store. Call when no
 // other coordinator can be at it.
 void api_remove_uploads(const char *media);

@@ -54,6 +54,7 @@ struct live {
     struct coordinator *coordinator;
     struct queue *closing; // closed: the hub thread ends
     pthread_t thread;
+    _Atomic uint64_t turns; // of the hub thread
     // -- guarded by lock
     pthread_mutex_t lock;
     bool closed;
@@ -132,12 +133,18 @@ static void *hub_main(void *opaque)
     struct live *live = opaque;
     void *nothing;
     while (queue_pop(live->closing, &nothing, STATUS_NS) == -EAGAIN) {
+        atomic_fetch_add(&live->turns, 1);
         char *text = has_clients(live) ? status_text(live) : NULL;
         if (text)
             live_send(live, text);
         free(text);
     }
     return NULL;
+}
+
+uint64_t live_turns(const struct live *live)
+{
+    return atomic_load(&live->turns);
 }
 
 // ---- Sending ----------------------------------------------------------------------------------

@@ -18,4 +18,5 @@ void live_destroy(struct live **live); // after mg_stop
 void live_close(struct live *live);    // before mg_stop: lets go of all clients
 // Serves one client until it goes; returns the status. Thread: civetweb's, for all that time.
 int live_serve(struct live *live, struct request *r);
+uint64_t live_turns(const struct live *live);        // moves every second
 void live_send(struct live *live, const char *text); // to all; any thread

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,8 @@ struct farm_run {
     // -- guarded by lock
     struct farm *farm;
     bool stopping, wanted; // a tick is wanted soon
+    // -- written by the farm's thread, atomic
+    _Atomic uint64_t turns;
     // -- owned by the farm's thread
     struct job *jobs, **jobs_end;
 };
@@ -121,6 +124,7 @@ static bool jobs_run(struct farm_run *run)
     while (job) {
         struct job *next = job->next;
         job_run(run, job);
+        atomic_fetch_add(&run->turns, 1);
         job_free(job);
         job = next;
     }
@@ -147,6 +151,7 @@ static void *farm_thread(void *opaque)
     while (!run->stopping) {
         int64_t start_ns = clock_monotonic_ns();
         run->wanted = false;
+        atomic_fetch_add(&run->turns, 1);
         farm_tick(run->farm, time_now(), &outputs);
         pthread_mutex_unlock(&run->lock);
         bool again = jobs_run(run);
@@ -281,6 +286,11 @@ void farm_run_set_draining(struct farm_run *run, const char *node, bool draining
     farm_set_draining(run->farm, node, draining);
     tick_want(run);
     pthread_mutex_unlock(&run->lock);
+}
+
+uint64_t farm_run_turns(const struct farm_run *run)
+{
+    return atomic_load(&run->turns);
 }
 
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run)

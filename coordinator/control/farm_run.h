@@ -35,4 +35,6 @@ int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channe
                          struct diagnostic *reterr);
 void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
 void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
+// Moves with every tick and every write: while it stands still, the farm's thread does.
+uint64_t farm_run_turns(const struct farm_run *run);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

@@ -119,7 +119,7 @@ start() { # name command...
     local name=$1 pid since
     shift
     alive "$name" && return 0
-    setsid "$@" >>"$var/log/$name.log" 2>&1 </dev/null 9>&- &
+    setsid "$@" >>"$var/log/$name.log" 2>&1 </dev/null 6>&- 9>&- &
     process_since $! && echo "$since" >"$run/$name.since"
     echo $! >"$run/$name.pid"
     started_names="$name $started_names"

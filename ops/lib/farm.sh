@@ -87,14 +87,20 @@ edge_start() { # [flags]
         --cache "$var/cache/edge" --frame-listen "127.0.0.1:$frame_port" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }
 
-farm_start() {
-    pg_start
-    nginx_start
+program_start() { # name
+    case $1 in
+    postgres) pg_start ;;
+    nginx) nginx_start ;;
     # Two groups, so that both workers have a part in what this machine alone could do.
-    coordinator_start --cuts 2
-    worker_start 1
-    worker_start 2
-    edge_start
+    coordinator) coordinator_start --cuts 2 ;;
+    worker*) worker_start "${1#worker}" ;;
+    edge) edge_start ;;
+    esac
+}
+
+farm_start() {
+    local name
+    for name in $programs; do program_start "$name"; done
     wait_until 20 "the coordinator did not start; see $var/log/coordinator.log" \
         curl -fsS "$server/api/v1/status"
     wait_until 20 "the nodes did not join; see $var/log" nodes_joined
@@ -151,24 +157,39 @@ farm_runs() {
     return 1
 }
 
-# Says when a program ends that nobody stopped; the others go on. Returns when none is left.
+# Starts again what ends and was not stopped. What has ended for the fourth time within ten seconds is left alone, so that
+# one that cannot run takes nothing from those that can.
+declare -A restarts # when, by name, in seconds
+program_ended() { # name
+    local at recent=
+    for at in ${restarts[$1]-}; do [ $((SECONDS - at)) -ge 10 ] || recent="$recent $at"; done
+    if [ "$(wc -w <<<"$recent")" -ge 3 ]; then
+        rm -f "$run/$1.pid" "$run/$1.since"
+        say "!!! $1 HAS ENDED FOUR TIMES IN TEN SECONDS and is not started again; see $var/log/$1.log. ops/up tries again."
+        return
+    fi
+    restarts[$1]="$recent $SECONDS"
+    say "$1 has ended; see $var/log/$1.log. It is started again."
+    (program_start "$1") || true # has said why; it counts as ended again
+}
+
+# For one watcher at a time; returns when nothing is left to be watched.
 farm_watch() {
-    local name pid known=
+    local name
+    exec 6>"$run/watching"
+    flock -n 6 || return 0
     disown -a # the shell's own words about their end
-    while farm_runs; do
-        for name in $known; do
-            ! alive "$name" || continue
+    while compgen -G "$run/*.pid" >/dev/null; do
+        for name in $programs; do
+            if [ ! -e "$run/$name.pid" ] || alive "$name"; then continue; fi
             farm_lock >/dev/null # ops/down and another ops/up finish first
-            [ ! -e "$run/$name.pid" ] || alive "$name" ||
-                say "$name has ended; see $var/log/$name.log. The rest goes on; ops/up starts it again."
+            [ ! -e "$run/$name.pid" ] || alive "$name" || program_ended "$name"
             farm_unlock
         done
-        known=
-        for name in $programs; do ! alive "$name" || known="$known $name"; done
         pause 1
     done
 }
 
 farm_stop() {
-    stop_all edge worker2 worker1 coordinator nginx postgres
+    stop_all watch edge worker2 worker1 coordinator nginx postgres
 }

@@ -89,16 +89,29 @@ check "second up" ops up
 check "says that the farm runs" says "The farm ran before; started now: nothing"
 check "within seconds" [ $((SECONDS - before)) -le 5 ]
 check "same programs" [ "$(pids)" = "$(cat "$VISTTER_VAR/first")" ]
-alive worker2
+# What ends is started again, but not for ever.
+worker2_runs_anew() { alive worker2 && [ "$pid" != "$ended" ]; }
+watch_says() { grep -q "$1" "$var/log/watch.log"; } # pattern
+for _ in 1 2 3; do
+    alive worker2
+    ended=$pid
+    kill -KILL "$ended"
+    wait_until 10 "worker2 was not started again" worker2_runs_anew
+done
+check "what ended is said" watch_says "worker2 has ended"
+check "it is tried again" eval '! watch_says "FOUR TIMES"'
 kill -KILL "$pid"
-wait_until 10 "worker2 did not end" eval '! alive worker2'
+wait_until 10 "a worker that ends and ends is started again and again" watch_says "worker2 HAS ENDED FOUR TIMES"
+check "it stays away" eval '! alive worker2'
 check "third up" ops up
 check "starts what has ended" says "started now: worker2"
+check "all are there" farm_is_whole
 
 # What the user stopped stays stopped. A number of a program that has ended is somebody else's now.
 vistter channel stop demo >/dev/null
 wait_until 30 "demo did not stop" is_stopped demo
 pids >"$VISTTER_VAR/second"
+stop watch
 stop edge
 sleep 600 &
 stranger=$!
@@ -107,6 +120,7 @@ echo "1 $boot_id" >"$run/edge.since"
 check "down" ops down
 check "a stranger lives on" kill -0 $stranger
 kill $stranger
+check "nobody watches" eval '! alive watch'
 check "nothing left by ops/down" [ -z "$(left_over "$VISTTER_VAR/second")" ]
 check "up after a stop" ops up --detach
 check "says that demo is stopped" says "demo channel is not on air"
@@ -127,7 +141,8 @@ check "a second up beside it" ops up
 alive worker1
 kill -KILL "$pid"
 wait_until 10 "nobody noticed that worker1 ended" says "worker1 has ended"
-wait_until 30 "the channel did not go on without worker1" goes_on $((frames + 60))
+wait_until 10 "worker1 was not started again" alive worker1
+wait_until 30 "the channel did not go on" goes_on $((frames + 60))
 pids >"$VISTTER_VAR/third"
 kill -INT -- -$up
 pause 0.3

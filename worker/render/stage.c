@@ -2,6 +2,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
+#include "engine/base/liveness.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
@@ -24,6 +25,8 @@
 #define LINKS_LOOK_NS   20000000
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
+// Longer than the slowest start of a source.
+#define HUNG_NS INT64_C(20000000000)
 // Tracks' costs are means over about so many seconds of programme.
 #define COST_SECONDS 10
 
@@ -66,9 +69,13 @@ struct stage {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool closing, committed, woken; // woken: something to look at, since last looked
+    bool busy;                      // not waiting
+    uint64_t turns;                 // how often it has looked
     int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
     struct consumer consumers[CONSUMERS_MAX];
     struct stage_status status;
+    // -- whoever calls stage_hung
+    struct liveness mark;
     // -- stage thread
     struct prepared *prepared;
     struct renderer *renderer;
@@ -410,6 +417,7 @@ static void wait_changed(struct stage *s, int64_t timeout_ns)
         return;
     int64_t due = clock_monotonic_ns() + timeout_ns;
     struct timespec t = {due / 1000000000, due % 1000000000};
+    s->busy = false;
     pthread_cond_timedwait(&s->changed, &s->lock, &t);
 }
 
@@ -522,6 +530,8 @@ static void *stage_main(void *opaque)
     pthread_mutex_lock(&s->lock);
     while (!s->closing) {
         s->woken = false;
+        s->busy = true;
+        s->turns++;
         bool full = serve(s);
         int64_t credit, frame = next_to_render(s, &credit);
         if (frame < 0) {
@@ -641,6 +651,15 @@ void stage_destroy(struct stage **stage)
     pthread_cond_destroy(&s->changed);
     free(s->sound);
     free(s);
+}
+
+bool stage_hung(struct stage *s, int64_t now_ns)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t turns = s->turns;
+    bool busy = s->busy || s->woken;
+    pthread_mutex_unlock(&s->lock);
+    return liveness_hung(&s->mark, turns, busy, now_ns, HUNG_NS);
 }
 
 void stage_read(struct stage *s, struct stage_status *ret)

@@ -45,6 +45,11 @@ void stage_commit(struct stage *stage, int64_t at_frame, int64_t start_frame);
 void stage_want(struct stage *stage, struct frame_peer *peer, const struct frame_want *want);
 void stage_gone(struct stage *stage, struct frame_peer *peer);
 
+// Whether it has been at one thing for twenty seconds: a decoder, a renderer or a peer that does
+// not come back. Preparing, waiting for others and failing are none of that. Thread: one, all the
+// time.
+bool stage_hung(struct stage *stage, int64_t now_ns);
+
 // What the worker reports of a stage. Thread: any.
 struct stage_status {
     uint64_t channel;
