@@ -247,9 +247,15 @@ static int arm(void *opaque, struct slot *slot, struct diagnostic *reterr)
     if (!slot->plan->committed || slot->intake)
         return 0;
     start_playout(c, slot->plan);
+    int64_t cursor = atomic_load(&c->cursor);
+    slot->from = roster_from(slot->plan, cursor, atomic_load(&c->epoch) != 0);
+    if (slot->from != slot->plan->at_frame)
+        log_warning("plan_late", "channel=%llu plan_epoch=%u at_frame=%lld from=%lld",
+                    (unsigned long long)c->config.channel, slot->plan->epoch,
+                    (long long)slot->plan->at_frame, (long long)slot->from);
     struct intake *intake = NULL;
-    int result = slot_make_intake(slot, c->config.links, atomic_load(&c->cursor),
-                                  c->config.window_bytes, &intake, reterr);
+    int result =
+        slot_make_intake(slot, c->config.links, cursor, c->config.window_bytes, &intake, reterr);
     if (result)
         return result;
     pthread_mutex_lock(&c->lock);
@@ -458,10 +464,10 @@ static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
     int64_t here = cursor;
     for (const struct slot *s = slot; s; s = roster_after(c->slots, c->slot_count, s)) {
         struct intake_stats stats;
-        if (s->armed->at_frame > here)
+        if (s->from > here)
             break;
         intake_stats(s->intake, &stats);
-        here = (s->armed->at_frame > cursor ? s->armed->at_frame : cursor) + stats.slack_frames;
+        here = (s->from > cursor ? s->from : cursor) + stats.slack_frames;
     }
     return here - cursor;
 }

@@ -2,26 +2,28 @@
 
 #include "engine/receive/intake.h"
 
-struct slot *roster_in_force(struct slot *const *slots, int count, int64_t n)
-{
-    const struct plan *plans[CHANNEL_PLANS_MAX];
-    struct slot *armed[CHANNEL_PLANS_MAX];
-    int armed_count = 0;
-    for (int i = 0; i < count; i++) {
-        if (!slots[i]->intake)
-            continue;
-        plans[armed_count] = slots[i]->plan;
-        armed[armed_count++] = slots[i];
-    }
-    int best = plan_in_force(plans, armed_count, n);
-    return best < 0 ? NULL : armed[best];
-}
-
 static bool armed_before(const struct slot *a, const struct slot *b)
 {
     if (a->armed->at_frame != b->armed->at_frame)
         return a->armed->at_frame < b->armed->at_frame;
     return a->armed->epoch < b->armed->epoch;
+}
+
+struct slot *roster_in_force(struct slot *const *slots, int count, int64_t n)
+{
+    struct slot *best = NULL;
+    for (int i = 0; i < count; i++)
+        if (slots[i]->intake && slots[i]->from <= n && (!best || armed_before(best, slots[i])))
+            best = slots[i];
+    return best;
+}
+
+int64_t roster_from(const struct plan *plan, int64_t cursor, bool sends)
+{
+    int64_t lead = plan->lead_frames, late = cursor + lead / 2 - plan->at_frame;
+    if (!sends || late <= 0)
+        return plan->at_frame;
+    return plan->at_frame + (late + lead - 1) / lead * lead;
 }
 
 struct slot *roster_after(struct slot *const *slots, int count, const struct slot *slot)
@@ -36,13 +38,22 @@ struct slot *roster_after(struct slot *const *slots, int count, const struct slo
     return best;
 }
 
+// Where the first of those that follow begins.
+static int64_t end_of(struct slot *const *slots, int count, const struct slot *slot)
+{
+    int64_t end = INT64_MAX;
+    for (const struct slot *s = slot; (s = roster_after(slots, count, s));)
+        end = s->from < end ? s->from : end;
+    return end;
+}
+
 void roster_share_credit(struct slot *const *slots, int count, int64_t cursor)
 {
     bool waits = false;
     for (struct slot *s = roster_after(slots, count, NULL), *after; s; s = after) {
+        int64_t end = end_of(slots, count, s);
         after = roster_after(slots, count, s);
-        int64_t end = after ? after->armed->at_frame : INT64_MAX;
-        intake_set_end(s->intake, waits ? s->armed->at_frame : end);
+        intake_set_end(s->intake, waits ? s->from : end);
         waits = after && cursor < end - after->armed->lead_frames / 2 &&
                 !intake_complete(s->intake, end);
     }

@@ -5,8 +5,15 @@
 
 #include "edge/slot.h"
 
-// The one on air at frame n, of those whose frames are taken in; NULL: none.
+// The one on air at frame n: of those whose frames are taken in, and which begin here at n or
+// before, the one with the largest at_frame, of several that of the highest epoch; NULL: none.
 struct slot *roster_in_force(struct slot *const *slots, int count, int64_t n);
+// From which frame a plan that has become committed is on air here; `sends`: the channel is on air.
+// That is its at_frame, unless it has been learnt of so late that its frames could not be here
+// (half the lead before): it follows whole leads after its frame then, at the first that leaves
+// time, and what is on air goes on until there. So edges that learn of it at about the same time
+// still change at the same frame.
+int64_t roster_from(const struct plan *plan, int64_t cursor, bool sends);
 // The armed plan that takes over from `slot`, or the first of all (NULL); NULL: none.
 struct slot *roster_after(struct slot *const *slots, int count, const struct slot *slot);
 // While one plan follows another, the workers have both to do, and no more processors for it. The
