@@ -80,7 +80,7 @@ static void next_drop(struct farm *farm, struct channel *channel)
 {
     plan_destroy(&channel->next);
     channel->phase = PHASE_IDLE;
-    channel->waits_on_store = false;
+    channel->waits_on_store = channel->unsure = false;
     farm->generation++;
 }
 
@@ -370,15 +370,19 @@ void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int res
         channel->next->message->plan_epoch != plan_epoch)
         return;
     channel->waits_on_store = false;
-    if (result == -ESTALE) {
+    // Refused now, it may still have been written by a try whose answer was lost: only the row
+    // says. Either the lease comes back, or this coordinator ends.
+    if (result == -ESTALE && !channel->unsure) {
         text_set(channel, "another coordinator leads, or the channel has changed meanwhile");
         next_give_up(farm, channel, now.monotonic_ns + FARM_RETRY_NS);
         return;
     }
     if (result < 0) {
+        channel->unsure = true;
         text_set(channel, "the database cannot be written; changes wait");
         return;
     }
+    channel->unsure = false;
     struct plan *plan = channel->next;
     plan->message->committed = true;
     plan->message->at_frame = plan->at_frame;

@@ -58,6 +58,7 @@ struct channel {
     enum phase phase;
     bool dirty;          // something changed: plan again when idle
     bool waits_on_store; // a reserve or commit has been handed out
+    bool unsure;         // the commit may have been written: an answer was lost
     int64_t store_ns;    // when it may be handed out again
     int64_t retry_ns, proposed_ns;
     int64_t review_ns; // when the placement is looked at again
