@@ -20,10 +20,10 @@ struct slot *roster_in_force(struct slot *const *slots, int count, int64_t n)
 
 int64_t roster_from(const struct plan *plan, int64_t cursor, bool sends)
 {
-    int64_t lead = plan->lead_frames, late = cursor + lead / 2 - plan->at_frame;
-    if (!sends || late <= 0)
+    int64_t lead = plan->lead_frames, late = cursor - plan->at_frame;
+    if (!sends || late + lead * 3 / 4 <= 0)
         return plan->at_frame;
-    return plan->at_frame + (late + lead - 1) / lead * lead;
+    return plan->at_frame + (late + 2 * lead - 1) / lead * lead;
 }
 
 struct slot *roster_after(struct slot *const *slots, int count, const struct slot *slot)

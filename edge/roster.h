@@ -10,9 +10,10 @@
 struct slot *roster_in_force(struct slot *const *slots, int count, int64_t n);
 // From which frame a plan that has become committed is on air here; `sends`: the channel is on air.
 // That is its at_frame, unless it has been learnt of so late that its frames could not be here
-// (half the lead before): it follows whole leads after its frame then, at the first that leaves
-// time, and what is on air goes on until there. So edges that learn of it at about the same time
-// still change at the same frame.
+// (three quarters of the lead before): it follows whole leads after its frame then, at the first
+// that leaves a lead, for a provider that does not answer may have to be found out. What is on air
+// goes on until there, and edges that learn of it at about the same time still change at the same
+// frame.
 int64_t roster_from(const struct plan *plan, int64_t cursor, bool sends);
 // The armed plan that takes over from `slot`, or the first of all (NULL); NULL: none.
 struct slot *roster_after(struct slot *const *slots, int count, const struct slot *slot);

@@ -48,10 +48,10 @@ static void test_in_force(void)
 static void test_late(void)
 {
     const struct plan p = {.at_frame = 1000, .lead_frames = LEAD};
-    CHECK(roster_from(&p, 975, true), ==, 1000);
-    CHECK(roster_from(&p, 976, true), ==, 1050);
-    CHECK(roster_from(&p, 1025, true), ==, 1050);
-    CHECK(roster_from(&p, 1026, true), ==, 1100);
+    CHECK(roster_from(&p, 963, true), ==, 1000);
+    CHECK(roster_from(&p, 964, true), ==, 1050);
+    CHECK(roster_from(&p, 1000, true), ==, 1050);
+    CHECK(roster_from(&p, 1001, true), ==, 1100);
     CHECK(roster_from(&p, 5000, true), ==, 5050);
     CHECK(roster_from(&p, 5000, false), ==, 1000); // nothing is on air: at once
     const int64_t at[] = {100, 200, 220, 300}, from[] = {100, 250, 220, 300};

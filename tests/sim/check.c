@@ -167,7 +167,7 @@ void check_known(struct world *w, int channel, uint32_t epoch)
         return;
     c->known_ns = w->now_ns;
     for (int i = 0; i < w->setup->edges; i++)
-        c->late |= w->aired[i][channel].n + LEAD_FRAMES / 2 > c->at_frame;
+        c->late |= w->aired[i][channel].n + LEAD_FRAMES > c->at_frame;
 }
 
 // ---- What nodes are told ----------------------------------------------------------------------
