@@ -35,8 +35,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FARM_NODES_MAX    256
-#define FARM_CHANNELS_MAX 256
+#define FARM_NODES_MAX    4096
+#define FARM_CHANNELS_MAX 2048
 #define FARM_KEY_BYTES    32
 
 #define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
