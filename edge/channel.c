@@ -4,7 +4,7 @@
 #include "edge/mix/desk.h"
 #include "edge/mix/hash_file.h"
 #include "edge/mix/playout.h"
-#include "edge/slot.h"
+#include "edge/roster.h"
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
 #include "engine/base/liveness.h"
@@ -65,54 +65,13 @@ struct channel {
 // Called with the lock held.
 static struct slot *slot_in_force(struct channel *c, int64_t n)
 {
-    const struct plan *plans[CHANNEL_PLANS_MAX];
-    struct slot *slots[CHANNEL_PLANS_MAX];
-    int count = 0;
-    for (int i = 0; i < c->slot_count; i++) {
-        if (!c->slots[i]->intake)
-            continue;
-        plans[count] = c->slots[i]->plan;
-        slots[count++] = c->slots[i];
-    }
-    int best = plan_in_force(plans, count, n);
-    return best < 0 ? NULL : slots[best];
+    return roster_in_force(c->slots, c->slot_count, n);
 }
 
-static bool armed_before(const struct slot *a, const struct slot *b)
-{
-    if (a->armed->at_frame != b->armed->at_frame)
-        return a->armed->at_frame < b->armed->at_frame;
-    return a->armed->epoch < b->armed->epoch;
-}
-
-// The armed plan that takes over from `s`, or the first of all; NULL: none. Called with the lock
-// held, or on the control thread, which alone changes the slots.
-static struct slot *slot_after(const struct channel *c, const struct slot *s)
-{
-    struct slot *best = NULL;
-    for (int i = 0; i < c->slot_count; i++) {
-        struct slot *other = c->slots[i];
-        if (other->intake && (!s || armed_before(s, other)) && (!best || armed_before(other, best)))
-            best = other;
-    }
-    return best;
-}
-
-// While one plan follows another, the workers have both to do, and no more processors for it. The
-// one that leaves is asked for what lies below the switch only; the one that follows gets credit
-// once that is all here, or at the latest half its lead before the switch.
 // Called with the lock held.
 static void share_credit(struct channel *c)
 {
-    int64_t cursor = atomic_load(&c->cursor);
-    bool waits = false;
-    for (struct slot *s = slot_after(c, NULL), *after; s; s = after) {
-        after = slot_after(c, s);
-        int64_t end = after ? after->armed->at_frame : INT64_MAX;
-        intake_set_end(s->intake, waits ? s->armed->at_frame : end);
-        waits = after && cursor < end - after->armed->lead_frames / 2 &&
-                !intake_complete(s->intake, end);
-    }
+    roster_share_credit(c->slots, c->slot_count, atomic_load(&c->cursor));
 }
 
 // Waits for something to do; gives the slot for frame `next`, which stays valid until the next
@@ -289,14 +248,21 @@ static void start_playout(struct channel *c, const struct plan *p)
 }
 
 // A plan that became committed gets its intake; with the first one the channel starts.
-static int arm(struct channel *c, struct slot *slot, struct diagnostic *reterr)
+static int arm(void *opaque, struct slot *slot, struct diagnostic *reterr)
 {
+    struct channel *c = opaque;
     if (!slot->plan->committed || slot->intake)
         return 0;
     start_playout(c, slot->plan);
+    int64_t cursor = atomic_load(&c->cursor);
+    slot->from = roster_from(slot->plan, cursor, atomic_load(&c->epoch) != 0);
+    if (slot->from != slot->plan->at_frame)
+        log_warning("plan_late", "channel=%llu plan_epoch=%u at_frame=%lld from=%lld",
+                    (unsigned long long)c->config.channel, slot->plan->epoch,
+                    (long long)slot->plan->at_frame, (long long)slot->from);
     struct intake *intake = NULL;
-    int result = slot_make_intake(slot, c->config.links, atomic_load(&c->cursor),
-                                  c->config.window_bytes, &intake, reterr);
+    int result =
+        slot_make_intake(slot, c->config.links, cursor, c->config.window_bytes, &intake, reterr);
     if (result)
         return result;
     pthread_mutex_lock(&c->lock);
@@ -329,17 +295,9 @@ static void drop_slot(struct channel *c, int index)
     slot_destroy(&slot, c->config.links);
 }
 
-static struct slot *find_slot(struct channel *c, uint32_t epoch)
+static void replace_plan(void *opaque, struct slot *slot, const struct plan *plan)
 {
-    for (int i = 0; i < c->slot_count; i++)
-        if (c->slots[i]->plan->epoch == epoch)
-            return c->slots[i];
-    return NULL;
-}
-
-// The same epoch again: it may have been committed, or have other destinations.
-static void replace_plan(struct channel *c, struct slot *slot, const struct plan *plan)
-{
+    struct channel *c = opaque;
     pthread_mutex_lock(&c->lock);
     struct plan *old = slot->plan;
     slot->plan = plan_ref(plan);
@@ -347,8 +305,9 @@ static void replace_plan(struct channel *c, struct slot *slot, const struct plan
     plan_unref(&old);
 }
 
-static int add_slot(struct channel *c, const struct plan *plan, struct diagnostic *reterr)
+static int add_slot(void *opaque, const struct plan *plan, struct diagnostic *reterr)
 {
+    struct channel *c = opaque;
     if (c->slot_count == CHANNEL_PLANS_MAX)
         return diagnostic_set(reterr, -ENOSPC, "plan_resources", "",
                               "this edge holds three plans of the channel already");
@@ -364,48 +323,23 @@ static int add_slot(struct channel *c, const struct plan *plan, struct diagnosti
     return 0;
 }
 
-static void retire(struct channel *c)
+static void retire(void *opaque)
 {
+    struct channel *c = opaque;
     pthread_mutex_lock(&c->lock);
     struct slot *on_air = slot_in_force(c, atomic_load(&c->cursor));
     pthread_mutex_unlock(&c->lock);
-    for (int i = c->slot_count - 1; i >= 0; i--) {
-        const struct slot *s = c->slots[i];
-        bool superseded = on_air && s != on_air && s->plan->committed &&
-                          s->plan->at_frame <= on_air->plan->at_frame;
-        if (s != on_air && (!s->listed || superseded))
+    for (int i = c->slot_count - 1; i >= 0; i--)
+        if (roster_retires(c->slots[i], on_air))
             drop_slot(c, i);
-    }
 }
 
 int channel_set_plans(struct channel *c, const struct plan *const *plans, int count,
                       struct diagnostic *reterr)
 {
-    int result = 0;
-    for (int i = 0; i < c->slot_count; i++)
-        c->slots[i]->listed = false;
-    for (int i = 0; i < count; i++) {
-        struct slot *slot = find_slot(c, plans[i]->epoch);
-        if (slot)
-            slot->listed = true;
-    }
-    retire(c);
-    for (int i = 0; i < count; i++) {
-        struct slot *slot = find_slot(c, plans[i]->epoch);
-        if (slot && slot->plan->group_count != plans[i]->group_count)
-            continue; // an epoch never changes its groups
-        int error = 0;
-        if (slot)
-            replace_plan(c, slot, plans[i]);
-        else
-            error = add_slot(c, plans[i], result ? NULL : reterr);
-        slot = find_slot(c, plans[i]->epoch);
-        if (!error) {
-            slot->listed = true;
-            error = arm(c, slot, result ? NULL : reterr);
-        }
-        result = result ? result : error;
-    }
+    const struct roster_steps steps = {
+        .opaque = c, .retire = retire, .add = add_slot, .replace = replace_plan, .arm = arm};
+    int result = roster_apply(c->slots, &c->slot_count, plans, count, &steps, reterr);
     channel_tend(c);
     return result;
 }
@@ -536,12 +470,12 @@ void channel_destroy(struct channel **channel)
 static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
 {
     int64_t here = cursor;
-    for (const struct slot *s = slot; s; s = slot_after(c, s)) {
+    for (const struct slot *s = slot; s; s = roster_after(c->slots, c->slot_count, s)) {
         struct intake_stats stats;
-        if (s->armed->at_frame > here)
+        if (s->from > here)
             break;
         intake_stats(s->intake, &stats);
-        here = (s->armed->at_frame > cursor ? s->armed->at_frame : cursor) + stats.slack_frames;
+        here = (s->from > cursor ? s->from : cursor) + stats.slack_frames;
     }
     return here - cursor;
 }
@@ -588,12 +522,10 @@ int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
     int count = 0;
     for (int i = 0; i < c->slot_count && count < max; i++) {
         const struct slot *s = c->slots[i];
-        bool active = s->intake && s->plan->at_frame <= cursor && s->plan->epoch == on_air;
         struct channel_plan_report *r = &ret[count++];
-        *r = (struct channel_plan_report){.epoch = s->plan->epoch, .state = CHANNEL_PLAN_PREPARED};
-        if (s->intake)
-            r->state = active ? CHANNEL_PLAN_ACTIVE : CHANNEL_PLAN_ARMED;
-        else if (slot_waits_for(s, r->waits_for, sizeof r->waits_for))
+        *r = (struct channel_plan_report){.epoch = s->plan->epoch,
+                                          .state = roster_state(s, cursor, on_air)};
+        if (!s->intake && slot_waits_for(s, r->waits_for, sizeof r->waits_for))
             r->state = CHANNEL_PLAN_PREPARING;
     }
     return count;

@@ -293,17 +293,3 @@ void plan_unref(struct plan **plan)
     OPENSSL_cleanse(p, sizeof *p);
     free(p);
 }
-
-int plan_in_force(const struct plan *const *plans, int count, int64_t n)
-{
-    int best = -1;
-    for (int i = 0; i < count; i++) {
-        const struct plan *p = plans[i];
-        if (!p->committed || p->at_frame > n)
-            continue;
-        if (best < 0 || p->at_frame > plans[best]->at_frame ||
-            (p->at_frame == plans[best]->at_frame && p->epoch > plans[best]->epoch))
-            best = i;
-    }
-    return best;
-}

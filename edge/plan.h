@@ -75,7 +75,3 @@ int plan_parse(const struct Vistter__Control__V1__ChannelPlan *message, const ch
                struct plan **ret, struct diagnostic *reterr);
 struct plan *plan_ref(const struct plan *plan);
 void plan_unref(struct plan **plan); // accepts NULL inside; wipes the secrets
-
-// Of plans [0, count), the one on air at frame n: committed, with the largest at_frame <= n, and of
-// several the highest epoch. -1: none.
-int plan_in_force(const struct plan *const *plans, int count, int64_t n);

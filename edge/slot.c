@@ -85,8 +85,8 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
         .rate = p->rate,
         .lead_frames = p->lead_frames,
         .group_count = p->group_count,
-        .cursor = p->at_frame > cursor ? p->at_frame : cursor,
-        .end = p->at_frame, // nothing yet
+        .cursor = slot->from > cursor ? slot->from : cursor,
+        .end = slot->from, // nothing yet
         .bytes_max = window_bytes,
         .latency_ms = links_latency_ms(links),
         .urgent = true,

@@ -15,6 +15,7 @@ struct slot {
     struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
     struct intake *intake;                  // once committed; set under lock
     struct plan *armed; // the version that became committed: what the mix thread follows
+    int64_t from;       // the first frame that it is on air at here; set before `intake`
     bool listed;
 };
 
@@ -23,8 +24,8 @@ int slot_create(const struct plan *plan, struct links *links, struct slot **ret,
                 struct diagnostic *reterr);
 // Nobody uses it any more.
 void slot_destroy(struct slot **slot, struct links *links);
-// Sets `armed` to the plan, and gives an intake of its frames from `cursor` on, or from where it
-// takes effect, that asks for nothing yet. The caller makes it the slot's.
+// Sets `armed` to the plan, and gives an intake of its frames from `cursor` on, or from `from`,
+// that asks for nothing yet. The caller makes it the slot's.
 int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, size_t window_bytes,
                      struct intake **ret, struct diagnostic *reterr);
 // Gives the address of a provider or standby that a plan needs and that is not connected.

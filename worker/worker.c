@@ -6,12 +6,10 @@
 #include "engine/base/watchdog.h"
 #include "engine/compose/blend.h"
 #include "engine/link/control_link.h"
-#include "engine/link/frame_link.h"
-#include "engine/link/media_cache.h"
 #include "engine/receive/links.h"
 #include "proto/control.pb-c.h"
+#include "worker/duties.h"
 #include "worker/golden.h"
-#include "worker/render/stage.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,21 +20,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STAGES_MAX 256
 // Shared with consumers on this host; beyond it frames are coded.
 #define BLOCK_BYTES_MAX ((size_t)2 << 30)
-#define LINKS_MAX       1024
 #define REPORT_MS       100
-#define NODE_NAME_SIZE  65
 
 typedef Vistter__Control__V1__DesiredState desired_state;
-typedef Vistter__Control__V1__ChannelPlan channel_plan;
-typedef Vistter__Control__V1__GroupPlan group_plan;
-
-struct link_key {
-    char consumer[NODE_NAME_SIZE], link_id[NODE_NAME_SIZE];
-    uint8_t key[LINK_KEY_BYTES];
-};
 
 struct worker {
     // -- constant after create
@@ -57,14 +45,11 @@ struct worker {
     pthread_mutex_t state_lock;
     desired_state *newest; // unpacked copy, NULL when main has taken it
     // -- main thread
-    uint64_t state_epoch, state_version;
     double cpu_load;
     int64_t cpu_read_ns, cpu_read_at_ns, links_log_at_ns;
-    // -- guarded by lock; only main changes the list of stages
+    // -- guarded by lock; only main changes it
     pthread_mutex_t lock;
-    int stage_count, key_count;
-    struct stage *stages[STAGES_MAX];
-    struct link_key keys[LINKS_MAX];
+    struct duties duties;
 };
 
 // ---- Callbacks from the links -----------------------------------------------------------------
@@ -91,13 +76,8 @@ static bool link_key(void *opaque, const char *consumer, const char *link_id,
                      uint8_t ret_key[LINK_KEY_BYTES])
 {
     struct worker *w = opaque;
-    bool found = false;
     pthread_mutex_lock(&w->lock);
-    for (int i = 0; i < w->key_count && !found; i++) {
-        found = !strcmp(w->keys[i].consumer, consumer) && !strcmp(w->keys[i].link_id, link_id);
-        if (found)
-            memcpy(ret_key, w->keys[i].key, LINK_KEY_BYTES);
-    }
+    bool found = duties_link_key(&w->duties, consumer, link_id, ret_key);
     pthread_mutex_unlock(&w->lock);
     return found;
 }
@@ -106,9 +86,9 @@ static void on_want(void *opaque, struct frame_peer *peer, const struct frame_wa
 {
     struct worker *w = opaque;
     pthread_mutex_lock(&w->lock);
-    for (int i = 0; i < w->stage_count; i++)
-        if (stage_is(w->stages[i], want->channel, want->plan_epoch, want->group))
-            stage_want(w->stages[i], peer, want);
+    for (int i = 0; i < w->duties.stage_count; i++)
+        if (stage_is(w->duties.stages[i], want->channel, want->plan_epoch, want->group))
+            stage_want(w->duties.stages[i], peer, want);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -116,136 +96,12 @@ static void on_gone(void *opaque, struct frame_peer *peer)
 {
     struct worker *w = opaque;
     pthread_mutex_lock(&w->lock);
-    for (int i = 0; i < w->stage_count; i++)
-        stage_gone(w->stages[i], peer);
+    for (int i = 0; i < w->duties.stage_count; i++)
+        stage_gone(w->duties.stages[i], peer);
     pthread_mutex_unlock(&w->lock);
 }
 
 // ---- Desired state ----------------------------------------------------------------------------
-
-static bool size_valid(uint32_t width, uint32_t height)
-{
-    return width >= 2 && height >= 2 && width % 2 == 0 && height % 2 == 0 &&
-           width <= PICTURE_SIDE_MAX && height <= PICTURE_SIDE_MAX;
-}
-
-// What a plan must be for this node to touch it; everything later may then rely on it.
-static bool plan_valid(const channel_plan *p)
-{
-    bool ok = p->revision.len == 32 && size_valid(p->width, p->height) && p->rate_num > 0 &&
-              p->rate_den > 0 && p->rate_num <= INT32_MAX && p->rate_den <= INT32_MAX &&
-              p->rate_num / p->rate_den <= 240 && p->rate_num >= p->rate_den;
-    for (size_t i = 0; ok && i < p->n_groups; i++) {
-        const group_plan *g = p->groups[i];
-        ok = g->track_from <= g->track_to && g->track_to <= TIMELINE_TRACKS_MAX &&
-             ((!g->width && !g->height) || size_valid(g->width, g->height));
-    }
-    if (!ok)
-        log_error("plan_malformed", "channel=%" PRIu64 " plan=%" PRIu32, p->channel, p->plan_epoch);
-    return ok;
-}
-
-// As its provider or its standby: a standby is prepared in the same way, and renders when asked.
-static bool group_is_ours(const struct worker *w, const group_plan *g)
-{
-    bool ours = !strcmp(g->provider, w->settings.name);
-    for (size_t i = 0; i < g->n_standbys; i++)
-        ours = ours || !strcmp(g->standbys[i]->node, w->settings.name);
-    return ours;
-}
-
-static bool wanted(const struct worker *w, const desired_state *state, const struct stage *stage)
-{
-    for (size_t i = 0; i < state->n_channels; i++) {
-        const channel_plan *p = state->channels[i];
-        for (size_t k = 0; k < p->n_groups; k++)
-            if (group_is_ours(w, p->groups[k]) &&
-                stage_is(stage, p->channel, p->plan_epoch, p->groups[k]->group))
-                return true;
-    }
-    return false;
-}
-
-// Called with the lock held.
-static void end_unwanted(struct worker *w, const desired_state *state, struct stage **ended,
-                         int *ended_count)
-{
-    int kept = 0;
-    for (int i = 0; i < w->stage_count; i++) {
-        struct stage *stage = w->stages[i];
-        if (wanted(w, state, stage)) {
-            w->stages[kept++] = stage;
-        } else {
-            stage_close(stage); // no callback reaches it any more
-            ended[(*ended_count)++] = stage;
-        }
-    }
-    w->stage_count = kept;
-}
-
-static void take_links(struct worker *w, const group_plan *g)
-{
-    for (size_t i = 0; i < g->n_links && w->key_count < LINKS_MAX; i++) {
-        const Vistter__Control__V1__LinkPlan *l = g->links[i];
-        if (l->key.len != LINK_KEY_BYTES)
-            continue;
-        struct link_key *k = &w->keys[w->key_count++];
-        snprintf(k->consumer, sizeof k->consumer, "%s", l->consumer);
-        snprintf(k->link_id, sizeof k->link_id, "%s", l->link_id);
-        memcpy(k->key, l->key.data, LINK_KEY_BYTES);
-    }
-}
-
-static struct stage *find_stage(const struct worker *w, const channel_plan *p, const group_plan *g)
-{
-    for (int i = 0; i < w->stage_count; i++)
-        if (stage_is(w->stages[i], p->channel, p->plan_epoch, g->group))
-            return w->stages[i];
-    return NULL;
-}
-
-static struct stage *start_stage(struct worker *w, const channel_plan *p, size_t group)
-{
-    if (w->stage_count == STAGES_MAX)
-        return NULL;
-    const group_plan *g = p->groups[group];
-    struct stage_config config = {
-        .plan = p,
-        .group = group,
-        .cache = w->cache,
-        .node = w->settings.name,
-        .links = w->links,
-        .blocks = w->blocks,
-        .host = w->host,
-        // Wants and frames wait out the latency each; consumers repeat a little later.
-        .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
-    };
-    log_info("stage_started",
-             "channel=%s plan=%" PRIu32 " group=%" PRIu32 " tracks=%" PRIu32 "..%" PRIu32,
-             p->channel_name, p->plan_epoch, g->group, g->track_from, g->track_to);
-    return w->stages[w->stage_count++] = stage_create(&config);
-}
-
-static void start_missing(struct worker *w, const desired_state *state)
-{
-    w->key_count = 0;
-    for (size_t i = 0; i < state->n_channels; i++) {
-        const channel_plan *p = state->channels[i];
-        if (!plan_valid(p))
-            continue;
-        for (size_t k = 0; k < p->n_groups; k++) {
-            const group_plan *g = p->groups[k];
-            if (!group_is_ours(w, g))
-                continue;
-            take_links(w, g);
-            struct stage *stage = find_stage(w, p, g);
-            if (!stage)
-                stage = start_stage(w, p, k);
-            if (stage && p->committed)
-                stage_commit(stage, p->at_frame, p->start_frame);
-        }
-    }
-}
 
 // Joins stages that have ended: one may be in the middle of something heavy, and reports must go
 // on meanwhile.
@@ -266,20 +122,23 @@ static void reconcile(struct worker *w)
     pthread_mutex_unlock(&w->state_lock);
     if (!state)
         return;
-    bool stale = state->epoch < w->state_epoch ||
-                 (state->epoch == w->state_epoch && state->version < w->state_version);
-    if (!stale) {
-        struct stage *ended[STAGES_MAX];
-        int ended_count = 0;
+    if (!duties_outdated(&w->duties, state)) {
+        struct stage *ended[DUTIES_STAGES_MAX];
+        struct stage_config stage = {
+            .cache = w->cache,
+            .node = w->settings.name,
+            .links = w->links,
+            .blocks = w->blocks,
+            .host = w->host,
+            // Wants and frames wait out the latency each; consumers repeat a little later.
+            .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
+        };
         media_cache_set_origin(w->cache, state->media_url);
         pthread_mutex_lock(&w->lock);
-        end_unwanted(w, state, ended, &ended_count);
-        start_missing(w, state);
+        int ended_count = duties_follow(&w->duties, state, &stage, ended);
         pthread_mutex_unlock(&w->lock);
         for (int i = 0; i < ended_count; i++)
             (void)queue_push(w->ended, ended[i], -1); // open until the worker ends
-        w->state_epoch = state->epoch;
-        w->state_version = state->version;
     }
     vistter__control__v1__desired_state__free_unpacked(state, NULL);
 }
@@ -287,12 +146,13 @@ static void reconcile(struct worker *w)
 // ---- Reports ----------------------------------------------------------------------------------
 
 struct report_memory {
-    struct stage_status status[STAGES_MAX];
-    Vistter__Control__V1__StageReport stages[2 * STAGES_MAX], *stage_pointers[2 * STAGES_MAX];
-    Vistter__Control__V1__TrackCost costs[STAGES_MAX][TIMELINE_TRACKS_MAX];
-    Vistter__Control__V1__TrackCost *cost_pointers[STAGES_MAX][TIMELINE_TRACKS_MAX];
-    Vistter__Control__V1__PlanReport plans[STAGES_MAX], *plan_pointers[STAGES_MAX];
-    Vistter__Control__V1__AlarmReport alarms[STAGES_MAX], *alarm_pointers[STAGES_MAX];
+    struct stage_status status[DUTIES_STAGES_MAX];
+    Vistter__Control__V1__StageReport stages[2 * DUTIES_STAGES_MAX],
+        *stage_pointers[2 * DUTIES_STAGES_MAX];
+    Vistter__Control__V1__TrackCost costs[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
+    Vistter__Control__V1__TrackCost *cost_pointers[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
+    Vistter__Control__V1__PlanReport plans[DUTIES_STAGES_MAX], *plan_pointers[DUTIES_STAGES_MAX];
+    Vistter__Control__V1__AlarmReport alarms[DUTIES_STAGES_MAX], *alarm_pointers[DUTIES_STAGES_MAX];
     size_t stage_count, plan_count, alarm_count;
 };
 
@@ -399,9 +259,9 @@ static void send_report(struct worker *w, struct report_memory *m)
 {
     m->stage_count = m->plan_count = m->alarm_count = 0;
     pthread_mutex_lock(&w->lock);
-    int count = w->stage_count;
+    int count = w->duties.stage_count;
     for (int i = 0; i < count; i++)
-        stage_read(w->stages[i], &m->status[i]);
+        stage_read(w->duties.stages[i], &m->status[i]);
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < count; i++) {
         report_stage(m, i);
@@ -413,8 +273,8 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.version = VISTTER_VERSION;
     report.frame_address = w->frame_address;
     report.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
-    report.state_epoch = w->state_epoch;
-    report.state_version = w->state_version;
+    report.state_epoch = w->duties.epoch;
+    report.state_version = w->duties.version;
     report.golden = (ProtobufCBinaryData){sizeof w->golden, w->golden};
     report.n_stages = m->stage_count;
     report.stages = m->stage_pointers;
@@ -502,7 +362,7 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
     pthread_mutex_init(&w->state_lock, NULL);
     w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     w->links_log_at_ns = clock_monotonic_ns() + LINKS_LOG_NS;
-    w->ended = queue_create(STAGES_MAX, NULL);
+    w->ended = queue_create(DUTIES_STAGES_MAX, NULL);
     int error = thread_start(&w->reaper, "reaper", reap, w);
     w->reaping = !error;
     error = error ? diagnostic_set(reterr, error, "thread", "", "no thread: %s", strerror(-error))
@@ -555,10 +415,10 @@ void worker_destroy(struct worker **worker)
     *worker = NULL;
     control_client_destroy(&w->control);
     frame_server_destroy(&w->server);
-    for (int i = 0; i < w->stage_count; i++)
-        stage_close(w->stages[i]);
-    for (int i = 0; i < w->stage_count; i++)
-        (void)queue_push(w->ended, w->stages[i], -1);
+    for (int i = 0; i < w->duties.stage_count; i++)
+        stage_close(w->duties.stages[i]);
+    for (int i = 0; i < w->duties.stage_count; i++)
+        (void)queue_push(w->ended, w->duties.stages[i], -1);
     queue_close(w->ended);
     if (w->reaping)
         thread_join(w->reaper);

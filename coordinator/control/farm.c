@@ -55,6 +55,7 @@ static struct channel *channel_add(struct farm *farm, uint64_t id)
     channel->id = id;
     channel->cut_count = -1;
     farm->channels[farm->channel_count++] = channel;
+    farm_channels_enter(farm);
     return channel;
 }
 
@@ -89,7 +90,8 @@ int farm_load(struct farm *farm, const void *bytes, size_t size, struct diagnost
     } else {
         channel->current = plan;
     }
-    farm->generation++;
+    farm_plan_touch(farm, channel->current);
+    farm_plan_touch(farm, channel->next);
     return 0;
 }
 
@@ -188,6 +190,7 @@ void farm_remove_channel(struct farm *farm, uint64_t id)
             continue;
         channel_destroy(farm, farm->channels[i]);
         farm->channels[i] = farm->channels[--farm->channel_count];
+        farm_channels_enter(farm);
         farm->generation++;
         return;
     }
@@ -199,6 +202,7 @@ void farm_tick(struct farm *farm, struct farm_time now, const struct farm_output
     if (now.monotonic_ns - farm->tick_ns > FARM_NODE_LOST_NS / 2)
         farm->resumed_ns = now.monotonic_ns;
     farm->tick_ns = now.monotonic_ns;
+    farm->places = 0;
     farm_nodes_check(farm, now.monotonic_ns);
     for (int i = 0; i < farm->channel_count; i++)
         channel_step(farm, farm->channels[i], now, outputs);

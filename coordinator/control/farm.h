@@ -35,8 +35,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FARM_NODES_MAX    256
-#define FARM_CHANNELS_MAX 256
+#define FARM_NODES_MAX    4096
+#define FARM_CHANNELS_MAX 2048
 #define FARM_KEY_BYTES    32
 
 #define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
@@ -152,8 +152,9 @@ struct farm_outputs {
 void farm_tick(struct farm *farm, struct farm_time now, const struct farm_outputs *outputs);
 // Result of a reserve: 0 or negative (then tried again by a later tick).
 void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result);
-// Result of a commit: 0 = the row is written; -ESTALE = refused for good (lease lost, channel
-// stopped or newer epoch there); any other negative = unknown, tried again.
+// Result of a commit: 0 = the row is written; -ESTALE = this try was refused (lease lost, or
+// channel stopped): given up, unless an earlier try may have written it; any other negative =
+// unknown, tried again.
 void farm_committed(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result,
                     struct farm_time now);
 

@@ -18,15 +18,6 @@ typedef Vistter__Control__V1__PlanReport plan_report;
 #define PLAUSIBLE_S    3600 // a cursor further than this from the clock's is not believed
 #define PROMOTE_LATE_S 2
 
-struct channel *farm_channel_find(const struct farm *farm, uint64_t id)
-{
-    for (int i = 0; i < farm->channel_count; i++) {
-        if (farm->channels[i]->id == id)
-            return farm->channels[i];
-    }
-    return NULL;
-}
-
 static void text_set(struct channel *channel, const char *text)
 {
     snprintf(channel->text, sizeof channel->text, "%s", text);
@@ -78,16 +69,17 @@ static int64_t switch_margin(const channel_plan_message *message)
 
 static void next_drop(struct farm *farm, struct channel *channel)
 {
+    farm_plan_touch(farm, channel->next);
     plan_destroy(&channel->next);
     channel->phase = PHASE_IDLE;
-    channel->waits_on_store = false;
-    farm->generation++;
+    channel->waits_on_store = channel->unsure = false;
 }
 
 void channel_plans_drop(struct farm *farm, struct channel *channel)
 {
     if (!channel->current && !channel->next)
         return;
+    farm_plan_touch(farm, channel->current);
     plan_destroy(&channel->current);
     next_drop(farm, channel);
     channel->text[0] = 0;
@@ -342,7 +334,7 @@ void farm_reserved(struct farm *farm, uint64_t id, uint32_t plan_epoch, int resu
         return;
     }
     channel->phase = PHASE_PREPARING;
-    farm->generation++;
+    farm_plan_touch(farm, channel->next);
 }
 
 static void commit_step(struct channel *channel, int64_t now_ns, const struct farm_outputs *outputs)
@@ -370,15 +362,19 @@ void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int res
         channel->next->message->plan_epoch != plan_epoch)
         return;
     channel->waits_on_store = false;
-    if (result == -ESTALE) {
+    // Refused now, it may still have been written by a try whose answer was lost: only the row
+    // says. Either the lease comes back, or this coordinator ends.
+    if (result == -ESTALE && !channel->unsure) {
         text_set(channel, "another coordinator leads, or the channel has changed meanwhile");
         next_give_up(farm, channel, now.monotonic_ns + FARM_RETRY_NS);
         return;
     }
     if (result < 0) {
+        channel->unsure = true;
         text_set(channel, "the database cannot be written; changes wait");
         return;
     }
+    channel->unsure = false;
     struct plan *plan = channel->next;
     plan->message->committed = true;
     plan->message->at_frame = plan->at_frame;
@@ -387,7 +383,7 @@ void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int res
     channel->switch_tries = 0;
     channel->text[0] = 0;
     farm->plans_committed++;
-    farm->generation++;
+    farm_plan_touch(farm, plan);
     log_info("plan_committed", "channel=%llu plan_epoch=%u at_frame=%lld", (unsigned long long)id,
              plan_epoch, (long long)plan->at_frame);
 }
@@ -420,11 +416,11 @@ static void armed_step(struct farm *farm, struct channel *channel, struct farm_t
 {
     if (!next_active(farm, channel, now))
         return;
+    farm_plan_touch(farm, channel->current);
     plan_destroy(&channel->current);
     channel->current = channel->next;
     channel->next = NULL;
     channel->phase = PHASE_IDLE;
-    farm->generation++;
     log_info("plan_active", "channel=%llu plan_epoch=%u", (unsigned long long)channel->id,
              channel->current->message->plan_epoch);
 }
@@ -536,8 +532,10 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         return; // what is on air stays; changes are the new leader's
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
-        !awaits_return(farm, channel, now_ns))
+        farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns)) {
+        farm->places++;
         channel_propose(farm, channel, now);
+    }
     if (channel->phase == PHASE_RESERVING)
         reserve_step(farm, channel, now_ns, outputs);
     if (channel->phase == PHASE_PREPARING)

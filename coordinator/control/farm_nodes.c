@@ -8,15 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct node *farm_node(const struct farm *farm, const char *name)
-{
-    for (int i = 0; i < farm->node_count; i++) {
-        if (!strcmp(farm->nodes[i]->name, name))
-            return farm->nodes[i];
-    }
-    return NULL;
-}
-
 static int draining_index(const struct farm *farm, const char *name)
 {
     int i = 0;
@@ -192,6 +183,7 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
         node = base_alloc(sizeof *node);
         snprintf(node->name, sizeof node->name, "%s", report->node);
         farm->nodes[farm->node_count++] = node;
+        farm_node_enter(farm, node);
     } else {
         if (node->report->instance != report->instance)
             node->sent_ns = 0; // it knows nothing yet

@@ -7,6 +7,8 @@
 #define FARM_EXCLUDED_MAX 32
 #define FARM_RESEND_NS    INT64_C(200000000) // a state that a node does not show yet
 #define FARM_STORE_NS     INT64_C(500000000) // between tries of a write with unknown result
+#define FARM_PLACES_MAX   32                 // placements of a tick: it must not take long
+#define FARM_TABLE_SIZE   (2 * FARM_NODES_MAX)
 
 struct node {
     char name[PLANNER_NAME_BYTES];
@@ -16,8 +18,11 @@ struct node {
     // What it should do: a packed DesiredState without version and epoch (secret: stream keys).
     uint8_t *content;
     size_t content_size;
-    uint64_t version, generation; // of the content; farm's generation that it was built from
-    int64_t sent_ns;              // 0: not since the content changed
+    // Of the content, and the farm's generation that it was built from, 0: a plan that it has a
+    // part in has changed since.
+    uint64_t version, generation;
+    int64_t sent_ns;            // 0: not since the content changed
+    struct planner_node *entry; // in the list of a placement that is being made; NULL: not
 };
 
 struct plan {
@@ -58,6 +63,7 @@ struct channel {
     enum phase phase;
     bool dirty;          // something changed: plan again when idle
     bool waits_on_store; // a reserve or commit has been handed out
+    bool unsure;         // the commit may have been written: an answer was lost
     int64_t store_ns;    // when it may be handed out again
     int64_t retry_ns, proposed_ns;
     int64_t review_ns; // when the placement is looked at again
@@ -77,16 +83,25 @@ struct farm {
     int64_t resumed_ns; // after a gap in ticks: reports before it say nothing about who is lost
     int node_count, channel_count;
     struct node *nodes[FARM_NODES_MAX];
+    struct node *node_table[FARM_TABLE_SIZE]; // by name, open addressing
     struct channel *channels[FARM_CHANNELS_MAX];
+    struct channel *channel_table[FARM_TABLE_SIZE]; // by id
+    int places;                                     // of this tick
     int draining_count;
     char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // workers that get no work
-    uint64_t generation;                               // rises when any plan changes
+    uint64_t generation; // rises when something changes that all nodes are told
     bool deposed;
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
-// ---- farm_nodes.c -----------------------------------------------------------------------------
+// ---- farm_table.c -----------------------------------------------------------------------------
 struct node *farm_node(const struct farm *farm, const char *name);
+struct channel *farm_channel_find(const struct farm *farm, uint64_t id);
+void farm_node_enter(struct farm *farm, struct node *node);
+// After channels have come or gone.
+void farm_channels_enter(struct farm *farm);
+
+// ---- farm_nodes.c -----------------------------------------------------------------------------
 bool farm_node_drains(const struct farm *farm, const char *name);
 // Not heard of for too long. Nodes never seen since the start get FARM_GRACE_NS.
 bool farm_node_lost(const struct farm *farm, const char *name, int64_t now_ns);
@@ -134,10 +149,11 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
                int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr);
 
 // ---- farm_state.c -----------------------------------------------------------------------------
+// What the nodes of a plan are told has changed, or is about to.
+void farm_plan_touch(struct farm *farm, const struct plan *plan);
 void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
 
 // ---- farm_channel.c ---------------------------------------------------------------------------
-struct channel *farm_channel_find(const struct farm *farm, uint64_t id);
 void channel_plans_drop(struct farm *farm, struct channel *channel);
 void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,
                   const struct farm_outputs *outputs);

@@ -110,6 +110,16 @@ static bool content_build(const struct farm *farm, struct node *node)
     return changed;
 }
 
+void farm_plan_touch(struct farm *farm, const struct plan *plan)
+{
+    const char *name, *address;
+    for (int i = 0; plan && (name = plan_node(plan, i, &address)); i++) {
+        struct node *node = farm_node(farm, name);
+        if (node)
+            node->generation = 0;
+    }
+}
+
 static void node_refresh(struct farm *farm, struct node *node)
 {
     if (node->content && node->generation == farm->generation)

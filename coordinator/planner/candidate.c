@@ -54,16 +54,19 @@ static int64_t busy_step(const struct pool *p, int worker)
     return load_us(p, worker, 0) / (step > 0 ? step : 1);
 }
 
-static bool worker_before(const struct pool *p, int a, int b)
+// Total: names differ.
+static int worker_order(const void *left, const void *right, void *opaque)
 {
+    const struct pool *p = opaque;
+    int a = *(const int *)left, b = *(const int *)right;
     const struct planner_node *x = &p->task->workers[a], *y = &p->task->workers[b];
     if (busy_step(p, a) != busy_step(p, b))
-        return busy_step(p, a) < busy_step(p, b);
+        return busy_step(p, a) < busy_step(p, b) ? -1 : 1;
     if (p->rank[a] != p->rank[b])
-        return p->rank[a] < p->rank[b];
+        return p->rank[a] < p->rank[b] ? -1 : 1;
     if (x->cores != y->cores)
-        return x->cores > y->cores;
-    return strcmp(x->name, y->name) < 0;
+        return x->cores > y->cores ? -1 : 1;
+    return strcmp(x->name, y->name);
 }
 
 static void pool_finish(struct pool *p)
@@ -83,12 +86,9 @@ static int pool_init(struct pool *p, const struct candidate_task *task)
     }
     for (int i = 0; i < task->worker_count; i++)
         p->rank[i] = previous_rank(task, task->workers[i].name);
-    for (int i = 0; i < task->worker_count; i++) {
-        int at = p->count++;
-        for (; at > 0 && worker_before(p, i, p->workers[at - 1]); at--)
-            p->workers[at] = p->workers[at - 1];
-        p->workers[at] = i;
-    }
+    for (int i = 0; i < task->worker_count; i++)
+        p->workers[p->count++] = i;
+    qsort_r(p->workers, n, sizeof *p->workers, worker_order, p);
     return 0;
 }
 

@@ -99,6 +99,11 @@ static const uint8_t *golden_choose(const struct planner_request *r)
     for (int i = 0; i < r->worker_count; i++) {
         const uint8_t *golden = r->workers[i].golden;
         int64_t score = 0;
+        int first = 0;
+        while (memcmp(r->workers[first].golden, golden, PLANNER_GOLDEN_BYTES))
+            first++;
+        if (first < i)
+            continue; // of a class that has been looked at
         for (int k = 0; k < r->worker_count; k++) {
             const struct planner_node *w = &r->workers[k];
             if (!memcmp(w->golden, golden, PLANNER_GOLDEN_BYTES))

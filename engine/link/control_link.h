@@ -18,7 +18,7 @@
 
 #define CONTROL_MESSAGE_BYTES_MAX (1 << 20)
 #define CLUSTER_KEY_BYTES         32
-#define CONTROL_NODES_MAX         256
+#define CONTROL_NODES_MAX         4096
 #define CONTROL_SILENCE_NS        INT64_C(5000000000)
 
 // Reads a key file: 64 hex digits. Refuses files that others can read.

@@ -45,19 +45,42 @@ struct control_server {
     // -- guarded by lock
     uint64_t sequence;
     int node_count;
-    struct node nodes[CONTROL_NODES_MAX];
-    pthread_mutex_t send_lock; // taken before `lock`
+    struct node nodes[CONTROL_NODES_MAX]; // by name
+    pthread_mutex_t send_lock;            // taken before `lock`
     // -- guarded by send_lock
     uint8_t *packed, *sealed;
 };
 
+// Where a node of this name is, or belongs.
+static int node_place(const struct control_server *server, const char *name)
+{
+    int low = 0, high = server->node_count;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (strcmp(server->nodes[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static struct node *node_find(struct control_server *server, const char *name)
 {
-    for (int i = 0; i < server->node_count; i++) {
-        if (!strcmp(server->nodes[i].name, name))
-            return &server->nodes[i];
-    }
-    return NULL;
+    struct node *node = &server->nodes[node_place(server, name)];
+    return node < server->nodes + server->node_count && !strcmp(node->name, name) ? node : NULL;
+}
+
+static struct node *node_add(struct control_server *server, const char *name)
+{
+    int place = node_place(server, name);
+    struct node *node = &server->nodes[place];
+    if (server->node_count == CONTROL_NODES_MAX)
+        return NULL;
+    memmove(node + 1, node, (size_t)(server->node_count++ - place) * sizeof *node);
+    *node = (struct node){0};
+    memcpy(node->name, name, strnlen(name, CONTROL_NAME_MAX));
+    return node;
 }
 
 // ---- Down -------------------------------------------------------------------------------------
@@ -142,10 +165,8 @@ static bool node_note(struct control_server *server, const char *name, nng_msg *
     bool accepted = false;
     pthread_mutex_lock(&server->lock);
     struct node *node = node_find(server, name);
-    if (!node && server->node_count < CONTROL_NODES_MAX) {
-        node = &server->nodes[server->node_count++];
-        snprintf(node->name, sizeof node->name, "%s", name);
-    }
+    if (!node)
+        node = node_add(server, name);
     if (node && replay_guard_accept(&node->guard, report->instance, report->sequence)) {
         accepted = true;
         node->header_size = nng_msg_header_len(message);

@@ -3,7 +3,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
-#include "proto/control.pb-c.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -65,49 +64,6 @@ static void on_state(void *opaque, bool connected)
     atomic_store(&link->connected, connected);
     log_info("frame_link", "link=%s provider=%s state=%s", link->target.link_id,
              link->target.address, connected ? "connected" : "lost");
-}
-
-// ---- Targets ----------------------------------------------------------------------------------
-
-typedef Vistter__Control__V1__LinkPlan link_message;
-
-static int refuse(struct diagnostic *reterr, const char *path, const char *text)
-{
-    return diagnostic_set(reterr, -EINVAL, "plan_invalid", path, "%s", text);
-}
-
-static int target_set(struct link_target *ret, const char *node, const char *address,
-                      const link_message *link, struct diagnostic *reterr)
-{
-    if (!*address || strlen(address) >= sizeof ret->address)
-        return refuse(reterr, "groups.provider_address", "a provider's address is missing");
-    snprintf(ret->node, sizeof ret->node, "%s", node);
-    snprintf(ret->address, sizeof ret->address, "%s", address);
-    snprintf(ret->link_id, sizeof ret->link_id, "%s", link->link_id);
-    memcpy(ret->key, link->key.data, LINK_KEY_BYTES);
-    return 0;
-}
-
-int link_targets(const Vistter__Control__V1__GroupPlan *group, const char *node,
-                 struct link_target *ret, struct diagnostic *reterr)
-{
-    const link_message *link = NULL;
-    for (size_t i = 0; i < group->n_links && !link; i++)
-        if (!strcmp(group->links[i]->consumer, node))
-            link = group->links[i];
-    if (!link)
-        return diagnostic_set(reterr, -EINVAL, "plan_invalid", "groups.links",
-                              "group %" PRIu32 " has no link to %s", group->group, node);
-    if (link->key.len != LINK_KEY_BYTES)
-        return refuse(reterr, "groups.links.key", "a link key has 32 bytes");
-    if (strlen(link->link_id) >= sizeof ret->link_id)
-        return refuse(reterr, "groups.links.link_id", "the link id is too long");
-    int count = 0;
-    int error = target_set(&ret[count++], group->provider, group->provider_address, link, reterr);
-    for (size_t i = 0; i < group->n_standbys && count < TAKEOVER_PROVIDERS_MAX && !error; i++)
-        error = target_set(&ret[count++], group->standbys[i]->node, group->standbys[i]->address,
-                           link, reterr);
-    return error ? error : count;
 }
 
 // ---- Life -------------------------------------------------------------------------------------

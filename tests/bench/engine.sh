@@ -143,3 +143,18 @@ MPEG-2 15 -c:v mpeg2video -b:v 8M
 ProRes 1 -c:v prores
 CODECS
 }
+
+# Planning as the leading coordinator does it: from nothing, and when a twentieth of the nodes is lost at once.
+bench_planner() {
+    local result nodes channels lost
+    # shellcheck disable=SC2046 # numbers
+    "$build/tests/bench/planner_bench" $([ "$quick" ] && echo 250 2000 || echo 250 500 1000 2000) | while read -r result; do
+        of() { jq "$1" <<<"$result"; }
+        nodes=$(of .nodes) channels=$(of .channels) lost=$(of .lost)
+        entry planner "$nodes nodes, $channels channels: all" "$(of .scratch_ms)" null "CPU ms" null
+        entry planner "$nodes nodes: all, each" "$(of '.scratch_ms / .nodes')" null "CPU ms a node" 1
+        entry planner "$nodes nodes: longest tick" "$(of '[.scratch_tick_ms, .again_tick_ms] | max')" null ms 50
+        entry planner "$lost of $nodes nodes lost" "$(of .again_ms)" null "CPU ms" null
+        entry planner "$nodes nodes: nothing happens" "$(of '.idle_ms_per_s / 10')" null "% of a core" null
+    done
+}

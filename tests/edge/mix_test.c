@@ -79,22 +79,6 @@ static void test_slew(void)
     CHECK(playout_due_ns(&p, 60000), ==, due);
 }
 
-// ---- Plans -------------------------------------------------------------------------------------
-
-static void test_in_force(void)
-{
-    struct plan a = {.epoch = 4, .committed = true, .at_frame = 100};
-    struct plan b = {.epoch = 5, .committed = true, .at_frame = 200};
-    struct plan c = {.epoch = 6, .committed = false, .at_frame = 150};
-    struct plan d = {.epoch = 7, .committed = true, .at_frame = 200};
-    const struct plan *all[] = {&b, &c, &a, &d};
-    CHECK(plan_in_force(all, 4, 99), ==, -1);
-    CHECK(plan_in_force(all, 4, 100), ==, 2);
-    CHECK(plan_in_force(all, 4, 199), ==, 2);
-    CHECK(plan_in_force(all, 4, 200), ==, 3); // same frame: the later decision
-    CHECK(plan_in_force(all, 3, 200), ==, 0);
-}
-
 // ---- Mixer -------------------------------------------------------------------------------------
 
 static struct group_frame *make_group(bool base, uint8_t luma, uint8_t alpha)
@@ -307,7 +291,6 @@ int main(void)
     test_due();
     test_step();
     test_slew();
-    test_in_force();
     test_mixer();
     return check_end();
 }

@@ -1,6 +1,6 @@
-// A farm in a box for tests: simulated nodes, a network that loses, repeats and reorders, a store
-// that answers late or not, and a stepped clock. Checks the invariants of farm.h on everything that
-// passes.
+// A farm in a box for stories by hand: simulated nodes, a network that reorders, a store that
+// answers late, and a stepped clock. Checks the invariants of farm.h on everything that passes.
+// tests/sim is for what nobody thought of.
 #pragma once
 
 #include "coordinator/control/farm.h"
@@ -91,8 +91,8 @@ struct sim {
     int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];
     struct sim_seen seen[SIM_PLANS];
     int seen_count;
-    // Faults, in per mille of messages or writes.
-    int lose, repeat, delay_ms_max, refuse, store_fails;
+    // Faults; refuse: per mille of plans.
+    int delay_ms_max, refuse;
     int prepare_ms_max;
     int unreachable;                     // worker that edges cannot take frames from, -1: none
     double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
