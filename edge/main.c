@@ -13,6 +13,7 @@
 //   deliver     program      children and their sockets  poll                   vistter-deliver
 //   link's own  program      control connections         NNG                    `main`, by eventfd
 //   main        program      plans, settings, reports    signals, 100 ms        everything's set-up
+//   purity      channel      frames that differ          such a frame          the disk
 //   reaper      program      outputs that are gone       their encoders         nobody
 //   state       program      the remembered state        a newer state          the disk
 // clang-format on
