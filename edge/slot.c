@@ -105,6 +105,7 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
         .turned = on_turned,
         .answered = on_answered,
         .compared = on_compared,
+        .warm = p->warm,
         .opaque = slot,
     };
     memcpy(config.revision, p->revision, sizeof config.revision);

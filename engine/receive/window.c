@@ -238,9 +238,13 @@ void window_advance(struct window *w, int64_t cursor)
     }
     for (; w->cursor < cursor; w->cursor++) {
         struct slot *s = slot_of(w, w->cursor);
-        bool coded_key = s->body && s->base_frame == s->frame && !find_base(w, s->frame);
-        struct base *b = coded_key && base_needed(w, s->frame) ? make_base(w, s->frame) : NULL;
-        if (b) {
+        // Another provider's key may be a difference here: decoded it serves as well.
+        bool key = s->decoded || (s->body && s->base_frame == s->frame);
+        bool keep = key && !find_base(w, s->frame) && base_needed(w, s->frame);
+        struct base *b = keep ? make_base(w, s->frame) : NULL;
+        if (b && s->decoded) {
+            b->decoded = group_frame_ref(s->decoded);
+        } else if (b) {
             b->body = s->body;
             s->body = NULL;
         }
