@@ -168,6 +168,11 @@ static void parse_sha256(const char *hex, uint8_t ret[32])
 void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts,
                        const struct timeline *timeline, const char *cuts)
 {
+    static const Vistter__Control__V1__Redundancy redundancies[] = {
+        [STORE_WARM] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_WARM,
+        [STORE_COLD] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_COLD,
+        [STORE_NONE] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_NONE,
+    };
     const struct store_channel *c = parts->channel;
     memset(p, 0, sizeof *p);
     channel_plan_message *m = &p->message;
@@ -180,6 +185,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
     m->rate_den = (uint32_t)c->rate.den;
     m->epoch_ns = c->epoch_ns;
     m->start_frame = c->start_frame < 0 ? FARM_START_AT_SWITCH : c->start_frame;
+    m->redundancy = redundancies[c->redundancy];
     m->playout_delay_ns = CHANNEL_PLAYOUT_DELAY_NS;
     m->lead_frames = LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
     if (timeline)

@@ -16,9 +16,12 @@ static bool store_failed(int error)
 
 // Of what was imported before starts were measured.
 #define START_UNKNOWN_MS 1000
+// What a clip takes of a standby that follows: SOURCE_FOLLOW_NS of decoding, and what has come
+// since it was last told where to be.
+#define START_WARM_US 400000
 
 static int64_t clips_start_us(struct coordinator *c, const struct timeline *t,
-                              const struct track *track)
+                              const struct track *track, bool warm)
 {
     int64_t slowest = 0;
     for (size_t i = 0; i < track->clip_count; i++) {
@@ -27,10 +30,10 @@ static int64_t clips_start_us(struct coordinator *c, const struct timeline *t,
         if (clip->asset >= 0) {
             (void)store_media_start(c->store, t->assets[clip->asset].uri + strlen("sha256:"), &ms,
                                     NULL);
-            us = ms * 1000;
+            us = warm && ms * 1000 > START_WARM_US ? START_WARM_US : ms * 1000;
         }
         for (size_t k = 0; clip->nested && k < clip->nested->track_count; k++)
-            us += clips_start_us(c, clip->nested, &clip->nested->tracks[k]);
+            us += clips_start_us(c, clip->nested, &clip->nested->tracks[k], warm);
         slowest = us > slowest ? us : slowest;
     }
     return slowest;
@@ -58,7 +61,8 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
         struct channel_parts parts = {&channel,     outputs, output_count,
                                       destinations, count,   start_us};
         for (size_t i = 0; timeline && i < timeline->track_count; i++)
-            start_us[i] = clips_start_us(c, timeline, &timeline->tracks[i]);
+            start_us[i] =
+                clips_start_us(c, timeline, &timeline->tracks[i], channel.redundancy == STORE_WARM);
         channel_plan_init(&plan, &parts, timeline, c->settings.cuts);
         error = farm_run_set_channel(farm, &plan.channel, reterr);
         channel_plan_finish(&plan);
@@ -133,6 +137,14 @@ int coordinator_remove_output(struct coordinator *c, const struct store_channel 
     pthread_mutex_lock(&c->changing);
     return finish(c, channel->name, store_output_remove(c->store, channel->id, name, reterr),
                   reterr);
+}
+
+int coordinator_set_redundancy(struct coordinator *c, const struct store_channel *channel,
+                               enum store_redundancy redundancy, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    return finish(c, channel->name,
+                  store_channel_set_redundancy(c->store, channel->id, redundancy, reterr), reterr);
 }
 
 int coordinator_set_edges(struct coordinator *c, const struct store_channel *channel, int edges,

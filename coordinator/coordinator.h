@@ -95,6 +95,8 @@ int coordinator_remove_output(struct coordinator *coordinator, const struct stor
 // edge).
 int coordinator_drain_node(struct coordinator *coordinator, const char *node, bool draining,
                            struct diagnostic *reterr);
+int coordinator_set_redundancy(struct coordinator *coordinator, const struct store_channel *channel,
+                               enum store_redundancy redundancy, struct diagnostic *reterr);
 int coordinator_set_edges(struct coordinator *coordinator, const struct store_channel *channel,
                           int edges, struct diagnostic *reterr);
 int coordinator_set_slate(struct coordinator *coordinator, const struct store_channel *channel,

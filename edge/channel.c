@@ -36,6 +36,7 @@ struct channel {
     bool running;
     struct cost cost;
     struct ledger *ledger;
+    struct purity *purity;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -312,7 +313,7 @@ static int add_slot(void *opaque, const struct plan *plan, struct diagnostic *re
         return diagnostic_set(reterr, -ENOSPC, "plan_resources", "",
                               "this edge holds three plans of the channel already");
     struct slot *slot = NULL;
-    int result = slot_create(plan, c->config.links, &slot, reterr);
+    int result = slot_create(plan, c->config.links, c->purity, &slot, reterr);
     if (result)
         return result;
     for (int i = 0; i < plan->output_count; i++)
@@ -428,7 +429,8 @@ int channel_create(const struct channel_config *config, struct channel **ret)
         snprintf(path, sizeof path, "%s/as-run-%llu.jsonl", config->ledger_folder,
                  (unsigned long long)config->channel);
     c->ledger = ledger_create(config->channel, path);
-    int result = thread_start(&c->thread, "mix", run, c);
+    c->purity = purity_create(config->channel, config->ledger_folder ? config->ledger_folder : "");
+    int result = c->purity ? thread_start(&c->thread, "mix", run, c) : -EAGAIN;
     c->running = !result;
     if (result)
         channel_destroy(&c);
@@ -461,6 +463,7 @@ void channel_destroy(struct channel **channel)
     plan_unref(&c->applied);
     desk_destroy(&c->desk);
     ledger_destroy(&c->ledger);
+    purity_destroy(&c->purity);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -499,6 +502,7 @@ void channel_stats(struct channel *c, struct channel_stats *ret)
     };
     cost_read(&c->cost, &ret->mix_median_ms, &ret->mix_p99_ms);
     outputs_stats(c->outputs, &ret->encode);
+    purity_read(c->purity, &ret->purity);
     pthread_mutex_lock(&c->lock);
     struct slot *slot = slot_in_force(c, ret->cursor);
     memcpy(ret->alarm, c->alarm, sizeof ret->alarm);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "edge/outputs.h"
+#include "edge/purity.h"
 #include "engine/receive/links.h"
 
 #define CHANNEL_PLANS_MAX 3
@@ -20,7 +21,7 @@ struct channel_config {
     // Not empty: checksums of every mixed frame; outputs other than the programme go to a file of
     // this name with a dot and the output's name after it.
     const char *hash_file;
-    const char *ledger_folder; // for the as-run ledgers, "": none
+    const char *ledger_folder; // for the as-run ledgers and what purity.h keeps, "": none
 };
 
 struct channel_group {
@@ -36,6 +37,7 @@ struct channel_stats {
     int64_t slack_frames;
     double mix_median_ms, mix_p99_ms;
     struct intake_stats intake; // of the plan on air
+    struct purity_counts purity;
     int group_count;
     struct channel_group groups[MIXER_GROUPS_MAX]; // of the plan on air
     struct rendition_stats encode;

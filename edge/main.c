@@ -14,6 +14,7 @@
 //   link's own  program      control connections         NNG                    `main`, by eventfd
 //   main        program      plans, settings, reports,   signals, 100 ms        everything's set-up
 //                            signs of life while all mix threads move
+//   purity      channel      frames that differ          such a frame          the disk
 //   reaper      program      outputs that are gone       their encoders         nobody
 //   state       program      the remembered state        a newer state          the disk
 // clang-format on

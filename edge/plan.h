@@ -51,6 +51,7 @@ struct plan {
     char name[64];
     uint32_t epoch;
     bool committed;
+    bool warm; // standbys follow
     int64_t at_frame;
     int width, height;
     struct rate rate;

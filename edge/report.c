@@ -175,6 +175,8 @@ static void add_channel(int index, struct state_channel *item, const struct repo
     c->relayed = (uint32_t)relay_takers(context->relay, id);
     c->mix_median_ms = s.mix_median_ms;
     c->mix_p99_ms = s.mix_p99_ms;
+    c->sampled = s.purity.sampled;
+    c->mismatched = s.purity.mismatched;
     c->n_groups = add_groups(index, id, &s);
     c->groups = store.group_list[index];
     c->n_destinations = add_destinations(index, id, channel);
@@ -190,6 +192,8 @@ static void add_channel(int index, struct state_channel *item, const struct repo
     add_plans(index, id, channel);
     if (*s.alarm)
         add_alarm(id, "output_failed", s.alarm, 1);
+    if (s.purity.mismatched)
+        add_alarm(id, "purity_mismatch", s.purity.alarm, s.purity.mismatched);
     if (*s.slate_alarm)
         add_alarm(id, "slate_failed", s.slate_alarm, 1);
     uint64_t skipped = recent_rise(&item->skipped, s.skipped, clock_monotonic_ns());

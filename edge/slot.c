@@ -40,6 +40,15 @@ static void on_answered(void *opaque, int index, int provider, int64_t after_ns,
              group->providers[provider].node, (long long)(after_ns / 1000000), (long long)slack);
 }
 
+static void on_compared(void *opaque, int index, const struct intake_sample *sample)
+{
+    const struct slot *slot = opaque;
+    const struct plan_group *group = &slot->armed->groups[index];
+    const char *const nodes[2] = {group->providers[sample->providers[0]].node,
+                                  group->providers[sample->providers[1]].node};
+    purity_note(slot->purity, group->group, nodes, sample);
+}
+
 void slot_destroy(struct slot **slot_of, struct links *links)
 {
     struct slot *slot = *slot_of;
@@ -57,11 +66,12 @@ void slot_destroy(struct slot **slot_of, struct links *links)
     free(slot);
 }
 
-int slot_create(const struct plan *plan, struct links *links, struct slot **ret,
-                struct diagnostic *reterr)
+int slot_create(const struct plan *plan, struct links *links, struct purity *purity,
+                struct slot **ret, struct diagnostic *reterr)
 {
     struct slot *slot = base_alloc(sizeof *slot);
     slot->plan = plan_ref(plan);
+    slot->purity = purity;
     int result = 0;
     for (int i = 0; i < plan->group_count; i++)
         for (int k = 0; k < plan->groups[i].provider_count && !result; k++)
@@ -94,12 +104,19 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
         .alive = is_alive,
         .turned = on_turned,
         .answered = on_answered,
+        .compared = on_compared,
+        .warm = p->warm,
         .opaque = slot,
     };
     memcpy(config.revision, p->revision, sizeof config.revision);
-    for (int i = 0; i < p->group_count; i++)
-        config.groups[i] = (struct intake_group){p->groups[i].group, p->groups[i].width,
-                                                 p->groups[i].height, p->groups[i].provider_count};
+    for (int i = 0; i < p->group_count; i++) {
+        config.groups[i] = (struct intake_group){.group = p->groups[i].group,
+                                                 .width = p->groups[i].width,
+                                                 .height = p->groups[i].height,
+                                                 .providers = p->groups[i].provider_count};
+        for (int k = 0; k < p->groups[i].provider_count; k++)
+            config.groups[i].sources[k] = slot->links[i][k];
+    }
     slot->armed = plan_ref(p);
     int result = intake_create(&config, ret);
     if (!result && (result = links_add_intake(links, *ret)))

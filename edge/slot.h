@@ -7,21 +7,24 @@
 #pragma once
 
 #include "edge/channel.h"
+#include "edge/purity.h"
 #include "edge/slate.h"
 
 struct slot {
     struct plan *plan; // newest version of this epoch; changed under lock
     struct link *links[MIXER_GROUPS_MAX][TAKEOVER_PROVIDERS_MAX];
     struct slate *slates[PLAN_OUTPUTS_MAX]; // NULL: none
+    struct purity *purity;                  // the channel's
     struct intake *intake;                  // once committed; set under lock
     struct plan *armed; // the version that became committed: what the mix thread follows
     int64_t from;       // the first frame that it is on air at here; set before `intake`
     bool listed;
 };
 
-// Connects to all providers; without slates yet. Errors of links_acquire.
-int slot_create(const struct plan *plan, struct links *links, struct slot **ret,
-                struct diagnostic *reterr);
+// Connects to all providers; without slates yet. `purity` outlives the slot. Errors of
+// links_acquire.
+int slot_create(const struct plan *plan, struct links *links, struct purity *purity,
+                struct slot **ret, struct diagnostic *reterr);
 // Nobody uses it any more.
 void slot_destroy(struct slot **slot, struct links *links);
 // Sets `armed` to the plan, and gives an intake of its frames from `cursor` on, or from `from`,

@@ -37,8 +37,9 @@ struct worker {
     struct frame_server *server;
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
-    int state_fd;        // eventfd: a new desired state is there
-    struct queue *ended; // stages on their way out; full: main waits
+    int state_fd;             // eventfd: a new desired state is there
+    _Atomic int64_t short_ns; // see stage_config
+    struct queue *ended;      // stages on their way out; full: main waits
     pthread_t reaper;
     bool reaping;
     // -- guarded by state_lock
@@ -130,6 +131,7 @@ static void reconcile(struct worker *w)
             .links = w->links,
             .blocks = w->blocks,
             .host = w->host,
+            .short_ns = &w->short_ns,
             // Wants and frames wait out the latency each; consumers repeat a little later.
             .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
         };
@@ -152,9 +154,22 @@ struct report_memory {
     Vistter__Control__V1__TrackCost costs[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__TrackCost *cost_pointers[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__PlanReport plans[DUTIES_STAGES_MAX], *plan_pointers[DUTIES_STAGES_MAX];
-    Vistter__Control__V1__AlarmReport alarms[DUTIES_STAGES_MAX], *alarm_pointers[DUTIES_STAGES_MAX];
+    Vistter__Control__V1__AlarmReport alarms[2 * DUTIES_STAGES_MAX],
+        *alarm_pointers[2 * DUTIES_STAGES_MAX];
     size_t stage_count, plan_count, alarm_count;
 };
+
+static void report_alarm(struct report_memory *m, uint64_t channel, const char *code,
+                         const char *text, uint64_t count)
+{
+    Vistter__Control__V1__AlarmReport *alarm = &m->alarms[m->alarm_count];
+    vistter__control__v1__alarm_report__init(alarm);
+    alarm->code = (char *)(uintptr_t)code;
+    alarm->text = (char *)(uintptr_t)text;
+    alarm->channel = channel;
+    alarm->count = count;
+    m->alarm_pointers[m->alarm_count++] = alarm;
+}
 
 static void report_stage(struct report_memory *m, int i)
 {
@@ -185,15 +200,14 @@ static void report_stage(struct report_memory *m, int i)
     }
     for (int k = 0; k < 2; k++, m->stage_count++)
         m->stage_pointers[m->stage_count] = &m->stages[m->stage_count];
-    if (s->problems) {
-        Vistter__Control__V1__AlarmReport *alarm = &m->alarms[m->alarm_count];
-        vistter__control__v1__alarm_report__init(alarm);
-        alarm->code = "clip_fallback";
-        alarm->text = s->problem;
-        alarm->channel = s->channel;
-        alarm->count = s->problems;
-        m->alarm_pointers[m->alarm_count++] = alarm;
-    }
+    if (s->problems)
+        report_alarm(m, s->channel, "clip_fallback", s->problem, s->problems);
+    if (s->behind)
+        report_alarm(
+            m, s->channel, "standby_behind",
+            "this worker is short of time: it stands by without following, and would start "
+            "as slowly as a cold one",
+            1);
 }
 
 // A plan is as far as the slowest of its groups on this node; one refused group refuses it.

@@ -37,6 +37,7 @@ static const struct route {
     {"channels/*/timeline", "PUT", handle_channel_timeline},
     {"channels/*/events", "GET HEAD", handle_channel_events},
     {"channels/*/slate", "PUT DELETE", handle_channel_slate},
+    {"channels/*/redundancy", "PUT", handle_channel_redundancy},
     {"channels/*/edges", "PUT", handle_channel_edges},
     {"channels/*/outputs", "GET HEAD POST", handle_outputs},
     {"channels/*/outputs/*", "DELETE", handle_output},

@@ -53,24 +53,33 @@ static int list_channels(struct request *r)
     return list ? answer_json(r, 200, list) : answer_problem(r, &why);
 }
 
+static int refuse_redundancy(struct request *r)
+{
+    return answer_refusal(r, 422, "bad_value", "redundancy", "must be none, cold or warm");
+}
+
 static int create_channel(struct request *r)
 {
-    static const char *const allowed[] = {"name", "width", "height", "rate", "edges", NULL};
+    static const char *const allowed[] = {"name",  "width",      "height", "rate",
+                                          "edges", "redundancy", NULL};
     json_t *body;
     int status = request_json(r, allowed, &body);
     if (status)
         return status;
     int64_t width = 1280, height = 720, edges = 2;
-    char rate[32] = "30";
+    char rate[32] = "30", redundancy[16] = "warm";
     struct store_channel c = {.epoch_ns = clock_realtime_ns()};
     bool ok = take_text(r, body, "name", true, c.name, sizeof c.name, &status) &&
               take_integer(r, body, "width", 16, 8192, &width, &status) &&
               take_integer(r, body, "height", 16, 8192, &height, &status) &&
               take_integer(r, body, "edges", 1, 2, &edges, &status) &&
+              take_text(r, body, "redundancy", false, redundancy, sizeof redundancy, &status) &&
               take_text(r, body, "rate", false, rate, sizeof rate, &status);
     json_decref(body);
     if (!ok)
         return status;
+    if (store_redundancy_parse(redundancy, &c.redundancy))
+        return refuse_redundancy(r);
     if (width % 2 || height % 2)
         return answer_refusal(r, 422, "bad_value", width % 2 ? "width" : "height", "must be even");
     if (rate_parse(rate, &c.rate))
@@ -158,6 +167,29 @@ int handle_channel_stop(struct request *r)
 int handle_channel_timeline(struct request *r)
 {
     return change_channel(r, STORE_REVISION);
+}
+
+int handle_channel_redundancy(struct request *r)
+{
+    static const char *const allowed[] = {"redundancy", NULL};
+    struct store_channel c;
+    struct diagnostic why;
+    enum store_redundancy redundancy;
+    char name[16] = "";
+    json_t *body;
+    int status = request_json(r, allowed, &body);
+    if (status)
+        return status;
+    bool ok = take_text(r, body, "redundancy", true, name, sizeof name, &status);
+    json_decref(body);
+    if (!ok)
+        return status;
+    if (store_redundancy_parse(name, &redundancy))
+        return refuse_redundancy(r);
+    if (store_channel_get(r->store, r->part[1], &c, &why) ||
+        coordinator_set_redundancy(r->coordinator, &c, redundancy, &why))
+        return answer_problem(r, &why);
+    return answer_channel(r, 200, c.name);
 }
 
 int handle_channel_edges(struct request *r)

@@ -10,6 +10,7 @@ int handle_channel(struct request *r);  // get, delete
 int handle_channel_start(struct request *r);
 int handle_channel_stop(struct request *r);
 int handle_channel_timeline(struct request *r);
+int handle_channel_redundancy(struct request *r);
 int handle_channel_edges(struct request *r);
 int handle_channel_events(struct request *r);
 int handle_node_drain(struct request *r);    // put, delete

@@ -11,18 +11,21 @@ static int channel_create(const struct command *command, int argc, char **argv)
     struct arguments a;
     int status;
     int64_t width = 0, height = 0, edges = 0;
-    const char *rate = NULL;
+    const char *rate = NULL, *redundancy = NULL;
     const struct option table[] = {
         {"width", OPTION_INTEGER, "PIXELS", "even width of the picture (1280)", &width, 16, 8192},
         {"height", OPTION_INTEGER, "PIXELS", "even height of the picture (720)", &height, 16, 8192},
         {"edges", OPTION_INTEGER, "N", "how many edges make it, 1 or 2 (2)", &edges, 1, 2},
+        {"redundancy", OPTION_TEXT, "CLASS", "none, cold or warm standbys (warm)", &redundancy, 0,
+         0},
         {"rate", OPTION_TEXT, "RATE", "frames a second: 25, 29.97, 60000/1001 (30)", &rate, 0, 0},
         {0},
     };
     if (!arguments_parse(&a, command, argc, argv, table, 1, 1, &status))
         return status;
     const char *const segments[] = {"channels", NULL};
-    json_t *body = json_pack("{s:s, s:s*}", "name", a.items[0], "rate", rate);
+    json_t *body =
+        json_pack("{s:s, s:s*, s:s*}", "name", a.items[0], "rate", rate, "redundancy", redundancy);
     if (width)
         json_object_set_new(body, "width", json_integer(width));
     if (height)
@@ -88,6 +91,19 @@ static int channel_slate(const struct command *command, int argc, char **argv)
     else
         status = arguments_change(&a, "PUT", segments, json_pack("{s:s}", "timeline", a.items[1]),
                                   "channel %s has the slate %s", a.items[0], a.items[1]);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_redundancy(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 2, 2, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "redundancy", NULL};
+    status = arguments_change(&a, "PUT", segments, json_pack("{s:s}", "redundancy", a.items[1]),
+                              "channel %s has redundancy %s", a.items[0], a.items[1]);
     arguments_finish(&a);
     return status;
 }
@@ -171,7 +187,8 @@ static int channel_list(const struct command *command, int argc, char **argv)
 }
 
 const struct command channel_commands[] = {
-    {"channel", "create", "NAME [--width PIXELS] [--height PIXELS] [--rate RATE] [--edges N]",
+    {"channel", "create",
+     "NAME [--width PIXELS] [--height PIXELS] [--rate RATE] [--edges N] [--redundancy CLASS]",
      "Makes a channel, which stays off air until it is started", NULL, channel_create},
     {"channel", "start", "NAME TIMELINE [--revision N]", "Puts a channel on air with a timeline",
      NULL, channel_start},
@@ -188,6 +205,13 @@ const struct command channel_commands[] = {
      "With two, which is what a channel begins with, either may die: each feeds one of a\n"
      "platform's two addresses, and both record.",
      channel_edges},
+    {"channel", "redundancy", "NAME none|cold|warm", "Says what stands by for a channel's workers",
+     "warm, which is what a channel begins with: for each group of layers another worker keeps "
+     "its\n"
+     "decoders near what is on air, and is there within half a second of being asked. cold: it "
+     "opens\n"
+     "its files when it is asked, which costs nothing until then. none: nobody stands by.",
+     channel_redundancy},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
      channel_status},

@@ -244,6 +244,11 @@ void view_channel(json_t *channel, FILE *file)
     if (field_integer(counters, "frames"))
         fprintf(file, "  mix %.2f ms median, %.2f ms p99\n",
                 field_number(counters, "mix_median_ms"), field_number(counters, "mix_p99_ms"));
+    view_line("redundancy", field_text(channel, "redundancy"), file);
+    const json_t *purity = json_object_get(channel, "purity");
+    if (field_integer(purity, "sampled"))
+        fprintf(file, "  %" PRId64 " frames made twice and compared, %" PRId64 " differed\n",
+                field_integer(purity, "sampled"), field_integer(purity, "mismatched"));
     const json_t *slate = json_object_get(channel, "slate");
     if (json_is_object(slate))
         view_line("slate", field_text(slate, "timeline"), file);

@@ -245,6 +245,7 @@ struct farm_channel_view {
     // those of the programme's edge; counters are summed, and slack is the smallest.
     int64_t cursor, slack_frames;
     uint64_t frames, late, concealed, skipped;
+    uint64_t sampled, mismatched; // frames that provider and standby made; of those, different
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;

@@ -143,6 +143,7 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
         .edge_count = edge_count,
         .outputs = outputs,
         .output_count = (int)wanted->n_outputs,
+        .no_standbys = wanted->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_NONE,
         .backup_edges = channel->backup_edges,
         .previous = channel->current ? &channel->current->placement : NULL,
         .cuts = channel->cuts,

@@ -192,6 +192,8 @@ static void reports_view(const struct farm *farm, const struct channel *channel,
         ret->late += r->late;
         ret->concealed += r->concealed;
         ret->skipped += r->skipped;
+        ret->sampled += r->sampled;
+        ret->mismatched += r->mismatched;
         if (i == 0 || r->slack_frames < ret->slack_frames)
             ret->slack_frames = r->slack_frames;
         destinations_view(r, ret);

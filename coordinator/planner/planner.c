@@ -405,7 +405,7 @@ static bool standby_before(const struct planner_node *a, const struct planner_no
 static void standbys_place(const struct planner_request *r, struct planner_node *workers, int count,
                            struct plan_placement *ret)
 {
-    for (int i = 0; i < ret->group_count; i++) {
+    for (int i = 0; i < ret->group_count && !r->no_standbys; i++) {
         struct plan_group *group = &ret->groups[i];
         const struct plan_group *before = group_before(r, group);
         const struct planner_node *provider = node_by_name(workers, count, group->provider);

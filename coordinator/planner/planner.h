@@ -26,7 +26,8 @@
 //  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
 //     lost providers replaced, while its busiest worker stays below a quarter of the frame time or
 //     within a quarter of the best found.
-//  6. Where there is another worker, a group has a standby: one of another host than the provider's
+//  6. Where there is another worker, and standbys are wished, a group has one: one of another host
+//  than the provider's
 //     if there is one, then the one it had, then the least busy, what standbys would have to do
 //     counted. It consumes what the group needs from beneath, as the provider does. When the
 //     provider is lost rule 5 has it take its place.
@@ -76,7 +77,7 @@ int64_t planner_group_link_us(uint32_t width, uint32_t height, bool from_base, b
 
 struct planner_track {
     int64_t cost_us;  // per frame: measured, or planner_default_us
-    int64_t start_us; // to open and position the slowest of its clips
+    int64_t start_us; // what a standby needs for the slowest of its clips before it has a picture
     bool has_adjust;
 };
 
@@ -133,7 +134,8 @@ struct planner_request {
     const struct planner_node *workers, *edges; // live ones, in any order
     int worker_count, edge_count;
     const struct planner_output *outputs;
-    int output_count;                      // 1..PLANNER_OUTPUTS_MAX
+    int output_count; // 1..PLANNER_OUTPUTS_MAX
+    bool no_standbys;
     bool backup_edges;                     // rule 7
     const struct plan_placement *previous; // NULL: none
     const uint32_t *cuts;                  // forced: a group starts at each of these tracks

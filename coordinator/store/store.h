@@ -73,6 +73,16 @@ int store_revision_get(struct store *store, const char *sha256, char **ret_bytes
                        struct diagnostic *reterr);
 
 // ---- Channels (store_channels.c) --------------------------------------------------------------
+// What stands by for each group.
+enum store_redundancy {
+    STORE_WARM, // a worker whose decoders follow
+    STORE_COLD, // one that opens its files when it is asked
+    STORE_NONE,
+};
+// "warm"; and back: -EINVAL for what is none.
+const char *store_redundancy_name(enum store_redundancy redundancy);
+int store_redundancy_parse(const char *name, enum store_redundancy *ret);
+
 struct store_channel {
     uint64_t id;
     char name[STORE_NAME_MAX + 1];
@@ -90,7 +100,8 @@ struct store_channel {
     int64_t last_at_frame;    // of the newest commit ever
     char slate_timeline[STORE_NAME_MAX + 1],
         slate[65]; // name, and SHA-256 of its revision; "": none
-    int edges;     // how many make each output, where there are so many: 1 or 2
+    enum store_redundancy redundancy;
+    int edges; // how many make each output, where there are so many: 1 or 2
 };
 
 int store_channel_create(struct store *store, const struct store_channel *channel, uint64_t *ret_id,
@@ -145,6 +156,8 @@ int store_output_list(struct store *store, uint64_t channel, struct store_output
 // Of all channels, by channel.
 int store_output_list_all(struct store *store, struct store_output **ret, size_t *ret_count,
                           struct diagnostic *reterr);
+int store_channel_set_redundancy(struct store *store, uint64_t channel,
+                                 enum store_redundancy redundancy, struct diagnostic *reterr);
 int store_channel_set_edges(struct store *store, uint64_t channel, int edges,
                             struct diagnostic *reterr);
 // "" and "": none.

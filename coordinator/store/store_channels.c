@@ -8,12 +8,31 @@
 
 static const char *const event_names[] = {"started", "stopped", "revision", "timeline"};
 
+static const char *const redundancy_names[] = {
+    [STORE_WARM] = "warm", [STORE_COLD] = "cold", [STORE_NONE] = "none"};
+
+const char *store_redundancy_name(enum store_redundancy redundancy)
+{
+    return redundancy_names[redundancy];
+}
+
+int store_redundancy_parse(const char *name, enum store_redundancy *ret)
+{
+    for (int i = STORE_WARM; i <= STORE_NONE; i++) {
+        if (strcmp(redundancy_names[i], name))
+            continue;
+        *ret = (enum store_redundancy)i;
+        return 0;
+    }
+    return -EINVAL;
+}
+
 int store_channel_create(struct store *store, const struct store_channel *c, uint64_t *ret_id,
                          struct diagnostic *reterr)
 {
     static const char sql[] =
-        "insert into channels (name, width, height, rate_num, rate_den, epoch_ns, edges) "
-        "values ($1, $2, $3, $4, $5, $6, $7) returning id";
+        "insert into channels (name, width, height, rate_num, rate_den, epoch_ns, edges, "
+        "redundancy) values ($1, $2, $3, $4, $5, $6, $7, $8) returning id";
     char n[6][24], *id;
     const char *values[] = {c->name,
                             store_number(c->width, n[0]),
@@ -21,8 +40,9 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
                             store_number(c->rate.num, n[2]),
                             store_number(c->rate.den, n[3]),
                             store_number(c->epoch_ns, n[4]),
-                            store_number(c->edges, n[5])};
-    int error = store_write(store, sql, 7, values, c->name, &id, reterr);
+                            store_number(c->edges, n[5]),
+                            store_redundancy_name(c->redundancy)};
+    int error = store_write(store, sql, 8, values, c->name, &id, reterr);
     if (error)
         return error;
     *ret_id = strtoull(id, NULL, 10);
@@ -37,7 +57,7 @@ int store_channel_create(struct store *store, const struct store_channel *c, uin
     "coalesce(last.kind <> 'stopped', false), coalesce(rev.payload->>'sha256', ''), "              \
     "coalesce(rev.payload->>'timeline', ''), coalesce((rev.payload->>'number')::bigint, 0), "      \
     "coalesce((begun.payload->>'start_frame')::bigint, -1), c.last_plan_epoch, c.last_at_frame, "  \
-    "coalesce(begun.seq, 0), c.slate_timeline, c.slate_sha256, c.edges "                           \
+    "coalesce(begun.seq, 0), c.slate_timeline, c.slate_sha256, c.edges, c.redundancy "             \
     "from channels c "                                                                             \
     "left join lateral (select kind from channel_events where channel_id = c.id "                  \
     "order by seq desc limit 1) last on true "                                                     \
@@ -62,6 +82,7 @@ static void read_channel(const PGresult *r, int row, struct store_channel *ret)
         .run = strtoull(PQgetvalue(r, row, 14), NULL, 10),
         .edges = atoi(PQgetvalue(r, row, 17)),
     };
+    (void)store_redundancy_parse(PQgetvalue(r, row, 18), &ret->redundancy); // the table checks it
     snprintf(ret->name, sizeof ret->name, "%s", PQgetvalue(r, row, 1));
     snprintf(ret->revision, sizeof ret->revision, "%s", PQgetvalue(r, row, 8));
     snprintf(ret->slate_timeline, sizeof ret->slate_timeline, "%s", PQgetvalue(r, row, 15));

@@ -88,6 +88,17 @@ int store_output_list_all(struct store *store, struct store_output **ret, size_t
     return error ? error : take_list(r, ret, ret_count, reterr);
 }
 
+int store_channel_set_redundancy(struct store *store, uint64_t channel,
+                                 enum store_redundancy redundancy, struct diagnostic *reterr)
+{
+    char id[24], *done = NULL;
+    const char *values[] = {store_number((int64_t)channel, id), store_redundancy_name(redundancy)};
+    int error = store_write(store, "update channels set redundancy = $2 where id = $1 returning id",
+                            2, values, "channel", &done, reterr);
+    free(done);
+    return error;
+}
+
 int store_channel_set_edges(struct store *store, uint64_t channel, int edges,
                             struct diagnostic *reterr)
 {

@@ -255,3 +255,14 @@ int64_t index_key_before(const struct media_index *x, int64_t picture)
     }
     return best;
 }
+
+int64_t index_start_of(const struct media_index *x, int64_t picture)
+{
+    int64_t key = index_key_before(x, picture), first = picture;
+    if (key < 0)
+        return 0;
+    int64_t time = x->mode == INDEX_PTS ? x->keys[key].pts : x->keys[key].dts;
+    while (first > 0 && x->pictures[first - 1].identity >= time)
+        first--;
+    return first;
+}

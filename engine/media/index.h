@@ -79,3 +79,5 @@ int64_t index_picture_at(const struct media_index *index, struct rational second
 int64_t index_find(const struct media_index *index, int64_t identity, int64_t expected);
 // The last key at or before picture `picture`; -1: the start of the file.
 int64_t index_key_before(const struct media_index *index, int64_t picture);
+// About the picture at which decoding for `picture` begins: that of the key before it.
+int64_t index_start_of(const struct media_index *index, int64_t picture);

@@ -3,7 +3,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/cost.h"
 #include "engine/base/thread.h"
+#include "engine/frame/sound.h"
 #include "engine/receive/payload.h"
+#include "engine/receive/standby.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -42,7 +44,25 @@ struct intake {
     bool closing, woken, dirty; // dirty: something to look at for the decode thread
     uint64_t decoded;
     struct asked asked[INTAKE_GROUPS_MAX];
+    struct standby standbys[INTAKE_GROUPS_MAX]; // used where samples are compared
 };
+
+// ---- Decoding ---------------------------------------------------------------------------------
+
+// Keeps the copy of frame `n` that the other provider's is compared with. Called with the lock
+// held.
+static void keep_sampled(struct intake *in, int index, int64_t n)
+{
+    struct group_frame *frame = NULL;
+    const int32_t *stem;
+    if (!in->config.compared || !standby_needs(&in->standbys[index], n) ||
+        !window_look(in->windows[index], n, &frame, &stem))
+        return;
+    size_t bytes = (size_t)rate_sample_count(in->config.rate, n) * SOUND_CHANNELS * sizeof *stem;
+    int32_t *copy = base_alloc(bytes);
+    memcpy(copy, stem, bytes);
+    standby_own(&in->standbys[index], frame, copy);
+}
 
 // Called with the lock held, which is let go while decoding. Returns whether anything was done.
 static bool decode_one(struct intake *in)
@@ -67,7 +87,9 @@ static bool decode_one(struct intake *in)
     int64_t now = clock_monotonic_ns();
     cost_add(&in->cost, now - start);
     pthread_mutex_lock(&in->lock);
+    int64_t n = job.frame;
     window_done(in->windows[best], &job, &frame, &stem, now);
+    keep_sampled(in, best, n);
     in->decoded++;
     pthread_cond_broadcast(&in->ready);
     if (in->config.decoded) {
@@ -78,18 +100,65 @@ static bool decode_one(struct intake *in)
     return true;
 }
 
+static void compare(struct intake *in, int index, int other, struct standby_pair *pair)
+{
+    const struct intake_group *group = &in->config.groups[index];
+    int samples = rate_sample_count(in->config.rate, pair->frame);
+    struct group_frame *frame = NULL;
+    int32_t *stem = NULL;
+    int error =
+        payload_decode(pair->body, group->width, group->height, NULL, samples, &frame, &stem);
+    struct intake_sample sample = {
+        .frame = pair->frame,
+        .providers = {!other, other},
+        .pictures = {pair->own, frame},
+        .picture_differs = !frame || !group_frame_equal(pair->own, frame),
+        .sound_differs = !stem || memcmp(pair->own_stem, stem,
+                                         (size_t)samples * SOUND_CHANNELS * sizeof *stem) != 0,
+    };
+    if (error != -ENOMEM)
+        in->config.compared(in->config.opaque, index, &sample);
+    group_frame_unref(&frame);
+    free(stem);
+    standby_pair_finish(pair);
+}
+
+// The provider that is not asked for a group, or -1.
+static int other_provider(const struct intake *in, int index)
+{
+    return in->config.groups[index].providers == 2 ? !in->asked[index].takeover.active : -1;
+}
+
+// Called with the lock held, which is let go meanwhile. Returns whether anything was done.
+static bool compare_one(struct intake *in)
+{
+    struct standby_pair pair;
+    for (int i = 0; i < in->config.group_count && in->config.compared; i++) {
+        if (!standby_take(&in->standbys[i], &pair))
+            continue;
+        int other = other_provider(in, i);
+        pthread_mutex_unlock(&in->lock);
+        compare(in, i, other, &pair);
+        pthread_mutex_lock(&in->lock);
+        return true;
+    }
+    return false;
+}
+
+// ---- Asking -----------------------------------------------------------------------------------
+
 static bool want_differs(const struct frame_want *a, const struct frame_want *b)
 {
     return a->from != b->from || a->credit != b->credit || a->missing_count != b->missing_count ||
            memcmp(a->missing, b->missing, sizeof a->missing[0] * (size_t)a->missing_count) != 0;
 }
 
-static struct frame_want ended_want(const struct intake *in, int index)
+static struct frame_want ended_want(const struct intake *in, int index, uint32_t start)
 {
     return (struct frame_want){.channel = in->config.channel,
                                .group = in->config.groups[index].group,
                                .plan_epoch = in->config.plan_epoch,
-                               .start = in->asked[index].start,
+                               .start = start,
                                .from = in->cursor,
                                .credit = in->cursor,
                                .ended = true};
@@ -118,17 +187,42 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     enum takeover_reason why = takeover_look(&asked->takeover, &view, now);
     if (why == TAKEOVER_NONE)
         return;
-    struct frame_want ended = ended_want(in, index);
+    struct frame_want ended = ended_want(in, index, asked->start);
     int after = asked->takeover.active;
     asked->start = atomic_fetch_add(&starts, 1) + 1;
     asked->from = missing;
     asked->turned_ns = now;
     asked->arrived = counts.stored;
     asked->sent = (struct frame_want){0};
+    standby_changed(&in->standbys[index]);
     pthread_mutex_unlock(&in->lock);
     c->want(c->opaque, index, before, &ended);
     if (c->turned)
         c->turned(c->opaque, index, before, after, why, missing);
+    pthread_mutex_lock(&in->lock);
+}
+
+// Tells the other provider what it is to do meanwhile. Called with the lock held, which is let go
+// while telling.
+static void tell_standby(struct intake *in, int index, const struct frame_want *want, int64_t now)
+{
+    const struct intake_config *c = &in->config;
+    int other = other_provider(in, index);
+    if (!c->compared || other < 0)
+        return;
+    int64_t slack = window_slack(in->windows[index]), wished = want->credit - in->cursor;
+    struct standby_view view = {
+        .alive = c->alive(c->opaque, index, other),
+        .calm =
+            !in->asked[index].turned_ns && wished >= c->lead_frames / 2 && slack * 4 >= wished * 3,
+        .cursor = in->cursor,
+        .frontier = in->cursor + slack,
+    };
+    struct frame_want other_want;
+    if (!standby_want(&in->standbys[index], &view, now, &other_want))
+        return;
+    pthread_mutex_unlock(&in->lock);
+    c->want(c->opaque, index, other, &other_want);
     pthread_mutex_lock(&in->lock);
 }
 
@@ -139,6 +233,7 @@ static void tell_wish(struct intake *in, int index, int64_t now)
     struct frame_want want;
     window_want(in->windows[index], now, &want);
     look_at_provider(in, index, &want, now);
+    tell_standby(in, index, &want, now);
     want.start = asked->start;
     // Named ones may lie below where this provider was asked to begin: keys, and what was broken.
     int64_t from = asked->from;
@@ -170,7 +265,7 @@ static void *run(void *opaque)
                 tell_wish(in, i, now);
             next_wish = now + WISH_PERIOD_NS;
         }
-        if (worked || in->dirty)
+        if (worked || in->dirty || compare_one(in))
             continue;
         struct timespec until = {next_wish / 1000000000, next_wish % 1000000000};
         pthread_cond_timedwait(&in->work, &in->lock, &until);
@@ -209,6 +304,8 @@ int intake_create(const struct intake_config *config, struct intake **ret)
         window_set_end(in->windows[i], config->end);
         in->asked[i] =
             (struct asked){.start = atomic_fetch_add(&starts, 1) + 1, .from = config->cursor};
+        standby_init(&in->standbys[i], config->channel, config->groups[i].group, config->plan_epoch,
+                     config->warm, config->cursor, &starts);
         takeover_init(&in->asked[i].takeover, config->groups[i].providers,
                       INT64_C(1000000000) * config->rate.den / config->rate.num,
                       INT64_C(2000000) * config->latency_ms,
@@ -237,9 +334,14 @@ void intake_destroy(struct intake **intake)
     if (in->running)
         thread_join(in->thread);
     for (int i = 0; i < in->config.group_count; i++) {
-        struct frame_want ended = ended_want(in, i);
-        if (in->running)
-            in->config.want(in->config.opaque, i, in->asked[i].takeover.active, &ended);
+        for (int p = 0; p < in->config.groups[i].providers && in->running; p++) {
+            bool active = p == in->asked[i].takeover.active;
+            struct frame_want ended =
+                ended_want(in, i, active ? in->asked[i].start : in->standbys[i].start);
+            if (active || in->standbys[i].tells)
+                in->config.want(in->config.opaque, i, p, &ended);
+        }
+        standby_finish(&in->standbys[i]);
         window_destroy(&in->windows[i]);
     }
     pthread_cond_destroy(&in->work);
@@ -262,7 +364,18 @@ bool intake_takes(const struct intake *in, uint64_t channel, uint32_t plan_epoch
            group_index(in, group) >= 0;
 }
 
-int intake_put(struct intake *in, const struct frame_header *header, struct frame_body *body)
+// Called with the lock held.
+static bool put_sample(struct intake *in, int index, const void *source,
+                       const struct frame_header *header, struct frame_body *body)
+{
+    int other = other_provider(in, index);
+    return in->config.compared && other >= 0 && source == in->config.groups[index].sources[other] &&
+           window_admits(in->windows[index], header) &&
+           standby_put(&in->standbys[index], header, body);
+}
+
+int intake_put(struct intake *in, const void *source, const struct frame_header *header,
+               struct frame_body *body)
 {
     int index = group_index(in, header->group);
     if (index < 0) {
@@ -270,7 +383,9 @@ int intake_put(struct intake *in, const struct frame_header *header, struct fram
         return index;
     }
     pthread_mutex_lock(&in->lock);
-    int result = window_put(in->windows[index], header, body, clock_monotonic_ns());
+    int result = put_sample(in, index, source, header, body)
+                     ? 0
+                     : window_put(in->windows[index], header, body, clock_monotonic_ns());
     in->dirty = true;
     pthread_cond_signal(&in->work);
     pthread_mutex_unlock(&in->lock);

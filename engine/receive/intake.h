@@ -1,6 +1,7 @@
 // Group frames of one plan on their way in: a window per group, and a thread that decodes ahead of
 // the cursor, keeps the providers told what is wanted, and turns to another provider of a group
-// when one fails (takeover.h), from the first frame that is missing on. Edges mix from one; a
+// when one fails (takeover.h), from the first frame that is missing on. Where that is wished it
+// keeps the other providers ready, and compares what they make (standby.h). Edges mix from one; a
 // worker whose group has an adjust track takes what lies beneath from one.
 //
 // The decode thread makes the next INTAKE_AHEAD frames of all groups, lowest first; it wakes on
@@ -21,6 +22,16 @@ struct intake_group {
     uint32_t group;
     int width, height;
     int providers; // 1..TAKEOVER_PROVIDERS_MAX; 0 is asked first
+    // What intake_put is given with the messages of each; read where samples are compared.
+    const void *sources[TAKEOVER_PROVIDERS_MAX];
+};
+
+// A frame that two providers have made: [0] of the one that is asked, [1] of the other.
+struct intake_sample {
+    int64_t frame;
+    int providers[2];
+    const struct group_frame *pictures[2]; // NULL: could not be decoded
+    bool picture_differs, sound_differs;
 };
 
 struct intake_config {
@@ -44,6 +55,9 @@ struct intake_config {
     void (*turned)(void *opaque, int index, int from, int to, enum takeover_reason why, int64_t n);
     // NULL, or: the first frame since then has come, with `slack` frames still buffered.
     void (*answered)(void *opaque, int index, int provider, int64_t after_ns, int64_t slack);
+    // NULL: providers are asked when they are needed only; or told of each comparison.
+    void (*compared)(void *opaque, int index, const struct intake_sample *sample);
+    bool warm; // with `compared`: they are told where they would have to begin
     // NULL, or called on the decode thread after each decoded frame; must not block.
     void (*decoded)(void *opaque);
     void *opaque;
@@ -69,9 +83,10 @@ void intake_destroy(struct intake **intake); // tells the providers that nothing
 // Whether it takes frames of this group under this plan.
 bool intake_takes(const struct intake *intake, uint64_t channel, uint32_t plan_epoch,
                   uint32_t group);
-// A message of any group; takes the body. As window_put, -ENOENT for groups that it does not
-// take.
-int intake_put(struct intake *intake, const struct frame_header *header, struct frame_body *body);
+// A message of any group, from one of its sources; takes the body. As window_put, -ENOENT for
+// groups that it does not take.
+int intake_put(struct intake *intake, const void *source, const struct frame_header *header,
+               struct frame_body *body);
 // Whether all groups of frame `n` are decoded.
 bool intake_ready(struct intake *intake, int64_t n);
 // Waits until they are, until `until_ns` on the monotonic clock, or until intake_wake.

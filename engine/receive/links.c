@@ -43,14 +43,15 @@ struct links {
 
 static void on_frame(void *opaque, const struct frame_header *header, struct frame_body *body)
 {
-    struct links *l = ((struct link *)opaque)->links;
+    const struct link *link = opaque;
+    struct links *l = link->links;
     pthread_mutex_lock(&l->lock);
     struct intake *in = NULL;
     for (int i = 0; i < l->intake_count && !in; i++)
         if (intake_takes(l->intakes[i], header->channel, header->plan_epoch, header->group))
             in = l->intakes[i];
     if (in) {
-        (void)intake_put(in, header, body); // counted there
+        (void)intake_put(in, link, header, body); // counted there
     } else {
         l->stray++;
         frame_body_unref(&body);

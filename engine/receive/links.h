@@ -41,8 +41,8 @@ bool link_connected(const struct link *link); // now
 bool link_alive(const struct link *link);
 const char *link_address(const struct link *link);
 
-// What an intake takes goes to it until it is removed; after links_remove_intake has returned no
-// call into it is under way. -ENOSPC.
+// What an intake takes goes to it, with the link as its source, until it is removed; after
+// links_remove_intake has returned no call into it is under way. -ENOSPC.
 int links_add_intake(struct links *links, struct intake *intake);
 void links_remove_intake(struct links *links, struct intake *intake);
 // What each link has seen, as a line `frame_link_stats` each. Programs call it once a minute.

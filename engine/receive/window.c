@@ -164,7 +164,7 @@ static struct base *make_base(struct window *w, int64_t frame)
     return best;
 }
 
-static bool header_right(const struct window *w, const struct frame_header *h)
+bool window_admits(const struct window *w, const struct frame_header *h)
 {
     const struct window_config *c = &w->config;
     return h->kind == FRAME_MESSAGE_PICTURE && h->channel == c->channel && h->group == c->group &&
@@ -190,7 +190,7 @@ static int put_late(struct window *w, const struct frame_header *h, struct frame
 int window_put(struct window *w, const struct frame_header *h, struct frame_body *body,
                int64_t now_ns)
 {
-    if (!header_right(w, h)) {
+    if (!window_admits(w, h)) {
         frame_body_unref(&body);
         w->counts.wrong++;
         return -EBADMSG;
@@ -238,9 +238,13 @@ void window_advance(struct window *w, int64_t cursor)
     }
     for (; w->cursor < cursor; w->cursor++) {
         struct slot *s = slot_of(w, w->cursor);
-        bool coded_key = s->body && s->base_frame == s->frame && !find_base(w, s->frame);
-        struct base *b = coded_key && base_needed(w, s->frame) ? make_base(w, s->frame) : NULL;
-        if (b) {
+        // Another provider's key may be a difference here: decoded it serves as well.
+        bool key = s->decoded || (s->body && s->base_frame == s->frame);
+        bool keep = key && !find_base(w, s->frame) && base_needed(w, s->frame);
+        struct base *b = keep ? make_base(w, s->frame) : NULL;
+        if (b && s->decoded) {
+            b->decoded = group_frame_ref(s->decoded);
+        } else if (b) {
             b->body = s->body;
             s->body = NULL;
         }
@@ -350,6 +354,16 @@ bool window_has(const struct window *w, int64_t n)
 {
     const struct slot *s = slot_of(w, n);
     return s && s->decoded && s->stem;
+}
+
+bool window_look(const struct window *w, int64_t n, struct group_frame **ret_frame,
+                 const int32_t **ret_stem)
+{
+    if (!window_has(w, n))
+        return false;
+    *ret_frame = group_frame_ref(slot_of(w, n)->decoded);
+    *ret_stem = slot_of(w, n)->stem;
+    return true;
 }
 
 bool window_take(struct window *w, int64_t n, struct group_frame **ret_frame, int32_t **ret_stem)

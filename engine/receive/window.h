@@ -39,6 +39,8 @@ struct window;
 struct window *window_create(const struct window_config *config);
 void window_destroy(struct window **window);
 
+// Whether a message is of this group, plan, revision and geometry.
+bool window_admits(const struct window *window, const struct frame_header *header);
 // Takes the body in any case. 0 stored, -EEXIST, -ESTALE (below the cursor and no base),
 // -EBADMSG (wrong), -ENOSPC (beyond the bounds).
 int window_put(struct window *window, const struct frame_header *header, struct frame_body *body,
@@ -68,6 +70,9 @@ bool window_has(const struct window *window, int64_t n);
 // Gives frame `n`: a reference, and the stem itself, which can be taken once. False: not there.
 bool window_take(struct window *window, int64_t n, struct group_frame **ret_frame,
                  int32_t **ret_stem);
+// The same, to look at: a reference, and the stem, which is there until it is taken.
+bool window_look(const struct window *window, int64_t n, struct group_frame **ret_frame,
+                 const int32_t **ret_stem);
 // What to ask for now. Missing frames are noted as asked for: the want has to be sent.
 void window_want(struct window *window, int64_t now_ns, struct frame_want *ret);
 // Frames from the cursor on that are here without a hole.

@@ -223,3 +223,13 @@ void clip_view_prepare(struct clip_view *view, const struct clip_instant *at)
                             view->clip->nested->loop || view->clip->loop, 0,
                             (int)view->clip->nested->track_count);
 }
+
+void clip_view_follow(struct clip_view *view, const struct clip_instant *at, int64_t frames)
+{
+    if (view->source)
+        source_follow(view->source, at);
+    else if (view->composition)
+        composition_follow(view->composition, at->source_time,
+                           view->clip->nested->loop || view->clip->loop, 0,
+                           (int)view->clip->nested->track_count, frames);
+}

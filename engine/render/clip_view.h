@@ -37,3 +37,5 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
                      struct render_report *report);
 // It will be placed as at `at` before long, and is not now: what takes time begins.
 void clip_view_prepare(struct clip_view *view, const struct clip_instant *at);
+// It may be placed as at `at` some time, `frames` frames after where that was last said of.
+void clip_view_follow(struct clip_view *view, const struct clip_instant *at, int64_t frames);

@@ -42,6 +42,7 @@ struct composition {
     struct open_clip *open;
     size_t open_count, open_capacity;
     uint64_t calls;
+    int64_t followed; // frames since the call of composition_follow before
     // The last nested picture, reused while nothing in it changes.
     struct picture *last_picture;
     uint64_t last_key;
@@ -283,6 +284,11 @@ static void prepare_clip(struct composition *c, const struct clip_instant *at)
     slot->prepared = true;
 }
 
+static void follow_clip(struct composition *c, const struct clip_instant *at)
+{
+    clip_view_follow(view_for(c, at->clip), at, c->followed);
+}
+
 // Whether what hides all beneath now does so at `at` as well.
 static bool still_hides(const struct composition *c, const struct clip_instant *at)
 {
@@ -294,17 +300,18 @@ static bool still_hides(const struct composition *c, const struct clip_instant *
            a->crop_bottom == b->crop_bottom && a->radius == b->radius;
 }
 
-// Opens and positions what will be seen at `seconds`, and is not seen now.
-static void look_ahead(struct composition *c, struct rational seconds, bool loop, int from, int to)
+// Calls `see` for what will be seen at `seconds`.
+static void look_ahead(struct composition *c, struct rational seconds, bool loop, int from, int to,
+                       void (*see)(struct composition *, const struct clip_instant *))
 {
     timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
                          c->coming);
     for (int track = to - 1; track >= from; track--) {
         const struct layer *layer = &c->coming[track];
         if (has_picture(&layer->from) && layer->from.clip->kind != CLIP_ADJUST)
-            prepare_clip(c, &layer->from);
+            see(c, &layer->from);
         if (has_picture(&layer->now) && layer->now.clip->kind != CLIP_ADJUST)
-            prepare_clip(c, &layer->now);
+            see(c, &layer->now);
         if (!layer->from.clip && still_hides(c, &layer->now))
             return;
     }
@@ -334,7 +341,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
             c->hider = layer->now;
     }
     if (!c->context.config->plain)
-        look_ahead(c, rational_add(seconds, c->ahead), loop, from, to);
+        look_ahead(c, rational_add(seconds, c->ahead), loop, from, to, prepare_clip);
     close_idle(c);
 }
 
@@ -342,7 +349,17 @@ void composition_prepare(struct composition *c, struct rational seconds, bool lo
                          int to)
 {
     c->calls++;
-    look_ahead(c, seconds, loop, from, to);
+    look_ahead(c, seconds, loop, from, to, prepare_clip);
+}
+
+void composition_follow(struct composition *c, struct rational seconds, bool loop, int from, int to,
+                        int64_t frames)
+{
+    c->followed = frames;
+    c->calls += frames > 1 ? (uint64_t)frames : 1; // clips are idle by programme time
+    look_ahead(c, seconds, loop, from, to, follow_clip);
+    look_ahead(c, rational_add(seconds, c->ahead), loop, from, to, prepare_clip);
+    close_idle(c);
 }
 
 void composition_release(struct composed_layer *layers, int count)

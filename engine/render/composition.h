@@ -34,6 +34,10 @@ void composition_release(struct composed_layer *layers, int count);
 // Opens and positions what is seen at `seconds` on these tracks: they come before long.
 void composition_prepare(struct composition *composition, struct rational seconds, bool loop,
                          int from, int to);
+// Layers may be asked for from `seconds` on some time: keeps what is seen there, and what comes
+// after it, open and near. `frames`: that have passed since the last call.
+void composition_follow(struct composition *composition, struct rational seconds, bool loop,
+                        int from, int to, int64_t frames);
 
 // All tracks on a transparent canvas, as a nested timeline shows (its background is not drawn).
 // Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal

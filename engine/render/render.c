@@ -20,6 +20,7 @@ struct renderer {
     // The last frame, reused while nothing changes.
     struct group_frame *last;
     uint64_t last_keys[TIMELINE_TRACKS_MAX];
+    int64_t at; // where it was last
 };
 
 bool renderer_needs_beneath(const struct timeline *timeline, int track_from, int track_to)
@@ -145,6 +146,7 @@ int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
     struct composed_layer layers[TIMELINE_TRACKS_MAX];
     int count = r->config.track_to - r->config.track_from;
     struct rational seconds = rational_make(n * r->config.rate.den, r->config.rate.num);
+    r->at = n;
     composition_layers(r->composition, seconds, r->timeline->loop, r->config.track_from,
                        r->config.track_to, layers, ret_report);
     // What lies beneath has no key: a group that takes it is always made anew.
@@ -168,4 +170,13 @@ int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
     ret_report->unchanged = same;
     *ret = group_frame_ref(r->last);
     return 0;
+}
+
+void renderer_follow(struct renderer *r, int64_t n)
+{
+    struct rational seconds = rational_make(n * r->config.rate.den, r->config.rate.num);
+    int64_t frames = n - r->at;
+    r->at = n;
+    composition_follow(r->composition, seconds, r->timeline->loop, r->config.track_from,
+                       r->config.track_to, frames);
 }

@@ -45,5 +45,10 @@ int renderer_frame(struct renderer *renderer, int64_t n, int64_t absolute_frame,
                    const struct picture *beneath, struct group_frame **ret, int32_t *sound,
                    struct render_report *ret_report);
 
+// Frame `n` may be asked for some time, then what follows it: keeps what it shows open, and
+// decoders near enough for a start within SOURCE_FOLLOW_NS for each video. To be called again as
+// time passes.
+void renderer_follow(struct renderer *renderer, int64_t n);
+
 // True when a track of [from, to) has an adjust clip, so that a group cut there needs its input.
 bool renderer_needs_beneath(const struct timeline *timeline, int track_from, int track_to);

@@ -44,4 +44,4 @@ static void image_destroy(void *state)
     free(image);
 }
 
-const struct source_ops source_image_ops = {image_open, image_picture, NULL, image_destroy};
+const struct source_ops source_image_ops = {image_open, image_picture, NULL, NULL, image_destroy};

@@ -202,4 +202,5 @@ static void pattern_destroy(void *state)
     free(s);
 }
 
-const struct source_ops source_pattern_ops = {pattern_open, pattern_picture, NULL, pattern_destroy};
+const struct source_ops source_pattern_ops = {pattern_open, pattern_picture, NULL, NULL,
+                                              pattern_destroy};

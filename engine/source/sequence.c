@@ -169,5 +169,5 @@ static int sequence_picture(void *state, const struct clip_instant *at, struct p
     return get(s, (size_t)index, ret, reterr);
 }
 
-const struct source_ops source_sequence_ops = {sequence_open, sequence_picture, NULL,
+const struct source_ops source_sequence_ops = {sequence_open, sequence_picture, NULL, NULL,
                                                sequence_destroy};

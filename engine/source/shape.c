@@ -117,4 +117,4 @@ static void shape_destroy(void *state)
     free(shape);
 }
 
-const struct source_ops source_shape_ops = {shape_open, shape_picture, NULL, shape_destroy};
+const struct source_ops source_shape_ops = {shape_open, shape_picture, NULL, NULL, shape_destroy};

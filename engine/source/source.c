@@ -78,3 +78,9 @@ void source_prepare(struct source *source, const struct clip_instant *at)
     if (source->ops->prepare)
         source->ops->prepare(source->state, at);
 }
+
+void source_follow(struct source *source, const struct clip_instant *at)
+{
+    if (source->ops->follow)
+        source->ops->follow(source->state, at);
+}

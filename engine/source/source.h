@@ -51,6 +51,11 @@ int source_picture(struct source *source, const struct clip_instant *at, struct 
 // The next picture asked for will be that of `at`; what takes time to get there begins now. Does
 // not wait.
 void source_prepare(struct source *source, const struct clip_instant *at);
+// Pictures will be asked for from about `at` on, nobody knows when: moves there as far as needed
+// for the first of them to take no more than SOURCE_FOLLOW_NS of decoding. Called again and again
+// with a rising `at`. Does not wait.
+#define SOURCE_FOLLOW_NS INT64_C(300000000)
+void source_follow(struct source *source, const struct clip_instant *at);
 
 // Each kind implements this; source_open chooses by clip kind.
 struct source_ops {
@@ -59,6 +64,7 @@ struct source_ops {
     int (*picture)(void *state, const struct clip_instant *at, struct picture **ret,
                    uint64_t *ret_content, struct diagnostic *reterr);
     void (*prepare)(void *state, const struct clip_instant *at); // NULL: nothing takes time
+    void (*follow)(void *state, const struct clip_instant *at);  // NULL: nothing takes time
     void (*destroy)(void *state);
 };
 extern const struct source_ops source_video_ops, source_image_ops, source_sequence_ops,

@@ -419,4 +419,4 @@ static int text_open(const struct source_config *config, void **ret_state, int *
     return 0;
 }
 
-const struct source_ops source_text_ops = {text_open, text_picture, NULL, text_destroy};
+const struct source_ops source_text_ops = {text_open, text_picture, NULL, NULL, text_destroy};

@@ -40,7 +40,8 @@ struct video {
     pthread_cond_t changed;
     struct ready ready[READY_MAX];
     int first, count;
-    int64_t next; // what the thread decodes next; picture_count: nothing, it is at the end
+    int64_t next;    // what the thread decodes next; picture_count: nothing, it is at the end
+    int64_t cost_ns; // of decoding a picture after the one before it, about; 0: not known yet
     bool closing;
 };
 
@@ -54,9 +55,17 @@ static int64_t after(const struct video *v, int64_t i)
     return i + 1 == v->index->picture_count && v->loop ? 0 : i + 1;
 }
 
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static void *decode_ahead(void *arg)
 {
     struct video *v = arg;
+    int64_t last = -1;
     pthread_mutex_lock(&v->lock);
     while (!v->closing) {
         if (v->count == READY_MAX || v->next >= v->index->picture_count) {
@@ -65,9 +74,14 @@ static void *decode_ahead(void *arg)
         }
         struct ready made = {.i = v->next};
         pthread_mutex_unlock(&v->lock);
+        int64_t cpu_ns = thread_cpu_ns();
         if (picture_decoder_get(v->decoder, made.i, &made.picture, &made.problem) < 0)
             made.picture = NULL;
+        cpu_ns = thread_cpu_ns() - cpu_ns;
         pthread_mutex_lock(&v->lock);
+        if (made.i == last + 1)
+            v->cost_ns += v->cost_ns ? (cpu_ns - v->cost_ns) / 8 : cpu_ns;
+        last = made.i;
         if (v->next != made.i) { // the renderer went elsewhere meanwhile
             ready_clear(&made);
             continue;
@@ -136,6 +150,21 @@ static void video_prepare(void *state, const struct clip_instant *at)
     struct video *v = state;
     pthread_mutex_lock(&v->lock);
     go_to(v, picture_at(v, at));
+    pthread_mutex_unlock(&v->lock);
+}
+
+// Decoding along for nobody costs as much as for somebody. So the decoder stays where it is until
+// what it would have to catch up with is worth it: where keys are close, it never has to.
+static void video_follow(void *state, const struct clip_instant *at)
+{
+    struct video *v = state;
+    int64_t i = picture_at(v, at), start = index_start_of(v->index, i);
+    pthread_mutex_lock(&v->lock);
+    bool here = i < v->next && i >= v->next - READY_MAX - 1; // shown last, or among what is ready
+    bool on_its_way = v->next > start && v->next <= i;
+    int64_t left = i - (on_its_way ? v->next : start);
+    if (!here && left * v->cost_ns > SOURCE_FOLLOW_NS)
+        go_to(v, i);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -220,5 +249,5 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     return 0;
 }
 
-const struct source_ops source_video_ops = {video_open, video_picture, video_prepare,
+const struct source_ops source_video_ops = {video_open, video_picture, video_prepare, video_follow,
                                             video_destroy};

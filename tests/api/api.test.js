@@ -211,6 +211,13 @@ test("a channel is made by two edges or by one", async () => {
   assert.equal((await accepted(200, "PUT", "/channels/one/edges", { json: { edges: 2 } })).edges, 2);
 });
 
+test("what stands by for a channel is none, cold or warm", async () => {
+  assert.equal((await accepted(200, "GET", "/channels/one")).redundancy, "warm");
+  for (const redundancy of ["none", "cold", "warm"])
+    assert.equal((await accepted(200, "PUT", "/channels/one/redundancy", { json: { redundancy } })).redundancy, redundancy);
+  await refused(422, "bad_value", "redundancy", "PUT", "/channels/one/redundancy", { json: { redundancy: "hot" } });
+});
+
 test("a slate is a timeline that is known", async () => {
   const path = "/channels/one/slate";
   await refused(404, null, null, "PUT", path, { json: { timeline: "nowhere" } });

@@ -94,12 +94,15 @@ static void test_parse(struct plan **ret)
     CHECK(p->rendition_count, ==, 2);
     CHECK(p->renditions[1].output, ==, 2);
     CHECK(p->renditions[1].width, ==, W);
+    CHECK_TRUE(p->warm);
     *ret = p;
     struct plan *other = NULL;
+    m.plan.redundancy = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_COLD;
     CHECK_OK(plan_parse(&m.plan, "other", &other, &d));
     CHECK(other->group_count, ==, 1);
     CHECK(other->outputs[0].width, ==, W / 2);
     CHECK(other->renditions[0].height, ==, H / 2);
+    CHECK_TRUE(!other->warm);
     plan_unref(&other);
 }
 

@@ -90,6 +90,8 @@ else
     wait_until 60 "no frames after draining" mixed_to $(($(last_mixed) + 150))
 fi
 
+check "frames were made twice and compared" [ "$(vistter --json channel status take | jq .purity.sampled)" -gt 0 ]
+check "they were the same" [ "$(vistter --json channel status take | jq .purity.mismatched)" = 0 ]
 check "nothing was noted" [ ! -s "$(echo "$var"/edge/as-run*.jsonl)" ]
 start=$(vistter --json channel status take | jq .start_frame)
 vistter channel stop take >/dev/null

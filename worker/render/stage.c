@@ -10,44 +10,28 @@
 #include "engine/render/render.h"
 #include "worker/render/beneath.h"
 #include "worker/render/coder.h"
-#include "worker/render/loans.h"
+#include "worker/render/consumers.h"
 #include "worker/render/ring.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CONSUMERS_MAX   16
 #define PREPARE_WAIT_MS 500
 #define LINKS_LOOK_NS   20000000
+// Whoever stands by does nothing for so long after a stage of this worker was short of time.
+#define SHORT_NS  INT64_C(2000000000)
+#define BEHIND_NS INT64_C(5000000000) // and says so when it has not followed for so long
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
 // Longer than the slowest start of a source.
 #define HUNG_NS INT64_C(20000000000)
 // Tracks' costs are means over about so many seconds of programme.
 #define COST_SECONDS 10
-
-// A frame to be sent once more, and when that was done; 0: not yet. Kept for a while, so that the
-// same wish, repeated, is not answered twice.
-struct again {
-    int64_t frame, sent_ns;
-};
-
-// One consumer's wished state and how far it has been served. -- guarded by lock
-struct consumer {
-    struct frame_peer *peer; // NULL: free slot
-    uint32_t start;
-    int64_t from, credit, next;
-    int64_t first; // where serving began, and
-    int64_t key;   // the key below it that was sent too
-    int again_count;
-    struct again again[FRAME_WANT_MISSING_MAX];
-    bool shares; // it is on this host, and reads blocks
-    struct loans loans;
-};
 
 struct stage {
     // -- constant after create
@@ -60,8 +44,7 @@ struct stage {
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
-    uint64_t host; // 0: memory is not shared
-    int64_t repeat_ns;
+    _Atomic int64_t *short_ns;
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
     struct cost render_cost, code_cost;
@@ -72,7 +55,7 @@ struct stage {
     bool busy;                      // not waiting
     uint64_t turns;                 // how often it has looked
     int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
-    struct consumer consumers[CONSUMERS_MAX];
+    struct consumers consumers;
     struct stage_status status;
     // -- whoever calls stage_hung
     struct liveness mark;
@@ -82,6 +65,8 @@ struct stage {
     struct ring ring;
     struct coder *coder;
     int32_t *sound;
+    int64_t position;    // where the renderer was last
+    int64_t followed_ns; // when it last was where it has to be
 };
 
 bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint32_t group)
@@ -91,20 +76,6 @@ bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint
 
 // ---- Consumers --------------------------------------------------------------------------------
 
-static struct consumer *find_consumer(struct stage *s, const struct frame_peer *peer)
-{
-    for (int i = 0; i < CONSUMERS_MAX; i++)
-        if (s->consumers[i].peer == peer)
-            return &s->consumers[i];
-    return NULL;
-}
-
-static void consumer_clear(struct consumer *c)
-{
-    loans_abandon(&c->loans);
-    *c = (struct consumer){0};
-}
-
 // Called with the lock held.
 static void wake(struct stage *s)
 {
@@ -112,64 +83,13 @@ static void wake(struct stage *s)
     pthread_cond_signal(&s->changed);
 }
 
-static bool is_listed(const struct consumer *c, int64_t frame)
-{
-    for (int i = 0; i < c->again_count; i++)
-        if (c->again[i].frame == frame)
-            return true;
-    return false;
-}
-
-// Notes what is to be sent once more, and forgets what was, after the time an answer takes.
-static void note_missing(const struct stage *s, struct consumer *c, const struct frame_want *want)
-{
-    int64_t now = clock_monotonic_ns();
-    int kept = 0;
-    for (int i = 0; i < c->again_count; i++) {
-        const struct again *a = &c->again[i];
-        if (a->frame >= want->from && (!a->sent_ns || now - a->sent_ns < s->repeat_ns))
-            c->again[kept++] = *a;
-    }
-    c->again_count = kept;
-    for (int i = 0; i < want->missing_count; i++)
-        if (want->missing[i] >= want->from && !is_listed(c, want->missing[i]) &&
-            c->again_count < FRAME_WANT_MISSING_MAX)
-            c->again[c->again_count++] = (struct again){.frame = want->missing[i]};
-}
-
-static void note_want(struct stage *s, struct frame_peer *peer, const struct frame_want *want)
-{
-    struct consumer *c = find_consumer(s, peer);
-    if (!c)
-        c = find_consumer(s, NULL);
-    if (!c)
-        return;
-    if (c->peer != peer || c->start != want->start)
-        *c = (struct consumer){.peer = peer,
-                               .start = want->start,
-                               .next = want->from,
-                               .first = want->from,
-                               .key = want->from,
-                               .loans = c->loans}; // of a free slot: none
-    bool shares = s->host && want->host == s->host;
-    if (c->shares && !shares) // it could not read them
-        c->next = c->first = want->from;
-    c->shares = shares;
-    loans_end(&c->loans, want->keep);
-    c->from = want->from;
-    c->credit = want->credit;
-    if (c->next < want->from)
-        c->next = want->from;
-    note_missing(s, c, want);
-}
-
 void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_want *want)
 {
     pthread_mutex_lock(&s->lock);
     if (!want->ended) {
-        note_want(s, peer, want);
+        consumers_note(&s->consumers, peer, want);
     } else {
-        struct consumer *c = find_consumer(s, peer);
+        struct consumer *c = consumers_find(&s->consumers, peer);
         if (c)
             loans_end(&c->loans, want->keep);
         if (c && c->start == want->start)
@@ -182,7 +102,7 @@ void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_wan
 void stage_gone(struct stage *s, struct frame_peer *peer)
 {
     pthread_mutex_lock(&s->lock);
-    struct consumer *c = find_consumer(s, peer);
+    struct consumer *c = consumers_find(&s->consumers, peer);
     if (c)
         consumer_clear(c);
     pthread_mutex_unlock(&s->lock);
@@ -294,8 +214,8 @@ static bool serve(struct stage *s)
     bool full = false;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         int error = 0;
-        while (!error && s->consumers[i].peer)
-            error = serve_one(s, &s->consumers[i]);
+        while (!error && s->consumers.list[i].peer)
+            error = serve_one(s, &s->consumers.list[i]);
         full = full || error == -EAGAIN;
     }
     return full;
@@ -307,7 +227,7 @@ static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
 {
     int64_t lowest = -1, credit = -1, from = -1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
-        const struct consumer *c = &s->consumers[i];
+        const struct consumer *c = &s->consumers.list[i];
         if (!c->peer)
             continue;
         if (from < 0 || c->from < from)
@@ -331,18 +251,6 @@ static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
     }
     int64_t end = ring_end(&s->ring);
     return ring_full(&s->ring) || end >= credit ? -1 : end;
-}
-
-// Called with the lock held.
-static bool all_share(const struct stage *s)
-{
-    bool any = false;
-    for (int i = 0; i < CONSUMERS_MAX; i++) {
-        if (s->consumers[i].peer && !s->consumers[i].shares)
-            return false;
-        any = any || s->consumers[i].peer;
-    }
-    return any;
 }
 
 // ---- Rendering --------------------------------------------------------------------------------
@@ -401,6 +309,7 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
                   s->group, frame, error);
         return error;
     }
+    s->position = frame;
     cost_add(&s->render_cost, rendered_ns - start_ns);
     cost_add(&s->code_cost, clock_monotonic_ns() - rendered_ns);
     ring_push(&s->ring, coded);
@@ -459,6 +368,7 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
     pthread_mutex_lock(&s->lock);
     note_problems(s, &report);
     pthread_mutex_unlock(&s->lock);
+    s->position = s->warm_frame;
     return 0;
 }
 
@@ -522,6 +432,25 @@ static bool prepare(struct stage *s)
     return !error;
 }
 
+// Stands where a consumer would go on if need be: clips open, decoders near. The first thing that a
+// worker leaves out when it is short of time. Called with the lock held, which is let go meanwhile.
+// Returns whether anything was done.
+static bool follow(struct stage *s)
+{
+    int64_t now = clock_monotonic_ns(), at = consumers_stand_at(&s->consumers);
+    if (at < 0 || !s->committed || at == s->position)
+        s->followed_ns = now;
+    s->status.behind = now - s->followed_ns > BEHIND_NS;
+    if (s->followed_ns == now || now - atomic_load(s->short_ns) < SHORT_NS)
+        return false;
+    int64_t local = at - s->start_frame;
+    pthread_mutex_unlock(&s->lock);
+    renderer_follow(s->renderer, local < 0 ? 0 : local);
+    pthread_mutex_lock(&s->lock);
+    s->position = at;
+    return true;
+}
+
 static void *stage_main(void *opaque)
 {
     struct stage *s = opaque;
@@ -534,12 +463,16 @@ static void *stage_main(void *opaque)
         s->turns++;
         bool full = serve(s);
         int64_t credit, frame = next_to_render(s, &credit);
+        if (frame < 0 && follow(s))
+            continue;
         if (frame < 0) {
             wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
             continue;
         }
+        if (consumers_wait(&s->consumers))
+            atomic_store(s->short_ns, clock_monotonic_ns());
         int64_t start_frame = s->start_frame;
-        bool store = all_share(s);
+        bool store = consumers_all_share(&s->consumers);
         pthread_mutex_unlock(&s->lock);
         int error = render_one(s, frame, credit, start_frame, store);
         pthread_mutex_lock(&s->lock);
@@ -577,8 +510,9 @@ struct stage *stage_create(const struct stage_config *config)
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
-    s->host = config->blocks ? config->host : 0;
-    s->repeat_ns = config->repeat_ns;
+    s->short_ns = config->short_ns;
+    s->consumers.host = config->blocks ? config->host : 0;
+    s->consumers.repeat_ns = config->repeat_ns;
     s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;
     bool later = plan->start_frame != INT64_MIN && plan->start_frame < s->warm_frame;
     s->warm_local = later ? s->warm_frame - plan->start_frame : 0;
@@ -628,8 +562,7 @@ void stage_close(struct stage *s)
 {
     pthread_mutex_lock(&s->lock);
     s->closing = true;
-    for (int i = 0; i < CONSUMERS_MAX; i++)
-        consumer_clear(&s->consumers[i]);
+    consumers_clear(&s->consumers);
     wake(s);
     pthread_mutex_unlock(&s->lock);
 }

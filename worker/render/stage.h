@@ -8,7 +8,9 @@
 // Own thread: prepare (fetch the revision and its media, open the renderer, render the frame where
 // the plan will probably take effect), then render, code and send for as long as a consumer gives
 // credit. It has no clock: frames are made as fast as credit allows, none at or above the highest,
-// and made again from anywhere when a consumer asks for frames that are no longer here.
+// and made again from anywhere when a consumer asks for frames that are no longer here. A want
+// without credit (credit = from) says where a consumer would begin if its provider failed: while
+// nobody takes frames the stage follows there, clips open and decoders near (renderer_follow).
 #pragma once
 
 #include "engine/link/block_pool.h"
@@ -26,6 +28,7 @@ struct stage_config {
     struct links *links;       // to the providers of what lies beneath
     struct block_pool *blocks; // memory shared with consumers on this host; NULL: none is
     uint64_t host;             // block_host
+    _Atomic int64_t *short_ns; // of all stages of the worker: when one was last short of time
     int64_t repeat_ns; // a frame that was sent again is not sent again to that peer for so long
 };
 
@@ -65,5 +68,6 @@ struct stage_status {
     double track_ms[TIMELINE_TRACKS_MAX]; // mean per frame over about 10 s of programme
     uint64_t problems;                    // frames with a fallback, that of preparing included
     char problem[768];                    // the newest, in words
+    bool behind;                          // stands by, and has had no time to follow for a while
 };
 void stage_read(struct stage *stage, struct stage_status *ret);

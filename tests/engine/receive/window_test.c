@@ -229,6 +229,29 @@ static void test_keys(void)
     window_destroy(&w);
 }
 
+// What is a key to the provider that took over was a difference when the one before it sent it: it
+// is kept for those that refer to it, beyond its own turn.
+static void test_others_key(void)
+{
+    struct window *w = window_create(&config);
+    struct frame_want want;
+    CHECK_OK(put(w, 1000, 1000, 8, 0));
+    CHECK_OK(put(w, 1001, 1000, 8, 0));
+    CHECK_ERROR(put(w, 1001, 1001, 8, 0), -EEXIST);
+    CHECK_OK(put(w, 1002, 1001, 8, 0));
+    CHECK_OK(put(w, 1003, 1001, 8, 0));
+    CHECK(decode_next(w, 1002), ==, 1000);
+    CHECK(decode_next(w, 1002), ==, 1001);
+    CHECK(decode_next(w, 1002), ==, -1);
+    window_advance(w, 1002);
+    CHECK(decode_next(w, 1004), ==, 1002);
+    window_advance(w, 1003);
+    CHECK(decode_next(w, 1004), ==, 1003);
+    window_want(w, 0, &want);
+    CHECK(want.missing_count, ==, 0);
+    window_destroy(&w);
+}
+
 static void test_broken(void)
 {
     struct window *w = window_create(&config);
@@ -326,6 +349,7 @@ int main(int argc, char **argv)
     test_end();
     test_silence();
     test_keys();
+    test_others_key();
     test_broken();
     test_credit();
     test_random(seed);

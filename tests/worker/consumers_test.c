@@ -1,0 +1,47 @@
+// What a stage's consumers want together: who waits, and where to stand by.
+#include "worker/render/consumers.h"
+
+#include "tests/check.h"
+
+struct frame_peer {
+    int number;
+};
+
+static struct frame_peer peers[3];
+static struct consumers consumers;
+
+static void want(int peer, uint32_t start, int64_t from, int64_t credit)
+{
+    struct frame_want want = {.start = start, .from = from, .credit = credit, .keep = from};
+    consumers_note(&consumers, &peers[peer], &want);
+}
+
+int main(void)
+{
+    CHECK(consumers_stand_at(&consumers), ==, -1);
+    CHECK_TRUE(!consumers_wait(&consumers));
+    // Two stand by: the one further on is with the clock.
+    want(0, 1, 1000, 1000);
+    want(1, 1, 1010, 1010);
+    CHECK(consumers_stand_at(&consumers), ==, 1010);
+    CHECK_TRUE(!consumers_wait(&consumers));
+    // One takes a sample: the other stays where it is.
+    want(1, 2, 1020, 1021);
+    CHECK(consumers_stand_at(&consumers), ==, 1000);
+    CHECK(consumers_find(&consumers, &peers[1])->next, ==, 1020);
+    CHECK_TRUE(!consumers_wait(&consumers));
+    // One begins to take frames: nothing else matters, and it waits.
+    want(1, 3, 1021, 1111);
+    CHECK(consumers_stand_at(&consumers), ==, -1);
+    CHECK_TRUE(consumers_wait(&consumers));
+    consumers_find(&consumers, &peers[1])->next = 1066;
+    CHECK_TRUE(!consumers_wait(&consumers));
+    want(1, 3, 1023, 1113);
+    CHECK_TRUE(consumers_wait(&consumers));
+    // Little is asked for: that says nothing.
+    want(1, 4, 1200, 1208);
+    CHECK_TRUE(!consumers_wait(&consumers));
+    consumers_clear(&consumers);
+    CHECK(consumers_stand_at(&consumers), ==, -1);
+    return check_end();
+}
