@@ -45,6 +45,11 @@ void farm_destroy(struct farm **farm_of)
     free(farm);
 }
 
+uint64_t farm_deposed(const struct farm *farm)
+{
+    return farm->deposed;
+}
+
 // ---- Channels ---------------------------------------------------------------------------------
 
 static struct channel *channel_add(struct farm *farm, uint64_t id)

@@ -138,6 +138,10 @@ struct farm_commit {
 
 struct farm_outputs {
     void *opaque;
+    // The leader's lease has run out by our own clock: nothing new is decided and nothing new is
+    // said. Only a worker that has forgotten (they keep nothing on disk) hears again what it has
+    // shown before.
+    bool fenced;
     // Send to a node; `state` lasts for the call. A send that fails is repeated by a later tick.
     void (*send)(void *opaque, const char *node, const farm_state_message *state);
     // Epochs of this channel up to `plan_epoch` are used: to be made durable before the plan goes
@@ -156,6 +160,9 @@ void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int
 // stopped or newer epoch there); any other negative = unknown, tried again.
 void farm_committed(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result,
                     struct farm_time now);
+
+// The leader epoch above ours that a node knows: this coordinator must not lead. 0: none does.
+uint64_t farm_deposed(const struct farm *farm);
 
 // ---- For REST and WebSocket -------------------------------------------------------------------
 

@@ -523,7 +523,7 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         channel->dirty = true;
         channel->review_ns = now_ns + FARM_REVIEW_NS;
     }
-    if (farm->deposed)
+    if (farm->deposed || outputs->fenced)
         return; // what is on air stays; changes are the new leader's
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&

@@ -17,6 +17,7 @@ struct node {
     uint8_t *content;
     size_t content_size;
     uint64_t version, generation; // of the content; farm's generation that it was built from
+    uint64_t shown;               // version that it has reported to have
     int64_t sent_ns;              // 0: not since the content changed
 };
 
@@ -81,7 +82,7 @@ struct farm {
     int draining_count;
     char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // workers that get no work
     uint64_t generation;                               // rises when any plan changes
-    bool deposed;
+    uint64_t deposed;                                  // by this epoch; 0: not
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 

@@ -84,7 +84,7 @@ static bool just_failed(struct store *s)
 static PGconn *connect_database(const char *database, int64_t deadline_ns)
 {
     static const char options[] = "-c statement_timeout=2s -c lock_timeout=800ms "
-                                  "-c idle_in_transaction_session_timeout=5s "
+                                  "-c idle_in_transaction_session_timeout=2s "
                                   "-c client_connection_check_interval=500ms "
                                   "-c client_min_messages=warning";
     const char *const names[] = {

@@ -29,6 +29,12 @@ static struct store *open_store(const char *holder)
     return s;
 }
 
+static int lease(struct store *s, int ttl_ms, uint64_t *ret_epoch)
+{
+    struct store_lease wanted = {ttl_ms, 0, "http://h:1"};
+    return store_lease(s, &wanted, ret_epoch, NULL);
+}
+
 // The postmaster and all its processes.
 static void signal_database(int signal)
 {
@@ -78,8 +84,8 @@ static struct store_channel example(const char *name)
     return c;
 }
 
-// Every function that writes; gives how many refused because this store does not lead.
-static int writes_refused(struct store *s)
+// Every function that writes; gives how many refused with this error.
+static int writes_refused(struct store *s, int expected)
 {
     struct store_channel c = example("never");
     struct store_destination d = {.channel = channel, .name = "never", .kind = STORE_RECORDING};
@@ -89,16 +95,16 @@ static int writes_refused(struct store *s)
     struct store_node node = {.name = "never", .role = "edge"};
     uint64_t id;
     int refused = 0;
-    refused += store_media_put(s, REVISION, "never", "{}", NULL) == -ESTALE;
-    refused += store_timeline_put(s, "never", "{}", 2, REVISION, &revision, NULL) == -ESTALE;
-    refused += store_channel_create(s, &c, &id, NULL) == -ESTALE;
-    refused += store_channel_delete(s, "one", &id, NULL) == -ESTALE;
-    refused += store_channel_change(s, "one", &change, NULL) == -ESTALE;
-    refused += store_destination_add(s, &d, &id, NULL) == -ESTALE;
-    refused += store_destination_remove(s, channel, "archive", NULL) == -ESTALE;
-    refused += store_plan_reserve(s, channel, 99, NULL) == -ESTALE;
-    refused += store_plan_put(s, &commit, NULL) == -ESTALE;
-    refused += store_node_put(s, &node, NULL) == -ESTALE;
+    refused += store_media_put(s, REVISION, "never", "{}", NULL) == expected;
+    refused += store_timeline_put(s, "never", "{}", 2, REVISION, &revision, NULL) == expected;
+    refused += store_channel_create(s, &c, &id, NULL) == expected;
+    refused += store_channel_delete(s, "one", &id, NULL) == expected;
+    refused += store_channel_change(s, "one", &change, NULL) == expected;
+    refused += store_destination_add(s, &d, &id, NULL) == expected;
+    refused += store_destination_remove(s, channel, "archive", NULL) == expected;
+    refused += store_plan_reserve(s, channel, 99, NULL) == expected;
+    refused += store_plan_put(s, &commit, NULL) == expected;
+    refused += store_node_put(s, &node, NULL) == expected;
     return refused;
 }
 
@@ -106,19 +112,19 @@ static void test_lease(void)
 {
     uint64_t epoch, later;
     struct store *first = open_store("first");
-    CHECK(writes_refused(first), ==, 10); // nobody leads yet
-    CHECK_OK(store_lease(first, TTL_MS, &epoch, NULL));
+    CHECK(writes_refused(first, -ESTALE), ==, 10); // nobody leads yet
+    CHECK_OK(lease(first, TTL_MS, &epoch));
     struct store_channel c = example("one");
     CHECK_OK(store_channel_create(first, &c, &channel, NULL));
     store = open_store("second");
-    CHECK_ERROR(store_lease(store, TTL_MS, &later, NULL), -EAGAIN);
-    CHECK(writes_refused(store), ==, 10);
-    CHECK_OK(store_lease(first, 1, &epoch, NULL)); // runs out at once
-    while (store_lease(store, 600000, &later, NULL) == -EAGAIN)
+    CHECK_ERROR(lease(store, TTL_MS, &later), -EAGAIN);
+    CHECK(writes_refused(store, -ESTALE), ==, 10);
+    CHECK_OK(lease(first, 1, &epoch)); // runs out at once
+    while (lease(store, 600000, &later) == -EAGAIN)
         ;
     CHECK(later, >, epoch);
-    CHECK(writes_refused(first), ==, 10); // it does not know yet, and still writes nothing
-    CHECK_ERROR(store_lease(first, TTL_MS, &epoch, NULL), -EAGAIN);
+    CHECK(writes_refused(first, -EIO), ==, 10); // its time is over, by its own clock
+    CHECK_ERROR(lease(first, TTL_MS, &epoch), -EAGAIN);
     store_close(&first);
 }
 
@@ -385,7 +391,7 @@ static void *frozen_main(void *opaque)
     int error = 0;
     switch ((intptr_t)opaque) {
     case 0:
-        error = store_lease(store, 600000, &id, NULL);
+        error = lease(store, 600000, &id);
         break;
     case 1:
         error = store_plan_put(store, &row, NULL);
@@ -422,7 +428,7 @@ static void test_frozen(void)
     for (size_t i = 0; i < count; i++)
         CHECK_TRUE(strcmp(channels[i].name, "frozen") != 0); // it was never committed
     free(channels);
-    CHECK_OK(store_lease(store, 600000, &epoch, NULL));
+    CHECK_OK(lease(store, 600000, &epoch));
 }
 
 int main(int argc, char **argv)
