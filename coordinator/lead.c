@@ -13,6 +13,7 @@
 #define LEASE_TTL_MS   3000
 #define LEASE_RENEW_MS 1000
 #define LEASE_WAIT_MS  250
+#define EPOCH_GAP      100 // plans that a primary may have lost: far more than are made in seconds
 #define PRESENT_NS     INT64_C(1000000000)
 
 // ---- What the farm asks for -------------------------------------------------------------------
@@ -39,11 +40,28 @@ static int on_commit(void *opaque, const struct farm_commit *commit)
         return -ENOMEM;
     for (size_t i = 0; i < sizeof commit->revision; i++)
         snprintf(revision + 2 * i, 3, "%02x", commit->revision[i]);
-    struct store_commit row = {commit->channel,   commit->plan_epoch, commit->at_frame,
-                               plan->start_frame, revision,           commit->plan,
-                               commit->plan_bytes};
+    struct store_commit row = {commit->channel,    commit->plan_epoch, commit->at_frame,
+                               plan->start_frame,  revision,           commit->plan,
+                               commit->plan_bytes, commit->restored,   commit->replaces};
     vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
-    return store_plan_put(c->store, &row, NULL);
+    int error = store_plan_put(c->store, &row, NULL);
+    if (commit->restored)
+        atomic_store(&c->unapplied, true); // the channel may be another than we were told
+    return error;
+}
+
+static int on_seal(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan,
+                   size_t size, uint8_t **ret, size_t *ret_size)
+{
+    struct coordinator *c = opaque;
+    return store_plan_seal(c->store, channel, plan_epoch, plan, size, ret, ret_size);
+}
+
+static int on_unseal(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
+                     size_t size, uint8_t **ret, size_t *ret_size)
+{
+    struct coordinator *c = opaque;
+    return store_plan_unseal(c->store, channel, plan_epoch, sealed, size, ret, ret_size);
 }
 
 static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagnostic *reterr)
@@ -56,6 +74,9 @@ static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagn
         .leads = on_leads,
         .reserve = on_reserve,
         .commit = on_commit,
+        .seal = on_seal,
+        .unseal = on_unseal,
+        .epoch_gap = EPOCH_GAP,
     };
     int error = cluster_key_read(c->settings.cluster_key, config.cluster_key, reterr);
     if (!error)
@@ -209,6 +230,10 @@ static void renew(struct coordinator *c)
         c->epoch_above = higher;
         follow(c, "a node knows a later leader");
     } else if (!error) {
+        if (c->server_changes != store_server_changes(c->store)) {
+            c->server_changes = store_server_changes(c->store);
+            farm_run_recommit(c->farm);
+        }
         look_around(c);
     }
 }

@@ -203,6 +203,7 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
     node->report_ns = now.monotonic_ns;
     farm->reports++;
     report_note(farm, copy);
+    farm_adopt(farm, copy);
     return 0;
 }
 

@@ -198,7 +198,14 @@ int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
     run->config.listen = run->listen;
     run->jobs = queue_create(JOBS_MAX, job_free);
     struct farm_config farm = {
-        .leader_epoch = config->leader_epoch, .media_url = config->media_url, .random = on_random};
+        .leader_epoch = config->leader_epoch,
+        .media_url = config->media_url,
+        .random = on_random,
+        .seal = config->seal,
+        .unseal = config->unseal,
+        .opaque = config->opaque,
+        .epoch_gap = config->epoch_gap,
+    };
     run->farm = farm_create(&farm, time_now());
     run->config.media_url = NULL; // the farm has its copy
     pthread_mutex_init(&run->lock, NULL);
@@ -283,6 +290,14 @@ void farm_run_set_draining(struct farm_run *run, const char *node, bool draining
 {
     pthread_mutex_lock(&run->lock);
     farm_set_draining(run->farm, node, draining);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+void farm_run_recommit(struct farm_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_recommit(run->farm);
     tick_want(run);
     pthread_mutex_unlock(&run->lock);
 }

@@ -27,6 +27,12 @@ struct farm_run_config {
     // mean.
     int (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch); // may be NULL
     int (*commit)(void *opaque, const struct farm_commit *commit);
+    // See farm.h. Thread: any; must not block.
+    int (*seal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size,
+                uint8_t **ret, size_t *ret_size);
+    int (*unseal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
+                  size_t size, uint8_t **ret, size_t *ret_size);
+    uint32_t epoch_gap;
 };
 
 int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
@@ -40,5 +46,6 @@ int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channe
                          struct diagnostic *reterr);
 void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
 void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
+void farm_run_recommit(struct farm_run *run);
 uint64_t farm_run_deposed(struct farm_run *run);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

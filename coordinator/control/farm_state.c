@@ -43,6 +43,8 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
             !strcmp(plan->message->outputs[o]->backup_edge, node))
             view->outputs[kept++] = plan->message->outputs[o];
     }
+    if (kept && plan->message->committed && plan->sealed)
+        view->message.sealed = (ProtobufCBinaryData){plan->sealed_size, plan->sealed};
     view->message.outputs = view->outputs;
     view->message.n_outputs = kept;
 }

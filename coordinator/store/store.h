@@ -209,12 +209,21 @@ struct store_commit {
     const char *revision; // SHA-256, 64 digits
     const uint8_t *bytes; // secret: holds link keys
     size_t size;
+    bool restored;     // committed before: written again where it is lost, with its event
+    uint32_t replaces; // a committed plan that never took effect; its event does so with this one
 };
 // Writes a committed plan, and into the log where the event that asked for it takes effect. The
 // same again changes nothing. -ESTALE: this coordinator does not lead, or the channel has been
 // stopped. Older plans of the channel than the one before it are dropped.
+// A restored one that is known, or older than what is, changes nothing; with one that is not, the
+// log says again what was on air from its frame on.
 int store_plan_put(struct store *store, const struct store_commit *commit,
                    struct diagnostic *reterr);
+// What is written, for others to keep who cannot read it; and back. malloc'ed. 0 or negative.
+int store_plan_seal(struct store *store, uint64_t channel, uint32_t plan_epoch, const void *bytes,
+                    size_t size, uint8_t **ret, size_t *ret_size);
+int store_plan_unseal(struct store *store, uint64_t channel, uint32_t plan_epoch,
+                      const void *sealed, size_t size, uint8_t **ret, size_t *ret_size);
 struct store_plan {
     uint64_t channel;
     uint32_t plan_epoch;

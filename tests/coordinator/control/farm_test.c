@@ -566,6 +566,106 @@ static void test_deposed(uint64_t seed)
 
 // ---- Random -----------------------------------------------------------------------------------
 
+static uint32_t epoch_on_air(void)
+{
+    const struct sim_plan *active = NULL;
+    for (int i = SIM_EDGE; i < SIM_NODES && !active; i++)
+        active = sim_active(&sim, i, 0);
+    return active ? active->epoch : 0;
+}
+
+// The store has lost the newest commit, with the event that asked for it: what is on air stays,
+// comes back into the store with its frame, and its epoch is nothing else's (the simulation
+// checks).
+static void test_lost_commit(uint64_t seed)
+{
+    for (int known = 0; known < 2; known++) { // whether another leader, or the same, finds it
+        sim_create(&sim, seed);
+        sim.keeps = true;
+        sim_restart(&sim);
+        sim_channel(&sim, 0, true, 1, 6);
+        sim_run(&sim, 10 * SECOND);
+        sim_channel(&sim, 0, true, 2, 6);
+        sim_run(&sim, 10 * SECOND);
+        CHECK(sim.row_count, ==, 2);
+        CHECK(epoch_on_air(), ==, 2);
+        int64_t at = sim.rows[1].at_frame;
+        sim_lose_commit(&sim, 0);
+        sim.revision[0] = 1;
+        if (known)
+            farm_recommit(sim.farm);
+        else
+            sim_restart(&sim);
+        for (int i = 0; i < 100; i++) {
+            sim_run(&sim, SECOND / 10);
+            CHECK(epoch_on_air(), ==, 2);
+        }
+        CHECK(sim.row_count, ==, 2);
+        CHECK(sim.rows[1].epoch, ==, 2);
+        CHECK(sim.rows[1].at_frame, ==, at);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        CHECK(sim.revision[0], ==, 2);
+        sim_channel(&sim, 0, true, 3, 6);
+        sim_run(&sim, 10 * SECOND);
+        CHECK(epoch_on_air(), >=, 3);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        sim_destroy(&sim);
+    }
+}
+
+// The start itself is lost: the channel stays on air.
+static void test_lost_start(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.keeps = true;
+    sim_restart(&sim);
+    sim_channel(&sim, 0, false, 1, 6);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(epoch_on_air(), ==, 1);
+    sim_lose_commit(&sim, 0);
+    sim.running[0] = false;
+    sim_restart(&sim);
+    sim.running[0] = true; // as the restored event says
+    for (int i = 0; i < 100; i++) {
+        sim_run(&sim, SECOND / 10);
+        CHECK(epoch_on_air(), ==, 1);
+    }
+    CHECK(sim.row_count, ==, 1);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+// Committed, and its leader died before it could say so: made anew, in time, not taken up late.
+static void test_unheard_commit(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.keeps = true;
+    sim_restart(&sim);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim_channel(&sim, 0, true, 2, 6);
+    while (sim.row_count < 2)
+        sim_run(&sim, SIM_STEP_NS);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].deaf = true; // nobody hears it
+    sim_run(&sim, 5 * SECOND);
+    CHECK(epoch_on_air(), ==, 1);
+    int64_t missed = sim.rows[1].at_frame;
+    CHECK(sim_cursor(&sim), >, missed);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].deaf = false;
+    sim_restart(&sim);
+    for (int i = 0; i < 100; i++) {
+        sim_run(&sim, SECOND / 10);
+        CHECK(epoch_on_air(), !=, 2);
+    }
+    CHECK(sim.row_count, ==, 3);
+    CHECK(sim.rows[2].at_frame, >, missed);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
 static void random_event(void)
 {
     int node = sim_random(&sim, 0, SIM_NODES - 1), channel = sim_random(&sim, 0, SIM_CHANNELS - 1);
@@ -656,6 +756,9 @@ int main(int argc, char **argv)
         test_restart_with_slow_nodes(seed);
         test_pause(seed);
         test_deposed(seed);
+        test_lost_commit(seed);
+        test_lost_start(seed);
+        test_unheard_commit(seed);
     }
     test_random(seed);
     fprintf(stderr, "%d checks in the simulation, %d failed\n", sim_checks(), sim_failures());

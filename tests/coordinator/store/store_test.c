@@ -91,7 +91,7 @@ static int writes_refused(struct store *s, int expected)
     struct store_destination d = {.channel = channel, .name = "never", .kind = STORE_RECORDING};
     struct store_change change = {.kind = STORE_STOPPED};
     struct store_revision revision;
-    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1};
+    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1, false, 0};
     struct store_node node = {.name = "never", .role = "edge"};
     uint64_t id;
     int refused = 0;
@@ -139,13 +139,26 @@ static void change(enum store_event kind, const char *timeline, const char *revi
     CHECK_ERROR(store_channel_change(store, "one", &wanted, NULL), expected);
 }
 
-static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
+static int commit_as(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision,
+                     bool restored, uint32_t replaces)
 {
     char bytes[32];
     snprintf(bytes, sizeof bytes, "plan %u", epoch);
-    struct store_commit row = {
-        channel, epoch, at_frame, start_frame, revision, (const uint8_t *)bytes, strlen(bytes)};
+    struct store_commit row = {.channel = channel,
+                               .plan_epoch = epoch,
+                               .at_frame = at_frame,
+                               .start_frame = start_frame,
+                               .revision = revision,
+                               .bytes = (const uint8_t *)bytes,
+                               .size = strlen(bytes),
+                               .restored = restored,
+                               .replaces = replaces};
     return store_plan_put(store, &row, NULL);
+}
+
+static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
+{
+    return commit_as(epoch, at_frame, start_frame, revision, false, 0);
 }
 
 // What the log says is on air at a frame: the fold by seq of events up to it.
@@ -227,6 +240,55 @@ static void test_log(void)
     free(plans);
 }
 
+// The newest plan's epoch, and how many there are.
+static uint32_t newest_plan(size_t *ret_count)
+{
+    struct store_plan *plans;
+    CHECK_OK(store_plan_list(store, &plans, ret_count, NULL));
+    uint32_t newest = *ret_count ? plans[*ret_count - 1].plan_epoch : 0;
+    for (size_t i = 0; i < *ret_count; i++)
+        free(plans[i].bytes);
+    free(plans);
+    return newest;
+}
+
+// What this database never knew, or has lost, comes back with its frame; what it knows stays.
+static void test_restored(void)
+{
+    size_t count;
+    // Stopped at 500: the plans before it are over, a start that was lost is not.
+    CHECK_ERROR(commit_as(5, 450, 400, REVISION, true, 0), -ESTALE);
+    CHECK_OK(commit_as(6, 600, 600, REVISION2, true, 0));
+    CHECK_TRUE(get().on_air);
+    CHECK(get().start_frame, ==, 600);
+    CHECK(get().last_plan_epoch, ==, 6);
+    CHECK_TEXT(get().revision, REVISION2);
+    CHECK(newest_plan(&count), ==, 6);
+    // Again, and what is older: nothing.
+    CHECK_OK(commit_as(6, 600, 600, REVISION2, true, 0));
+    CHECK_OK(commit_as(4, 400, 400, REVISION, true, 0));
+    CHECK(newest_plan(&count), ==, 6);
+    CHECK(count, ==, 1);
+    // Another revision of it, whose event is lost too; then one that only moves it elsewhere.
+    CHECK_OK(commit_as(8, 700, 600, REVISION, true, 0));
+    CHECK(get().run, <, 7);
+    CHECK_TEXT(get().revision, REVISION);
+    CHECK_OK(commit_as(9, 750, 600, REVISION, true, 0));
+    int64_t run = (int64_t)get().run;
+    CHECK_OK(commit_as(10, 800, 800, REVISION2, true, 0)); // from its own start: another timeline
+    CHECK((int64_t)get().run, >, run);
+    // Committed, and nobody had heard of it: the event begins with what replaces it, and the plan
+    // on air stays beside that.
+    change(STORE_REVISION, "a", REVISION, 1, 0, 0);
+    CHECK_OK(commit(11, 900, 900, REVISION));
+    CHECK_OK(commit_as(12, 950, 900, REVISION, false, 11));
+    CHECK(newest_plan(&count), ==, 12);
+    CHECK(count, ==, 2);
+    check_fold(949, 0, 800);
+    check_fold(950, 1, 900);
+    change(STORE_STOPPED, "", "", 0, 1000, 0);
+}
+
 static void *race_main(void *opaque)
 {
     bool starts = (intptr_t)opaque % 2;
@@ -235,7 +297,7 @@ static void *race_main(void *opaque)
                                       .timeline = "a",
                                       .revision = REVISION,
                                       .number = 1,
-                                      .at_frame = 600};
+                                      .at_frame = 1100};
         int error = store_channel_change(store, "one", &wanted, NULL);
         CHECK_TRUE(!error || (starts && error == -EBUSY));
     }
@@ -262,7 +324,7 @@ static void test_race(void)
     }
     json_decref(events);
     free(text);
-    change(STORE_STOPPED, "", "", 0, 600, 0);
+    change(STORE_STOPPED, "", "", 0, 1100, 0);
 }
 
 static void *put_main(void *opaque)
@@ -385,7 +447,7 @@ static void test_busy(PGconn *other)
 static void *frozen_main(void *opaque)
 {
     struct store_channel *channels, c = example("frozen");
-    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1};
+    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1, false, 0};
     size_t count;
     uint64_t id;
     int error = 0;
@@ -444,6 +506,7 @@ int main(int argc, char **argv)
     run_threads(migrate_main);
     test_lease();
     test_log();
+    test_restored();
     test_race();
     test_timelines();
     test_rows();
