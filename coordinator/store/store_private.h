@@ -23,6 +23,7 @@ struct store {
     uint8_t key[CLUSTER_KEY_BYTES];
     struct lease lease;
     _Atomic uint32_t server_changes;
+    _Atomic int first_host; // of several in the connection string: that one is tried first
     // -- owned by who asks for the lease
     char server[48]; // when the one that answered last had started
     // -- guarded by lock
