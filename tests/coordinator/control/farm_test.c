@@ -566,6 +566,42 @@ static void test_deposed(uint64_t seed)
 
 // ---- Random -----------------------------------------------------------------------------------
 
+// The lease has run out: nothing new is said or written, whatever happens; a worker that is started
+// anew hears again what it had, and nothing else.
+static void test_fenced(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int rows = sim.row_count, other = used_worker(0) == 0 ? 1 : 0;
+    sim.fenced = true;
+    sim.sent = 0;
+    sim_channel(&sim, 0, true, 2, 6);
+    sim_channel(&sim, 1, true, 1, 6);
+    sim_kill(&sim, other);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.sent, ==, 0);
+    CHECK(proposed(), ==, 1);
+    int provider = used_worker(0);
+    sim_kill(&sim, provider);
+    sim_start(&sim, provider);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.nodes[provider].plan_count, ==, 1);
+    CHECK(sim.nodes[provider].plans[0].epoch, ==, 1);
+    int edge = newest_uses(0, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    sim.sent = 0;
+    sim_kill(&sim, edge); // has a disk of its own
+    sim_start(&sim, edge);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.sent, ==, 0);
+    CHECK(sim.row_count, ==, rows);
+    sim.fenced = false;
+    sim_start(&sim, other);
+    sim_run(&sim, 20 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0) && sim_on_air(&sim, 1));
+    sim_destroy(&sim);
+}
+
 static uint32_t epoch_on_air(void)
 {
     const struct sim_plan *active = NULL;
@@ -756,6 +792,7 @@ int main(int argc, char **argv)
         test_restart_with_slow_nodes(seed);
         test_pause(seed);
         test_deposed(seed);
+        test_fenced(seed);
         test_lost_commit(seed);
         test_lost_start(seed);
         test_unheard_commit(seed);

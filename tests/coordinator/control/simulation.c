@@ -463,6 +463,7 @@ static void jobs_run(struct sim *sim)
 static void on_send(void *opaque, const char *name, const farm_state_message *state)
 {
     struct sim *sim = opaque;
+    sim->sent++;
     size_t size = vistter__control__v1__desired_state__get_packed_size(state);
     uint8_t *bytes = malloc(size);
     vistter__control__v1__desired_state__pack(state, bytes);
@@ -509,8 +510,11 @@ static void packets_run(struct sim *sim)
 
 void sim_run(struct sim *sim, int64_t ns)
 {
-    const struct farm_outputs outputs = {
-        .opaque = sim, .send = on_send, .reserve = on_reserve, .commit = on_commit};
+    const struct farm_outputs outputs = {.opaque = sim,
+                                         .fenced = sim->fenced,
+                                         .send = on_send,
+                                         .reserve = on_reserve,
+                                         .commit = on_commit};
     for (int64_t end = sim->now.monotonic_ns + ns; sim->now.monotonic_ns < end;) {
         sim->now.monotonic_ns += SIM_STEP_NS;
         sim->now.realtime_ns += SIM_STEP_NS;

@@ -98,6 +98,8 @@ struct sim {
     // Faults, in per mille of messages or writes.
     int lose, repeat, delay_ms_max, refuse, store_fails;
     int prepare_ms_max;
+    bool fenced;                         // the leader's lease has run out
+    int sent;                            // by the farm
     bool keeps;                          // edges keep committed plans; set before sim_restart
     int unreachable;                     // worker that edges cannot take frames from, -1: none
     double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing

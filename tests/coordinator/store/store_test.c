@@ -4,11 +4,13 @@
 #include "engine/base/thread.h"
 #include "tests/check.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define THREADS   8
@@ -444,6 +446,37 @@ static void test_busy(PGconn *other)
     CHECK_OK(store_channel_change(store, "one", &stop, NULL));
 }
 
+// Of several hosts the first one takes calls and says nothing: the next is asked in time, and first
+// from then on.
+static void test_silent_host(void)
+{
+    char text[1024], *host = NULL;
+    struct store_channel *channels;
+    size_t count;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_OK(bind(fd, (struct sockaddr *)&address, sizeof address));
+    CHECK_OK(listen(fd, 8));
+    CHECK_OK(getsockname(fd, (struct sockaddr *)&address, &size));
+    PQconninfoOption *options = PQconninfoParse(database, NULL);
+    for (PQconninfoOption *o = options; o->keyword; o++)
+        host = !strcmp(o->keyword, "host") ? o->val : host;
+    snprintf(text, sizeof text, "%s host=127.0.0.1,%s port=%d,5432 target_session_attrs=read-write",
+             database, host, ntohs(address.sin_port));
+    PQconninfoFree(options);
+    struct store *s = NULL;
+    CHECK_OK(store_open(&(struct store_config){text, key, "several"}, &s, NULL));
+    CHECK_OK(store_channel_list(s, &channels, &count, NULL));
+    free(channels);
+    int64_t begin_ns = clock_monotonic_ns();
+    struct store_coordinator leader;
+    CHECK_OK(store_leader(s, &leader, NULL)); // another lane, another connection
+    CHECK(clock_monotonic_ns() - begin_ns, <, INT64_C(500000000));
+    store_close(&s);
+    close(fd);
+}
+
 static void *frozen_main(void *opaque)
 {
     struct store_channel *channels, c = example("frozen");
@@ -512,6 +545,7 @@ int main(int argc, char **argv)
     test_rows();
     test_sessions_ended(other);
     test_busy(other);
+    test_silent_host();
     test_frozen();
     store_lease_release(store);
     store_close(&store);
