@@ -11,7 +11,7 @@
 #define RENEW_NS     (1000 * MS)
 #define WAIT_NS      (250 * MS)
 #define IDLE_NS      (2000 * MS) // idle_in_transaction_session_timeout
-#define PAUSES       20000
+#define PAUSES       40000
 
 // What a coordinator does next, at `at_ns`. A pause may come before any of them.
 enum step { ASK, DECIDED, HEARD, BEGIN, CHECKED, ANSWERED, COMMITTED, END };
@@ -135,7 +135,12 @@ static void step_write(int index)
     if (fence)
         c->locked_ns = 0; // rolled back
     c->writes = ends ? BEGIN : c->writes + 1;
-    c->writes_at_ns = now_ns + between(0, ends ? 100 * MS : 20 * MS);
+    // Now and then it stands still between its last look at the clock and the network.
+    bool stands = !ends && between(1, 50) == 1;
+    c->writes_at_ns = now_ns + between(0, ends ? 100 * MS : stands ? 4000 * MS : 20 * MS);
+    if (stands)
+        c->awake_ns = c->writes_at_ns;
+    pauses += stands;
 }
 
 // What is at the database goes on there while its coordinator stands still.
@@ -168,7 +173,7 @@ int main(int argc, char **argv)
     row.holder = -1;
     for (int i = 0; i < COORDINATORS; i++) {
         all[i].writes = BEGIN;
-        all[i].rate = 1.0 + (double)(i - 1) * 0.01; // far worse than any clock
+        all[i].rate = 1.0 + (double)(i - 1) * 0.05; // far worse than any clock
         lease_drop(&all[i].lease);
     }
     while (pauses < PAUSES) {
