@@ -231,7 +231,7 @@ struct farm_group_view {
     uint32_t group, track_from, track_to, width, height;
     char provider[PLANNER_NAME_BYTES], standby[PLANNER_NAME_BYTES]; // standby "": none
     bool provider_alive;
-    // Both workers are there, where the plan says (and the one on its way in), and the standby
+    // Both workers have the plan, where it says (and the one on its way in), and the standby
     // would be in time: what is buffered lasts longer than noticing a loss and starting take, which
     // is takeover_ms.
     bool protected;
