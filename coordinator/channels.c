@@ -76,10 +76,13 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
 }
 
 // The end of a change: `error` is what became of the write. A write whose answer was lost may still
-// be made after this look at the store, so that there has to be another.
+// be made after this look at the store, so that there has to be another. Who leads no more has
+// written nevertheless: the next leader reads it.
 static int finish(struct coordinator *c, const char *name, int error, struct diagnostic *reterr)
 {
-    int applied = apply(c, coordinator_farm(c), name, error ? NULL : reterr);
+    struct farm_run *farm = farm_take(c);
+    int applied = farm ? apply(c, farm, name, error ? NULL : reterr) : 0;
+    farm_give(c, farm);
     if (store_failed(error) || store_failed(applied))
         atomic_store(&c->unapplied, true);
     pthread_mutex_unlock(&c->changing);
@@ -101,7 +104,10 @@ int coordinator_delete_channel(struct coordinator *c, const char *name, struct d
     int error = store_channel_delete(c->store, name, &id, reterr);
     if (error)
         return finish(c, name, error, reterr);
-    farm_run_remove_channel(coordinator_farm(c), id);
+    struct farm_run *farm = farm_take(c);
+    if (farm)
+        farm_run_remove_channel(farm, id);
+    farm_give(c, farm);
     pthread_mutex_unlock(&c->changing);
     return 0;
 }
@@ -201,7 +207,9 @@ int coordinator_drain_node(struct coordinator *c, const char *node, bool drainin
 {
     pthread_mutex_lock(&c->changing);
     int error = store_node_drain(c->store, node, draining, reterr);
-    int applied = apply_draining(c, coordinator_farm(c), error ? NULL : reterr);
+    struct farm_run *farm = farm_take(c);
+    int applied = farm ? apply_draining(c, farm, error ? NULL : reterr) : 0;
+    farm_give(c, farm);
     if (store_failed(error) || store_failed(applied))
         atomic_store(&c->unapplied, true);
     pthread_mutex_unlock(&c->changing);
@@ -238,8 +246,10 @@ bool channels_apply(struct coordinator *c)
     size_t count;
     if (store_channel_list(c->store, &channels, &count, NULL))
         return false;
-    bool ok = !apply_all(c, coordinator_farm(c), channels, count, NULL) &&
-              !apply_draining(c, coordinator_farm(c), NULL);
+    struct farm_run *farm = farm_take(c);
+    bool ok =
+        !farm || (!apply_all(c, farm, channels, count, NULL) && !apply_draining(c, farm, NULL));
+    farm_give(c, farm);
     free(channels);
     return ok;
 }

@@ -8,16 +8,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LEASE_TTL_MS   3000
-#define LEASE_RENEW_MS 1000
-#define LEASE_WAIT_MS  500
-// Longer than a database that has just stopped answering holds a thread, several calls in a row.
-#define HUNG_NS INT64_C(15000000000)
+#include <unistd.h>
 
 const struct coordinator_settings *coordinator_settings(const struct coordinator *c)
 {
@@ -29,25 +23,40 @@ struct store *coordinator_store(struct coordinator *c)
     return c->store;
 }
 
-const char *coordinator_waits_for(struct coordinator *c)
+void coordinator_leader(struct coordinator *c, struct coordinator_leader *ret)
 {
     pthread_mutex_lock(&c->lock);
-    const char *what = c->waits_for;
+    *ret = (struct coordinator_leader){.here = c->farm, .waits_for = c->waits_for};
+    snprintf(ret->name, sizeof ret->name, "%s", c->leader.name);
+    snprintf(ret->api_url, sizeof ret->api_url, "%s", c->leader.api_url);
     pthread_mutex_unlock(&c->lock);
-    return what;
 }
 
-struct farm_run *coordinator_farm(struct coordinator *c)
+struct farm_run *farm_take(struct coordinator *c)
 {
     pthread_mutex_lock(&c->lock);
     struct farm_run *farm = c->farm;
+    c->farm_users += farm != NULL;
     pthread_mutex_unlock(&c->lock);
     return farm;
 }
 
+void farm_give(struct coordinator *c, const struct farm_run *farm)
+{
+    if (!farm)
+        return;
+    pthread_mutex_lock(&c->lock);
+    if (--c->farm_users == 0)
+        pthread_cond_broadcast(&c->farm_free);
+    pthread_mutex_unlock(&c->lock);
+}
+
 struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
 {
-    return farm_run_snapshot(coordinator_farm(c));
+    struct farm_run *farm = farm_take(c);
+    struct farm_snapshot *snapshot = farm ? farm_run_snapshot(farm) : base_alloc(sizeof *snapshot);
+    farm_give(c, farm);
+    return snapshot;
 }
 
 void coordinator_announce_timeline(struct coordinator *c, const char *name,
@@ -70,6 +79,9 @@ static void copy_nodes(const struct coordinator_view *from, struct coordinator_v
 {
     ret->nodes = copy_list(from->nodes, from->node_count, sizeof *from->nodes);
     ret->node_count = from->node_count;
+    ret->coordinators =
+        copy_list(from->coordinators, from->coordinator_count, sizeof *from->coordinators);
+    ret->coordinator_count = from->coordinator_count;
 }
 
 static void copy_channels(const struct coordinator_view *from, struct coordinator_view *ret)
@@ -122,6 +134,7 @@ void coordinator_view_finish(struct coordinator_view *view)
     free(view->outputs);
     free(view->destinations);
     free(view->nodes);
+    free(view->coordinators);
     *view = (struct coordinator_view){0};
 }
 
@@ -195,141 +208,22 @@ int timeline_load(struct coordinator *c, const char *sha256, struct timeline **r
     return error;
 }
 
-// ---- Leading ----------------------------------------------------------------------------------
-
-static int on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
-{
-    struct coordinator *c = opaque;
-    return store_plan_reserve(c->store, channel, plan_epoch, NULL);
-}
-
-static int on_commit(void *opaque, const struct farm_commit *commit)
-{
-    struct coordinator *c = opaque;
-    char revision[65];
-    channel_plan_message *plan =
-        vistter__control__v1__channel_plan__unpack(NULL, commit->plan_bytes, commit->plan);
-    if (!plan)
-        return -ENOMEM;
-    for (size_t i = 0; i < sizeof commit->revision; i++)
-        snprintf(revision + 2 * i, 3, "%02x", commit->revision[i]);
-    struct store_commit row = {commit->channel,   commit->plan_epoch, commit->at_frame,
-                               plan->start_frame, revision,           commit->plan,
-                               commit->plan_bytes};
-    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
-    return store_plan_put(c->store, &row, NULL);
-}
-
-static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagnostic *reterr)
-{
-    struct farm_run_config config = {
-        .listen = c->settings.control_listen,
-        .leader_epoch = c->epoch,
-        .media_url = c->settings.media_url,
-        .opaque = c,
-        .reserve = on_reserve,
-        .commit = on_commit,
-    };
-    int error = cluster_key_read(c->settings.cluster_key, config.cluster_key, reterr);
-    if (!error)
-        error = farm_run_create(&config, ret, reterr);
-    if (!error)
-        error = channels_load(c, *ret, reterr);
-    if (!error)
-        error = farm_run_start(*ret, reterr);
-    if (error)
-        farm_run_destroy(ret);
-    return error;
-}
-
-// Mends itself, or is mended by others, while we wait.
-static bool may_pass(int error)
-{
-    return error == -EIO || error == -ETIMEDOUT || error == -EAGAIN;
-}
-
-static void wait_for(struct coordinator *c, const char *what)
-{
-    pthread_mutex_lock(&c->lock);
-    bool news = c->waits_for != what;
-    c->waits_for = what;
-    pthread_mutex_unlock(&c->lock);
-    if (news && what)
-        log_info("coordinator_waits", "name=%s for=\"%s\"", c->settings.name, what);
-}
-
-// One step towards leading: 0, or why not, which may pass.
-static int lead(struct coordinator *c, struct diagnostic *reterr)
-{
-    static const char database[] = "the database", other[] = "the coordinator that leads to end";
-    struct farm_run *farm = NULL;
-    int error = c->migrated ? 0 : store_migrate(c->store, c->settings.migrations, reterr);
-    c->migrated = !error;
-    if (!error)
-        error = store_lease(c->store, LEASE_TTL_MS, &c->epoch, reterr);
-    if (error) {
-        c->epoch = 0;
-        wait_for(c, error == -EAGAIN && c->migrated ? other : database);
-        return error;
-    }
-    error = start_farm(c, &farm, reterr);
-    if (error) {
-        c->epoch = 0; // the lease stays ours for the next attempt
-        return error;
-    }
-    api_remove_uploads(c->settings.media);
-    pthread_mutex_lock(&c->lock);
-    c->farm = farm;
-    pthread_mutex_unlock(&c->lock);
-    error = upkeep_create(c, &c->upkeep);
-    if (error)
-        return diagnostic_set(reterr, error, "thread", "", "no thread for the upkeep");
-    wait_for(c, NULL);
-    log_info("coordinator_leads", "name=%s epoch=%" PRIu64, c->settings.name, c->epoch);
-    return 0;
-}
-
-// An unreachable database is no loss: nobody else can take the lease there either.
-static int renew(struct coordinator *c, struct diagnostic *reterr)
-{
-    uint64_t epoch;
-    int error = store_lease(c->store, LEASE_TTL_MS, &epoch, NULL);
-    if (error != -EAGAIN && (error || epoch == c->epoch))
-        return 0;
-    log_error("lease_lost", "name=%s epoch=%" PRIu64, c->settings.name, c->epoch);
-    return diagnostic_set(reterr, -ESTALE, "lease_lost", "", "another coordinator leads now");
-}
-
-// All threads are asked: what each has done is looked at here.
-static const char *hung_part(struct coordinator *c, int64_t now_ns)
-{
-    const char *hung = NULL;
-    if (c->farm && liveness_hung(&c->farm_mark, farm_run_turns(c->farm), true, now_ns, HUNG_NS))
-        hung = "the farm's thread";
-    if (liveness_hung(&c->api_mark, api_turns(c->api), true, now_ns, HUNG_NS))
-        hung = "the API's thread";
-    return hung;
-}
-
-int coordinator_run(struct coordinator *c, int stop_fd, struct diagnostic *reterr)
-{
-    watchdog_init(&c->watchdog);
-    watchdog_ready(); // it answers, though it may wait before it leads
-    for (;;) {
-        int64_t now_ns = clock_monotonic_ns();
-        watchdog_tend(&c->watchdog, hung_part(c, now_ns), now_ns);
-        int error = c->epoch ? renew(c, reterr) : lead(c, reterr);
-        if (error && (c->epoch || !may_pass(error)))
-            return error;
-        struct pollfd fd = {stop_fd, POLLIN, 0};
-        if (poll(&fd, 1, c->epoch ? LEASE_RENEW_MS : LEASE_WAIT_MS) > 0) {
-            watchdog_stopping();
-            return 0;
-        }
-    }
-}
-
 // ---- Life -------------------------------------------------------------------------------------
+
+// Where others reach this API, unless a person says so: where it listens, or this host's name.
+static void set_api_url(struct coordinator *c)
+{
+    const char *listen = c->settings.http_listen, *port = strrchr(listen, ':');
+    char host[128];
+    snprintf(host, sizeof host, "%.*s", port ? (int)(port - listen) : 0, listen);
+    if (!*host || !strcmp(host, "0.0.0.0") || !strcmp(host, "[::]"))
+        gethostname(host, sizeof host - 1);
+    host[sizeof host - 1] = 0;
+    if (c->settings.api_url && *c->settings.api_url)
+        snprintf(c->api_url, sizeof c->api_url, "%s", c->settings.api_url);
+    else
+        snprintf(c->api_url, sizeof c->api_url, "http://%s:%.64s", host, port ? port + 1 : listen);
+}
 
 static int open_store(const struct coordinator_settings *settings, struct store **ret,
                       struct diagnostic *reterr)
@@ -360,8 +254,10 @@ int coordinator_create(const struct coordinator_settings *settings, struct coord
     struct coordinator *c = base_alloc(sizeof *c);
     c->settings = *settings;
     c->waits_for = "its start";
+    set_api_url(c);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->changing, NULL);
+    pthread_cond_init(&c->farm_free, NULL);
     int error = open_store(settings, &c->store, reterr);
     if (!error)
         error = api_create(c, &c->api, reterr);
@@ -380,13 +276,12 @@ void coordinator_destroy(struct coordinator **coordinator)
         return;
     *coordinator = NULL;
     api_destroy(&c->api);
-    upkeep_destroy(&c->upkeep);
-    farm_run_destroy(&c->farm);
     if (c->store)
-        store_lease_release(c->store);
+        lead_end(c);
     store_close(&c->store);
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->changing);
+    pthread_cond_destroy(&c->farm_free);
     coordinator_view_finish(&c->known);
     free(c);
 }

@@ -1,14 +1,14 @@
 // The coordinator: joins the store (what should be), the farm (what is), and the API (people).
 //
-// Life: the API answers at once, with 503 until this coordinator leads; the database is waited for,
-// then brought up to date, then the leader's lease is waited for. Who loses the lease ends, with an
-// error, and is started again by whoever started it; nothing on air is touched by that.
+// Life: the API answers at once, with 503 until a coordinator leads; the database is waited for,
+// then brought up to date, then the leader's lease. Who has it leads: the farm runs, with an epoch
+// of its own. The others follow: they forward requests to the leader, and wait. Who loses the lease
+// follows again; nothing on air is touched by that.
 //
 // Thread map
-//   main          starts and stops; holds the leader's lease; gives signs of life while farm and
-//   live
-//                 move
-//   farm          (control/farm_run) plans, desired states; writes commits through the store
+//   main          starts and stops; holds the leader's lease; gives signs of life while farm and API move
+//   farm          (control/farm_run) plans, desired states
+//   farm-store    (control/farm_run) writes commits through the store
 //   control       (engine/link) receives reports
 //   upkeep        notes nodes in the store; brings to the farm what could not be when it was
 //   changed civetweb-N    API requests and WebSockets, one per connection; block in the store,
@@ -28,6 +28,7 @@ struct timeline;
 struct coordinator_settings {
     const char *name, *database, *secret_key, *cluster_key, *migrations, *media, *media_url;
     const char *http_listen, *control_listen;
+    const char *api_url;    // where other coordinators reach the API; "": as http_listen says
     const char *http_names; // under which people and nodes reach the API, with commas
     const char *cuts; // tracks at which every channel's z-order is cut; "": the planner chooses
     int64_t upload_bytes_max;
@@ -38,8 +39,8 @@ struct coordinator;
 int coordinator_create(const struct coordinator_settings *settings, struct coordinator **ret,
                        struct diagnostic *reterr);
 void coordinator_destroy(struct coordinator **coordinator);
-// Waits for the database and the lease, leads, and renews the lease, until `stop_fd` becomes
-// readable: 0. -ESTALE: the lease is lost; others: what cannot mend itself.
+// Waits for the database and the lease, leads, renews the lease, and follows when it is lost, until
+// `stop_fd` becomes readable: 0. Others: what cannot mend itself, before it has ever led.
 int coordinator_run(struct coordinator *coordinator, int stop_fd, struct diagnostic *reterr);
 // Only brings the database up to date.
 int coordinator_migrate(const struct coordinator_settings *settings, struct diagnostic *reterr);
@@ -47,9 +48,13 @@ int coordinator_migrate(const struct coordinator_settings *settings, struct diag
 // ---- For the API ------------------------------------------------------------------------------
 const struct coordinator_settings *coordinator_settings(const struct coordinator *coordinator);
 struct store *coordinator_store(struct coordinator *coordinator);
-// What this coordinator waits for before it leads, in words; NULL once it leads. Everything below
-// is for then.
-const char *coordinator_waits_for(struct coordinator *coordinator);
+// Who leads. `here`: this coordinator; everything below is for then.
+struct coordinator_leader {
+    bool here;
+    char name[STORE_NAME_MAX + 1], api_url[256]; // "" and "": none is known
+    const char *waits_for;                       // what this one waits for, in words; NULL: leads
+};
+void coordinator_leader(struct coordinator *coordinator, struct coordinator_leader *ret);
 
 // All channels with all destinations (without keys), and nodes that have ever been there.
 struct coordinator_view {
@@ -57,15 +62,17 @@ struct coordinator_view {
     struct store_output *outputs;           // by channel
     struct store_destination *destinations; // by channel
     struct store_node *nodes;
-    size_t channel_count, output_count, destination_count, node_count;
+    struct store_coordinator *coordinators;
+    size_t channel_count, output_count, destination_count, node_count, coordinator_count;
 };
 // As the store has it now: 0; while it does not answer, as it was known last: negative errno.
 // Filled in any case.
 int coordinator_view(struct coordinator *coordinator, struct coordinator_view *ret,
                      struct diagnostic *reterr);
 void coordinator_view_finish(struct coordinator_view *view);
-// The nodes of a view only, without asking the store.
+// The nodes and coordinators of a view only, without asking the store.
 void coordinator_view_nodes(struct coordinator *coordinator, struct coordinator_view *ret);
+// Of nothing, when it leads no more.
 struct farm_snapshot *coordinator_snapshot(struct coordinator *coordinator);
 
 // Validates a timeline as nodes will see it: nested ones by content, all media and fonts known to

@@ -1,4 +1,4 @@
-// Inside of the coordinator: coordinator.c, channels.c, upkeep.c.
+// Inside of the coordinator: coordinator.c, lead.c, channels.c, upkeep.c.
 #pragma once
 
 #include "coordinator/coordinator.h"
@@ -11,12 +11,16 @@
 struct coordinator {
     // -- constant after create
     struct coordinator_settings settings;
+    char api_url[256]; // where others reach the API
     struct store *store;
     struct api *api;
-    struct upkeep *upkeep; // constant once it leads
     // -- owned by main
-    bool migrated;
-    uint64_t epoch; // 0: does not lead
+    bool migrated, has_led;
+    uint64_t epoch;          // 0: does not lead
+    uint64_t epoch_above;    // that nodes have seen
+    uint32_t server_changes; // of the store, as dealt with
+    int64_t present_ns;      // when the store was told last that this coordinator is here
+    struct upkeep *upkeep;   // while it leads
     struct watchdog watchdog;
     struct liveness farm_mark, api_mark;
     // -- held around every change of a channel, from the store to the farm
@@ -25,8 +29,11 @@ struct coordinator {
     _Atomic bool unapplied; // what the store has may not have reached the farm
     // -- guarded by lock
     pthread_mutex_t lock;
-    const char *waits_for;         // NULL: leads
-    struct farm_run *farm;         // NULL until it leads, then constant
+    pthread_cond_t farm_free;
+    const char *waits_for;           // NULL: leads
+    struct store_coordinator leader; // as known last; "": none
+    struct farm_run *farm;           // NULL while it does not lead; set by main
+    int farm_users;
     struct coordinator_view known; // as last read
 };
 
@@ -37,12 +44,19 @@ int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnosti
 bool channels_apply(struct coordinator *c);
 
 // ---- coordinator.c ----------------------------------------------------------------------------
-struct farm_run *coordinator_farm(struct coordinator *c);
+// The farm, to be given back soon; NULL: this coordinator does not lead.
+struct farm_run *farm_take(struct coordinator *c);
+void farm_give(struct coordinator *c, const struct farm_run *farm); // accepts NULL
 int timeline_load(struct coordinator *c, const char *sha256, struct timeline **ret,
                   struct diagnostic *reterr);
 
+// ---- lead.c -----------------------------------------------------------------------------------
+// Ends the farm, if there is one, and gives the lease up.
+void lead_end(struct coordinator *c);
+
 // ---- upkeep.c ---------------------------------------------------------------------------------
-// What the store knows of nodes; takes the list.
+// What the store knows of nodes, and of coordinators; take the list.
 void nodes_note(struct coordinator *c, struct store_node *nodes, size_t count);
+void coordinators_note(struct coordinator *c, struct store_coordinator *list, size_t count);
 int upkeep_create(struct coordinator *c, struct upkeep **ret);
 void upkeep_destroy(struct upkeep **upkeep); // accepts NULL inside

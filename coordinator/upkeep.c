@@ -75,6 +75,23 @@ void nodes_note(struct coordinator *c, struct store_node *nodes, size_t count)
     pthread_mutex_unlock(&c->lock);
 }
 
+void coordinators_note(struct coordinator *c, struct store_coordinator *list, size_t count)
+{
+    pthread_mutex_lock(&c->lock);
+    free(c->known.coordinators);
+    c->known.coordinators = list;
+    c->known.coordinator_count = count;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void list_coordinators(struct coordinator *c)
+{
+    struct store_coordinator *list;
+    size_t count;
+    if (!store_coordinator_list(c->store, &list, &count, NULL))
+        coordinators_note(c, list, count);
+}
+
 static void list_nodes(struct upkeep *u)
 {
     struct coordinator *c = u->coordinator;
@@ -100,6 +117,7 @@ static void *upkeep_main(void *opaque)
             ok = note_node(u, &snapshot->nodes[i]);
         farm_snapshot_destroy(&snapshot);
         list_nodes(u);
+        list_coordinators(c);
     } while (queue_pop(u->closing, &nothing, UPKEEP_NS) == -EAGAIN);
     return NULL;
 }

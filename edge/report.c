@@ -37,6 +37,7 @@ static struct storage {
     struct outputs_destination sources[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
     alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];
     char alarm_text[ALARMS_MAX][256];
+    Vistter__Control__V1__HeldPlan held[HELD_MAX], *held_list[HELD_MAX];
     size_t stage_count, plan_count, alarm_count;
 } store;
 
@@ -260,6 +261,8 @@ int report_send(struct control_client *client, struct state *state,
         outlet_report(context->preview, &preview);
     if (*preview.error)
         add_alarm(0, "preview_failed", preview.error, 1);
+    report.n_held = held_report(&state->held, store.held, store.held_list);
+    report.held = store.held_list;
     report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     report.version = (char *)(uintptr_t)VISTTER_VERSION;
     report.preview_url = (char *)(uintptr_t)context->preview_url;

@@ -37,6 +37,7 @@ void state_destroy(struct state **state)
     *state = NULL;
     while (s->channel_count)
         remove_channel(s, s->channel_count - 1);
+    held_finish(&s->held);
     free(s);
 }
 
@@ -116,6 +117,12 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     desired_state *message = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
     if (!message)
         return -EPROTO;
+    if (message->n_asked) { // of a new leader; what it wants comes later
+        if (message->epoch >= s->epoch)
+            held_ask(&s->held, message);
+        vistter__control__v1__desired_state__free_unpacked(message, NULL);
+        return 0;
+    }
     bool older =
         message->epoch < s->epoch || (message->epoch == s->epoch && message->version < s->version);
     bool same = message->epoch == s->epoch && message->version == s->version;
@@ -126,6 +133,7 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     s->epoch = message->epoch;
     s->version = message->version;
     s->refusal_count = 0;
+    held_take(&s->held, message);
     if (s->config.cache)
         media_cache_set_origin(s->config.cache, message->media_url);
     for (int i = s->channel_count - 1; i >= 0; i--)

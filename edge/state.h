@@ -5,6 +5,7 @@
 #pragma once
 
 #include "edge/channel.h"
+#include "edge/held.h"
 #include "edge/recent.h"
 #include "edge/state_file.h"
 
@@ -33,6 +34,7 @@ struct state {
     uint64_t epoch, version;
     struct state_channel channels[STATE_CHANNELS_MAX];
     int channel_count;
+    struct held held;
     struct state_refusal refusals[STATE_CHANNELS_MAX];
     int refusal_count;
 };

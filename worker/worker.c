@@ -328,8 +328,8 @@ static const char *hung_part(struct worker *w)
     const char *hung = NULL;
     int64_t now_ns = clock_monotonic_ns();
     pthread_mutex_lock(&w->lock);
-    for (int i = 0; i < w->stage_count; i++)
-        if (stage_hung(w->stages[i], now_ns))
+    for (int i = 0; i < w->duties.stage_count; i++)
+        if (stage_hung(w->duties.stages[i], now_ns))
             hung = "a group's renderer";
     pthread_mutex_unlock(&w->lock);
     return hung;

@@ -2,6 +2,7 @@
 
 #include "console/console.h"
 #include "coordinator/api/connection.h"
+#include "coordinator/api/forward.h"
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/live.h"
 #include "engine/base/log.h"
@@ -18,6 +19,7 @@ struct api {
     struct coordinator *coordinator;
     struct mg_context *context;
     struct live *live;
+    struct forward *forward;
     struct connection_guard *guard;
     char listen_error[256]; // civetweb's last words while starting
 };
@@ -139,10 +141,10 @@ static int serve_api(struct api *api, struct request *r)
     if (!may_change(r))
         return answer_refusal(r, 403, "foreign_origin", "",
                               "a page of another origin may not change anything here");
-    const char *waits_for = coordinator_waits_for(api->coordinator);
-    if (waits_for)
-        return answer_refusal(r, 503, "not_leading", "", "this coordinator waits for %s",
-                              waits_for);
+    struct coordinator_leader leader;
+    coordinator_leader(api->coordinator, &leader);
+    if (!leader.here)
+        return forward_serve(api->forward, r, &leader);
     snprintf(path, sizeof path, "%s", r->info->local_uri + strlen(ROOT));
     if (!strcmp(path, "live"))
         return live_serve(api->live, r);
@@ -271,6 +273,7 @@ int api_create(struct coordinator *coordinator, struct api **ret, struct diagnos
 {
     struct api *api = base_alloc(sizeof *api);
     api->coordinator = coordinator;
+    api->forward = forward_create(coordinator);
     int error = connection_guard_create(&api->guard);
     if (!error)
         error = live_create(coordinator, &api->live);
@@ -299,13 +302,20 @@ void api_destroy(struct api **api)
     *api = NULL;
     if (a->live)
         live_close(a->live);
+    forward_close(a->forward);
     if (a->context) {
         mg_stop(a->context);
         mg_exit_library();
     }
     live_destroy(&a->live);
+    forward_destroy(&a->forward);
     connection_guard_destroy(&a->guard);
     free(a);
+}
+
+void api_disconnect(struct api *api)
+{
+    live_disconnect(api->live);
 }
 
 void api_announce_timeline(struct api *api, const char *name, const struct store_revision *revision)

@@ -390,11 +390,10 @@ int live_create(struct coordinator *coordinator, struct live **ret)
     return 0;
 }
 
-void live_close(struct live *live)
+static void let_go(struct live *live, bool for_good)
 {
-    queue_close(live->closing);
     pthread_mutex_lock(&live->lock);
-    live->closed = true;
+    live->closed = live->closed || for_good;
     for (int i = 0; i < LIVE_CLIENTS_MAX; i++) {
         if (live->clients[i]) {
             live->clients[i]->closing = true;
@@ -402,6 +401,17 @@ void live_close(struct live *live)
         }
     }
     pthread_mutex_unlock(&live->lock);
+}
+
+void live_disconnect(struct live *live)
+{
+    let_go(live, false);
+}
+
+void live_close(struct live *live)
+{
+    queue_close(live->closing);
+    let_go(live, true);
 }
 
 void live_destroy(struct live **live)

@@ -14,8 +14,9 @@
 
 struct live;
 int live_create(struct coordinator *coordinator, struct live **ret);
-void live_destroy(struct live **live); // after mg_stop
-void live_close(struct live *live);    // before mg_stop: lets go of all clients
+void live_destroy(struct live **live);   // after mg_stop
+void live_close(struct live *live);      // before mg_stop: lets go of all clients
+void live_disconnect(struct live *live); // lets go of those that are there now
 // Serves one client until it goes; returns the status. Thread: civetweb's, for all that time.
 int live_serve(struct live *live, struct request *r);
 uint64_t live_turns(const struct live *live);        // moves every second

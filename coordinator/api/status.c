@@ -284,15 +284,37 @@ json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr
     return list;
 }
 
+// Each says once a second that it is there.
+#define COORDINATOR_LOST_MS 5000
+
+static json_t *coordinators_json(struct coordinator *coordinator,
+                                 const struct coordinator_view *view)
+{
+    json_t *list = json_array();
+    const char *own = coordinator_settings(coordinator)->name;
+    for (size_t i = 0; i < view->coordinator_count; i++) {
+        const struct store_coordinator *c = &view->coordinators[i];
+        const char *state = !strcmp(c->name, own)             ? "leads"
+                            : c->age_ms < COORDINATOR_LOST_MS ? "follows"
+                                                              : "lost";
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o, s:s, s:o}", "name", json_text(c->name), "state", state,
+                            "api_url", json_text(c->api_url), "version", c->version, "seen_at",
+                            time_json(clock_realtime_ns() / 1000000 - c->age_ms)));
+    }
+    return list;
+}
+
 json_t *status_json(struct coordinator *coordinator)
 {
     struct coordinator_view view;
     bool up = !coordinator_view(coordinator, &view, NULL);
     struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
-    json_t *body = json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "version", VISTTER_VERSION,
-                             "instance", coordinator_settings(coordinator)->name, "leader",
-                             !snapshot->deposed, "database", up ? "up" : "down", "channels",
-                             all_channels(&view, snapshot), "nodes", nodes_json(snapshot, &view));
+    json_t *body =
+        json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o}", "version", VISTTER_VERSION, "instance",
+                  coordinator_settings(coordinator)->name, "leader", !snapshot->deposed, "database",
+                  up ? "up" : "down", "coordinators", coordinators_json(coordinator, &view),
+                  "channels", all_channels(&view, snapshot), "nodes", nodes_json(snapshot, &view));
     farm_snapshot_destroy(&snapshot);
     coordinator_view_finish(&view);
     return body;

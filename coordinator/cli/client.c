@@ -16,9 +16,14 @@
 #define STALL_SECONDS   900L        // an import on the server moves no bytes meanwhile
 #define REPLY_BYTES_MAX (64u << 20) // more than any answer has
 
+#define SERVERS_MAX 8
+
 struct client {
     CURL *curl;
-    char *server; // without a slash at its end
+    char *servers[SERVERS_MAX]; // without a slash at their ends
+    int count, current;
+    const char *server; // servers[current]
+    bool not_taken;     // what was asked last has not been done: nobody was there, or led
     char error[CURL_ERROR_SIZE];
 };
 
@@ -38,19 +43,44 @@ static bool is_url(const char *server)
     return is;
 }
 
+static int add_server(struct client *client, const char *url, size_t length,
+                      struct diagnostic *reterr)
+{
+    char *server = strndup(url, length);
+    for (size_t n = length; server && n && server[n - 1] == '/'; n--)
+        server[n - 1] = 0;
+    if (!server || client->count == SERVERS_MAX || !is_url(server)) {
+        free(server);
+        return diagnostic_set(reterr, -EINVAL, "server_url", "--server",
+                              "'%.*s' is not a URL such as " CLIENT_SERVER
+                              ", one of at most %d, with commas",
+                              (int)length, url, SERVERS_MAX);
+    }
+    client->servers[client->count++] = server;
+    return 0;
+}
+
 int client_create(const char *server, struct client **ret, struct diagnostic *reterr)
 {
-    if (!is_url(server))
-        return diagnostic_set(reterr, -EINVAL, "server_url", "--server",
-                              "'%s' is not a URL such as " CLIENT_SERVER, server);
     struct client *client = base_alloc(sizeof *client);
-    client->server = base_strdup(server);
-    for (size_t n = strlen(server); n && client->server[n - 1] == '/'; n--)
-        client->server[n - 1] = 0;
-    client->curl = curl_global_init(CURL_GLOBAL_DEFAULT) ? NULL : curl_easy_init();
-    if (!client->curl) {
+    int error = 0;
+    for (const char *at = server; !error; at++) {
+        size_t length = strcspn(at, ",");
+        error = add_server(client, at, length, reterr);
+        at += length;
+        if (!*at)
+            break;
+    }
+    if (!error) {
+        client->server = client->servers[0];
+        client->curl = curl_global_init(CURL_GLOBAL_DEFAULT) ? NULL : curl_easy_init();
+        if (!client->curl)
+            error =
+                diagnostic_set(reterr, -ENOMEM, "http_client", "", "the HTTP client cannot start");
+    }
+    if (error) {
         client_destroy(&client);
-        return diagnostic_set(reterr, -ENOMEM, "http_client", "", "the HTTP client cannot start");
+        return error;
     }
     *ret = client;
     return 0;
@@ -63,8 +93,21 @@ void client_destroy(struct client **client)
         return;
     *client = NULL;
     curl_easy_cleanup(c->curl);
-    free(c->server);
+    for (int i = 0; i < c->count; i++)
+        free(c->servers[i]);
     free(c);
+}
+
+// After a request that nobody has taken: whether to ask another server, which is the current one
+// then. `*tried` begins with 0.
+static bool next_server(struct client *client, int error, int *tried, struct client_reply *reply)
+{
+    if (!error || !client->not_taken || ++*tried == client->count)
+        return false;
+    client->current = (client->current + 1) % client->count;
+    client->server = client->servers[client->current];
+    client_reply_finish(reply);
+    return true;
 }
 
 int client_path(const char *const *segments, char *buffer, size_t size, struct diagnostic *reterr)
@@ -161,7 +204,10 @@ static int perform(struct client *client, struct curl_slist *headers, struct cli
 {
     curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
     CURLcode code = curl_easy_perform(client->curl);
+    curl_off_t asked_us = 0; // when it began to be sent
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &reply->status);
+    curl_easy_getinfo(client->curl, CURLINFO_PRETRANSFER_TIME_T, &asked_us);
+    client->not_taken = code != CURLE_OK && asked_us == 0;
     const char *type = NULL;
     curl_easy_getinfo(client->curl, CURLINFO_CONTENT_TYPE, &type);
     curl_slist_free_all(headers);
@@ -177,6 +223,7 @@ static int perform(struct client *client, struct curl_slist *headers, struct cli
                    ? 0
                    : diagnostic_set(reterr, -EPROTO, "no_coordinator", client->server,
                                     "answers, but is no coordinator of Vistter");
+    client->not_taken = !strcmp(field_text(reply->json, "code"), "no_leader");
     return refuse_reply(client, reply, reterr);
 }
 
@@ -188,8 +235,8 @@ static char *make_url(const struct client *client, const char *path)
     return url;
 }
 
-int client_send(struct client *client, const char *method, const char *path, const char *bytes,
-                size_t size, struct client_reply *ret, struct diagnostic *reterr)
+static int send_once(struct client *client, const char *method, const char *path, const char *bytes,
+                     size_t size, struct client_reply *ret, struct diagnostic *reterr)
 {
     *ret = (struct client_reply){0};
     char *url = make_url(client, path);
@@ -208,6 +255,16 @@ int client_send(struct client *client, const char *method, const char *path, con
         headers = curl_slist_append(headers, "Content-Type: application/json");
     }
     return perform(client, headers, ret, reterr);
+}
+
+int client_send(struct client *client, const char *method, const char *path, const char *bytes,
+                size_t size, struct client_reply *ret, struct diagnostic *reterr)
+{
+    int error, tried = 0;
+    do
+        error = send_once(client, method, path, bytes, size, ret, reterr);
+    while (next_server(client, error, &tried, ret));
+    return error;
 }
 
 int client_request(struct client *client, const char *method, const char *path, const json_t *body,
@@ -281,8 +338,8 @@ static int set_source(struct client *client, const struct client_upload *upload,
     return 0;
 }
 
-int client_upload_media(struct client *client, const struct client_upload *upload,
-                        struct client_reply *ret, struct diagnostic *reterr)
+static int upload_once(struct client *client, const struct client_upload *upload,
+                       struct client_reply *ret, struct diagnostic *reterr)
 {
     *ret = (struct client_reply){0};
     char *name = curl_easy_escape(client->curl, upload->name, 0);
@@ -307,5 +364,15 @@ int client_upload_media(struct client *client, const struct client_upload *uploa
     }
     if (file)
         fclose(file);
+    return error;
+}
+
+int client_upload_media(struct client *client, const struct client_upload *upload,
+                        struct client_reply *ret, struct diagnostic *reterr)
+{
+    int error, tried = 0;
+    do
+        error = upload_once(client, upload, ret, reterr);
+    while (next_server(client, error, &tried, ret));
     return error;
 }

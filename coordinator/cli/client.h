@@ -25,7 +25,8 @@ struct client_reply {
     json_t *json; // the body, where it is JSON; NULL otherwise
 };
 
-// `server` is an http or https URL; -EINVAL otherwise.
+// `server` is an http or https URL, or several with commas: what one has not taken, because it is
+// not there, or knows no leader, the next is asked. -EINVAL otherwise.
 int client_create(const char *server, struct client **ret, struct diagnostic *reterr);
 void client_destroy(struct client **client);
 

@@ -52,8 +52,8 @@ static void print_common_options(FILE *file)
 {
     static const struct option common[] = {
         {.name = "server",
-         .unit = "URL",
-         .help = "the coordinator (VISTTER_SERVER, or " CLIENT_SERVER ")"},
+         .unit = "URL,...",
+         .help = "the coordinators (VISTTER_SERVER, or " CLIENT_SERVER ")"},
         {.name = "json", .help = "print the server's JSON"},
         {.name = "help", .help = "print this"},
     };

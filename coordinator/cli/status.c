@@ -22,14 +22,13 @@ static void show_status(const json_t *state)
 {
     const json_t *nodes = json_object_get(state, "nodes");
     const json_t *channels = json_object_get(state, "channels");
-    fputs("coordinator ", stdout);
-    print_text(stdout, field_text(state, "instance"));
-    fputs(json_is_true(json_object_get(state, "leader")) ? ", leader" : ", not the leader", stdout);
-    fputs(", database ", stdout);
+    fputs("database ", stdout);
     print_text(stdout, field_text(state, "database"));
     fputs(", version ", stdout);
     print_text(stdout, field_text(state, "version"));
     fputc('\n', stdout);
+    begin_part("Coordinators", json_object_get(state, "coordinators"));
+    view_coordinators(json_object_get(state, "coordinators"), 2, stdout);
     begin_part("Nodes", nodes);
     view_nodes(nodes, 2, stdout);
     begin_part("Channels", channels);
@@ -64,7 +63,8 @@ static int status_show(const struct command *command, int argc, char **argv)
 }
 
 const struct command status_commands[] = {
-    {"status", NULL, "", "Shows nodes, channels, what each stage costs, destinations and alarms",
-     NULL, status_show},
+    {"status", NULL, "",
+     "Shows coordinators, nodes, channels, what each stage costs, destinations and alarms", NULL,
+     status_show},
     {0},
 };

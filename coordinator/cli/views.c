@@ -20,6 +20,22 @@ static void add_mebibytes(struct table *table, int64_t bytes)
     table_add(table, "%.1f MiB", (double)bytes / 1048576);
 }
 
+void view_coordinators(const json_t *coordinators, int indent, FILE *file)
+{
+    static const char *const titles[] = {"COORDINATOR", "STATE", "API", "VERSION"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *one;
+    json_array_foreach(coordinators, i, one)
+    {
+        table_add(table, "%s", field_text(one, "name"));
+        table_add(table, "%s", field_text(one, "state"));
+        table_add(table, "%s", field_text(one, "api_url"));
+        table_add(table, "%s", field_text(one, "version"));
+    }
+    show(table, indent, file);
+}
+
 void view_nodes(const json_t *nodes, int indent, FILE *file)
 {
     static const char *const titles[] = {"NODE",   "ROLE",    "STATE",   "WORK",   ">SEEN AGO",

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+void view_coordinators(const json_t *coordinators, int indent, FILE *file);
 void view_nodes(const json_t *nodes, int indent, FILE *file);
 void view_channels(const json_t *channels, int indent, FILE *file);
 // One line a stage: median and 99th percentile of the milliseconds a frame took. Channels that are

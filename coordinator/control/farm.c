@@ -45,6 +45,11 @@ void farm_destroy(struct farm **farm_of)
     free(farm);
 }
 
+uint64_t farm_deposed(const struct farm *farm)
+{
+    return farm->deposed;
+}
+
 // ---- Channels ---------------------------------------------------------------------------------
 
 static struct channel *channel_add(struct farm *farm, uint64_t id)
@@ -76,6 +81,7 @@ int farm_load(struct farm *farm, const void *bytes, size_t size, struct diagnost
         return diagnostic_set(reterr, -EPROTO, "plan_order", "",
                               "stored plans are loaded before channels, in rising order");
     }
+    plan_seal(farm, plan);
     channel->last_plan_epoch = plan->message->plan_epoch;
     channel->last_at_frame = plan->at_frame;
     channel->running = true; // until the channel itself is set
@@ -151,11 +157,14 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     if (!c)
         return diagnostic_set(reterr, -ENOSPC, "channels_full", "",
                               "a farm runs at most %d channels", FARM_CHANNELS_MAX);
+    if (c->adopted && channel_unstored(c))
+        return 0; // the store does not know yet what is on air; then this comes again
     channel_plan_message *copy = plan_message_copy(wanted->plan);
     if (!copy)
         return diagnostic_set(reterr, -ENOMEM, "out_of_memory", "", "no memory for a channel");
     bool first = !c->wanted;
     bool changed = placement_wish_changed(c, wanted) && !(first && c->current);
+    c->adopted = false;
     plan_message_free(&c->wanted);
     c->wanted = copy;
     c->run = wanted->run;
@@ -204,7 +213,14 @@ void farm_tick(struct farm *farm, struct farm_time now, const struct farm_output
     farm->tick_ns = now.monotonic_ns;
     farm->places = 0;
     farm_nodes_check(farm, now.monotonic_ns);
+    bool gathers = !outputs->fenced && farm_gathers(farm, now.monotonic_ns);
+    for (int i = 0; !gathers && !outputs->fenced && !farm->settled && i < farm->channel_count; i++)
+        unheard_drop(farm, farm->channels[i], now);
+    farm->settled = farm->settled || (!gathers && !outputs->fenced);
     for (int i = 0; i < farm->channel_count; i++)
         channel_step(farm, farm->channels[i], now, outputs);
-    farm_states_send(farm, now.monotonic_ns, outputs);
+    if (!gathers)
+        farm_states_send(farm, now.monotonic_ns, outputs);
+    for (int i = 0; gathers && i < farm->node_count; i++)
+        farm_ask(farm, farm->nodes[i], outputs);
 }

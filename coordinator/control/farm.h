@@ -16,6 +16,12 @@
 //   A node that refuses, or that has not answered after FARM_PREPARE_NS, is left out of the next
 //   try. A channel holds at most two plans: the one on air and the next.
 //
+// What is on air wins: before a new leader says anything, it hears the nodes for FARM_SETTLE_NS. A
+// committed plan that edges hold and the store has lost (a change of primary) is asked back from
+// them, taken as it is, and written, before anything new is planned; what the channel should be is
+// then told anew (farm_set_channel). A stored plan that no edge has heard of, and that would come
+// too late at its frame, is dropped and made anew.
+//
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
 // that a needed node has not prepared; no epoch is ever used for two different plans (uncommitted
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
@@ -69,7 +75,16 @@ struct farm_config {
     const char *media_url; // "http://host:8080/api/v1/media", as nodes reach it
     // Fills `bytes` with random bytes (link keys). 0 or negative errno.
     int (*random)(void *opaque, uint8_t *bytes, size_t size);
+    // Seals a packed plan for edges to keep, and opens what they give back: malloc'ed. 0 or
+    // negative. May be NULL: edges keep nothing.
+    int (*seal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size,
+                uint8_t **ret, size_t *ret_size);
+    int (*unseal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
+                  size_t size, uint8_t **ret, size_t *ret_size);
     void *opaque;
+    // Plan epochs that a leader leaves out before its first plan of each channel: so many may have
+    // been reserved where the store has forgotten it.
+    uint32_t epoch_gap;
 };
 
 struct farm_time {
@@ -130,6 +145,11 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
 struct farm_commit {
     uint64_t channel;
     uint32_t plan_epoch;
+    // Committed before, as those say who have it; written again, if the store has lost it. The
+    // channel is to be set again afterwards, whatever becomes of it.
+    bool restored;
+    uint32_t
+        replaces; // a stored plan that nobody had heard of: what was to begin with it begins now
     int64_t at_frame;
     uint8_t revision[32];
     const void *plan; // packed ChannelPlan; the farm's memory, valid until the next call into it
@@ -138,6 +158,10 @@ struct farm_commit {
 
 struct farm_outputs {
     void *opaque;
+    // The leader's lease has run out by our own clock: nothing new is decided and nothing new is
+    // said. Only a worker that has forgotten (they keep nothing on disk) hears again what it has
+    // shown before.
+    bool fenced;
     // Send to a node; `state` lasts for the call. A send that fails is repeated by a later tick.
     void (*send)(void *opaque, const char *node, const farm_state_message *state);
     // Epochs of this channel up to `plan_epoch` are used: to be made durable before the plan goes
@@ -150,6 +174,8 @@ struct farm_outputs {
 
 // Advances everything; call every 50 ms and after reports. Callbacks run inside the call.
 void farm_tick(struct farm *farm, struct farm_time now, const struct farm_outputs *outputs);
+// The store may have lost what was committed last: all committed plans are to be written again.
+void farm_recommit(struct farm *farm);
 // Result of a reserve: 0 or negative (then tried again by a later tick).
 void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result);
 // Result of a commit: 0 = the row is written; -ESTALE = this try was refused (lease lost, or
@@ -157,6 +183,9 @@ void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int
 // unknown, tried again.
 void farm_committed(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result,
                     struct farm_time now);
+
+// The leader epoch above ours that a node knows: this coordinator must not lead. 0: none does.
+uint64_t farm_deposed(const struct farm *farm);
 
 // ---- For REST and WebSocket -------------------------------------------------------------------
 
@@ -203,7 +232,7 @@ struct farm_group_view {
     uint32_t group, track_from, track_to, width, height;
     char provider[PLANNER_NAME_BYTES], standby[PLANNER_NAME_BYTES]; // standby "": none
     bool provider_alive;
-    // Both workers are there, where the plan says (and the one on its way in), and the standby
+    // Both workers have the plan, where it says (and the one on its way in), and the standby
     // would be in time: what is buffered lasts longer than noticing a loss and starting take, which
     // is takeover_ms.
     bool protected;

@@ -59,8 +59,7 @@ int64_t channel_cursor(const struct farm *farm, const struct channel *channel, s
     return cursor == INT64_MIN ? clock : cursor;
 }
 
-// Frames between the cursor and a switch.
-static int64_t switch_margin(const channel_plan_message *message)
+int64_t switch_margin(const channel_plan_message *message)
 {
     return message->lead_frames + FARM_MARGIN;
 }
@@ -80,12 +79,14 @@ void channel_plans_drop(struct farm *farm, struct channel *channel)
     if (!channel->current && !channel->next)
         return;
     farm_plan_touch(farm, channel->current);
+    channel->known_epoch = channel->last_plan_epoch; // edges are to drop them, too
+    channel->asked_epoch = 0;
     plan_destroy(&channel->current);
     next_drop(farm, channel);
     channel->text[0] = 0;
 }
 
-static void next_give_up(struct farm *farm, struct channel *channel, int64_t retry_ns)
+void next_give_up(struct farm *farm, struct channel *channel, int64_t retry_ns)
 {
     log_warning("plan_given_up", "channel=%llu plan_epoch=%u reason=\"%s\"",
                 (unsigned long long)channel->id, channel->next->message->plan_epoch, channel->text);
@@ -155,7 +156,8 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
 {
     struct plan_placement placement;
     struct diagnostic why = {0};
-    uint32_t epoch = channel->last_plan_epoch + 1;
+    uint32_t gap = channel->last_plan_epoch && !channel->proposed ? farm->config.epoch_gap : 0;
+    uint32_t epoch = channel->last_plan_epoch + gap + 1;
     int64_t now_ns = now.monotonic_ns;
     int r = farm_place(farm, channel, epoch, now_ns, &placement, &why);
     if (r < 0) {
@@ -179,6 +181,7 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
     channel->next->run = channel->run;
     switch_estimate(farm, channel, channel->next, now);
     channel->last_plan_epoch = epoch;
+    channel->proposed = true;
     channel->phase = PHASE_RESERVING;
     channel->proposed_ns = now_ns;
     channel->store_ns = now_ns;
@@ -337,27 +340,38 @@ void farm_reserved(struct farm *farm, uint64_t id, uint32_t plan_epoch, int resu
     farm_plan_touch(farm, channel->next);
 }
 
-static void commit_step(struct channel *channel, int64_t now_ns, const struct farm_outputs *outputs)
+void commit_hand_out(struct channel *channel, struct plan *plan, bool restored,
+                     const struct farm_outputs *outputs)
 {
-    if (channel->waits_on_store || now_ns < channel->store_ns)
-        return;
-    const struct plan *plan = channel->next;
+    if (!plan->bytes)
+        plan_pack(plan, plan->at_frame);
     struct farm_commit commit = {.channel = channel->id,
                                  .plan_epoch = plan->message->plan_epoch,
+                                 .restored = restored,
+                                 .replaces = restored ? 0 : channel->replaces,
                                  .at_frame = plan->at_frame,
                                  .plan = plan->bytes,
                                  .plan_bytes = plan->size};
     if (plan->message->revision.len == sizeof commit.revision)
         memcpy(commit.revision, plan->message->revision.data, sizeof commit.revision);
     channel->waits_on_store = true;
-    channel->store_ns = now_ns + FARM_STORE_NS;
     outputs->commit(outputs->opaque, &commit);
+}
+
+static void commit_step(struct channel *channel, int64_t now_ns, const struct farm_outputs *outputs)
+{
+    if (channel->waits_on_store || now_ns < channel->store_ns)
+        return;
+    channel->store_ns = now_ns + FARM_STORE_NS;
+    commit_hand_out(channel, channel->next, false, outputs);
 }
 
 void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int result,
                     struct farm_time now)
 {
     struct channel *channel = farm_channel_find(farm, id);
+    if (channel && farm_restored(channel, plan_epoch, result))
+        return;
     if (!channel || channel->phase != PHASE_COMMITTING ||
         channel->next->message->plan_epoch != plan_epoch)
         return;
@@ -381,7 +395,9 @@ void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int res
     channel->last_at_frame = plan->at_frame;
     channel->phase = PHASE_ARMED;
     channel->switch_tries = 0;
+    channel->replaces = 0;
     channel->text[0] = 0;
+    plan_seal(farm, plan);
     farm->plans_committed++;
     farm_plan_touch(farm, plan);
     log_info("plan_committed", "channel=%llu plan_epoch=%u at_frame=%lld", (unsigned long long)id,
@@ -407,6 +423,8 @@ static bool next_active(const struct farm *farm, const struct channel *channel,
     }
     if (alive > 0)
         return active == alive;
+    if (!farm->settled)
+        return false; // they may be on their way
     // With its edges gone nobody says so any more; the frame passes all the same.
     int64_t late = (int64_t)plan->message->rate_num * PROMOTE_LATE_S / plan->message->rate_den;
     return channel_cursor(farm, channel, now) > plan->at_frame + late;
@@ -528,8 +546,10 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         channel->dirty = true;
         channel->review_ns = now_ns + FARM_REVIEW_NS;
     }
-    if (farm->deposed)
+    if (farm->deposed || outputs->fenced)
         return; // what is on air stays; changes are the new leader's
+    if (!restored_step(channel, now_ns, outputs) || channel->adopted || channel->asked_epoch)
+        return; // first what was
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
         farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns)) {

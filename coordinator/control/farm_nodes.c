@@ -155,11 +155,11 @@ static void report_note(struct farm *farm, const farm_report_message *report)
             report->plans[i]->plan_epoch < UINT32_MAX / 2)
             channel->last_plan_epoch = report->plans[i]->plan_epoch;
     }
-    if (report->state_epoch > farm->config.leader_epoch && !farm->deposed) {
-        farm->deposed = true;
-        log_error("coordinator_deposed", "node=%s epoch=%llu own_epoch=%llu", report->node,
-                  (unsigned long long)report->state_epoch,
-                  (unsigned long long)farm->config.leader_epoch);
+    if (report->state_epoch > farm->config.leader_epoch && report->state_epoch > farm->deposed) {
+        farm->deposed = report->state_epoch;
+        log_warning("coordinator_deposed", "node=%s epoch=%llu own_epoch=%llu", report->node,
+                    (unsigned long long)report->state_epoch,
+                    (unsigned long long)farm->config.leader_epoch);
     }
 }
 
@@ -189,10 +189,13 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
             node->sent_ns = 0; // it knows nothing yet
         vistter__control__v1__node_report__free_unpacked(node->report, NULL);
     }
+    if (report->state_epoch == farm->config.leader_epoch)
+        node->shown = report->state_version > node->shown ? report->state_version : node->shown;
     node->report = copy;
     node->report_ns = now.monotonic_ns;
     farm->reports++;
     report_note(farm, copy);
+    farm_adopt(farm, copy);
     return 0;
 }
 

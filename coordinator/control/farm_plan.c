@@ -187,6 +187,7 @@ void plan_destroy(struct plan **plan_of)
     plan_message_free(&plan->message);
     placement_finish(&plan->placement);
     bytes_free(&plan->bytes, plan->size);
+    free(plan->sealed);
     free(plan);
 }
 

@@ -21,6 +21,7 @@ struct node {
     // Of the content, and the farm's generation that it was built from, 0: a plan that it has a
     // part in has changed since.
     uint64_t version, generation;
+    uint64_t shown;             // version that it has reported to have
     int64_t sent_ns;            // 0: not since the content changed
     struct planner_node *entry; // in the list of a placement that is being made; NULL: not
 };
@@ -32,6 +33,9 @@ struct plan {
     size_t size;
     int64_t at_frame; // chosen for the commit
     uint64_t run;     // of the wish that it was made for; 0 when loaded
+    bool unstored;    // committed, and the store may not have it
+    uint8_t *sealed;  // for edges, once committed; NULL: not to be had
+    size_t sealed_size;
 };
 
 enum phase {    // of `next`
@@ -70,6 +74,13 @@ struct channel {
     uint32_t last_plan_epoch;
     int64_t last_at_frame;
     int switch_tries; // of FARM_START_AT_SWITCH
+    bool proposed;    // under this leader
+    // What edges hold and the store has lost.
+    bool adopted;         // what is wanted has to be told anew
+    uint32_t asked_epoch; // of a plan that is asked for; 0: none
+    int64_t asked_ns;     // since when
+    uint32_t known_epoch; // up to this one no plan is asked for
+    uint32_t replaces;    // see farm_commit
     struct exclusion excluded[FARM_EXCLUDED_MAX];
     int64_t measured_us[PLANNER_TRACKS_MAX]; // 0: not yet
     uint8_t measured_revision[32];
@@ -90,7 +101,8 @@ struct farm {
     int draining_count;
     char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // workers that get no work
     uint64_t generation; // rises when something changes that all nodes are told
-    bool deposed;
+    uint64_t deposed;    // by this epoch; 0: not
+    bool settled;        // has heard the nodes
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
@@ -148,6 +160,23 @@ bool channel_excludes(const struct channel *channel, const char *node, int64_t n
 int farm_place(const struct farm *farm, const struct channel *channel, uint32_t plan_epoch,
                int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr);
 
+// ---- farm_adopt.c -----------------------------------------------------------------------------
+// Seals a committed plan for edges; without it they cannot give it back.
+void plan_seal(const struct farm *farm, struct plan *plan);
+// Takes what an edge gives back.
+void farm_adopt(struct farm *farm, const farm_report_message *report);
+// Notes what edges hold and the store lacks. True: nobody is to be told anything yet.
+bool farm_gathers(struct farm *farm, int64_t now_ns);
+// Asks the node, if it is an edge that holds what is asked for.
+void farm_ask(struct farm *farm, struct node *node, const struct farm_outputs *outputs);
+// Writes what is not stored; false: the channel waits for that.
+bool restored_step(struct channel *channel, int64_t now_ns, const struct farm_outputs *outputs);
+bool channel_unstored(const struct channel *channel);
+// The result of such a write; false: it was another.
+bool farm_restored(struct channel *channel, uint32_t plan_epoch, int result);
+// A stored plan that no edge knows and that would come too late.
+void unheard_drop(struct farm *farm, struct channel *channel, struct farm_time now);
+
 // ---- farm_state.c -----------------------------------------------------------------------------
 // What the nodes of a plan are told has changed, or is about to.
 void farm_plan_touch(struct farm *farm, const struct plan *plan);
@@ -155,6 +184,12 @@ void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outpu
 
 // ---- farm_channel.c ---------------------------------------------------------------------------
 void channel_plans_drop(struct farm *farm, struct channel *channel);
+// A proposal that is not committed yet; the epoch is not used again.
+void next_give_up(struct farm *farm, struct channel *channel, int64_t retry_ns);
+// Frames between the cursor and a switch.
+int64_t switch_margin(const channel_plan_message *message);
+void commit_hand_out(struct channel *channel, struct plan *plan, bool restored,
+                     const struct farm_outputs *outputs);
 void channel_step(struct farm *farm, struct channel *channel, struct farm_time now,
                   const struct farm_outputs *outputs);
 // The next frame that the edges will emit, or would by the clock.

@@ -14,9 +14,10 @@
 #define TICK_NS     INT64_C(50000000)
 #define TICK_MIN_NS INT64_C(10000000) // reports of many nodes share a tick
 
-// A write that the farm has asked for; done outside the lock.
+#define JOBS_MAX (2 * FARM_CHANNELS_MAX) // a channel waits for one answer at a time
+
+// A write that the farm has asked for.
 struct job {
-    struct job *next;
     bool is_commit;
     struct farm_commit commit; // for a reserve: channel and plan_epoch
     uint8_t *plan;             // owned copy
@@ -26,8 +27,9 @@ struct farm_run {
     struct farm_run_config config; // constant after create; texts are the caller's until start
     char *listen;
     struct control_server *server; // constant after start
-    pthread_t thread;
-    bool started;
+    struct queue *jobs;            // for the store's thread
+    pthread_t thread, store_thread;
+    bool started, store_started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     // -- guarded by lock
@@ -36,7 +38,7 @@ struct farm_run {
     // -- written by the farm's thread, atomic
     _Atomic uint64_t turns;
     // -- owned by the farm's thread
-    struct job *jobs, **jobs_end;
+    bool fenced; // this tick
 };
 
 static struct farm_time time_now(void)
@@ -50,17 +52,41 @@ static int on_random(void *opaque, uint8_t *bytes, size_t size)
     return RAND_bytes(bytes, (int)size) == 1 ? 0 : -EIO;
 }
 
+static void tick_want(struct farm_run *run)
+{
+    run->wanted = true;
+    pthread_cond_signal(&run->changed);
+}
+
 // ---- What the farm asks for -------------------------------------------------------------------
+
+static bool leads(const struct farm_run *run)
+{
+    return !run->config.leads || run->config.leads(run->config.opaque);
+}
 
 static void on_send(void *opaque, const char *node, const farm_state_message *state)
 {
     struct farm_run *run = opaque;
+    // We may have stood still since the tick began.
+    if (!run->fenced && !leads(run))
+        return;
     int r = control_server_send(run->server, node, state);
     // -ENOENT and -EAGAIN mend themselves: the next tick sends again until the node shows it.
     if (r < 0)
         log_debug("state_not_sent", "node=%s error=%d", node, r);
 }
 
+static void job_free(void *item)
+{
+    struct job *job = item;
+    if (job->plan)
+        OPENSSL_cleanse(job->plan, job->commit.plan_bytes);
+    free(job->plan);
+    free(job);
+}
+
+// Full, or ended: dropped, and asked for again by a later tick of a farm that goes on.
 static void job_add(struct farm_run *run, bool is_commit, const struct farm_commit *commit)
 {
     struct job *job = base_alloc(sizeof *job);
@@ -71,8 +97,8 @@ static void job_add(struct farm_run *run, bool is_commit, const struct farm_comm
         memcpy(job->plan, commit->plan, commit->plan_bytes);
         job->commit.plan = job->plan;
     }
-    *run->jobs_end = job;
-    run->jobs_end = &job->next;
+    if (queue_push(run->jobs, job, 0))
+        job_free(job);
 }
 
 static void on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
@@ -83,14 +109,6 @@ static void on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
 static void on_commit(void *opaque, const struct farm_commit *commit)
 {
     job_add(opaque, true, commit);
-}
-
-static void job_free(struct job *job)
-{
-    if (job->plan)
-        OPENSSL_cleanse(job->plan, job->commit.plan_bytes);
-    free(job->plan);
-    free(job);
 }
 
 static void job_run(struct farm_run *run, const struct job *job)
@@ -111,27 +129,23 @@ static void job_run(struct farm_run *run, const struct job *job)
         farm_committed(run->farm, channel, epoch, r, time_now());
     else
         farm_reserved(run->farm, channel, epoch, r);
+    tick_want(run);
     pthread_mutex_unlock(&run->lock);
 }
 
-// Returns whether anything was done.
-static bool jobs_run(struct farm_run *run)
+// ---- The threads ------------------------------------------------------------------------------
+
+static void *store_thread(void *opaque)
 {
-    struct job *job = run->jobs;
-    bool any = job != NULL;
-    run->jobs = NULL;
-    run->jobs_end = &run->jobs;
-    while (job) {
-        struct job *next = job->next;
+    struct farm_run *run = opaque;
+    void *job;
+    while (!queue_pop(run->jobs, &job, -1)) {
         job_run(run, job);
         atomic_fetch_add(&run->turns, 1);
         job_free(job);
-        job = next;
     }
-    return any;
+    return NULL;
 }
-
-// ---- The thread -------------------------------------------------------------------------------
 
 static void wait_until(struct farm_run *run, int64_t deadline_ns, bool even_if_wanted)
 {
@@ -145,19 +159,15 @@ static void wait_until(struct farm_run *run, int64_t deadline_ns, bool even_if_w
 static void *farm_thread(void *opaque)
 {
     struct farm_run *run = opaque;
-    const struct farm_outputs outputs = {
+    struct farm_outputs outputs = {
         .opaque = run, .send = on_send, .reserve = on_reserve, .commit = on_commit};
     pthread_mutex_lock(&run->lock);
     while (!run->stopping) {
         int64_t start_ns = clock_monotonic_ns();
         run->wanted = false;
         atomic_fetch_add(&run->turns, 1);
+        outputs.fenced = run->fenced = !leads(run);
         farm_tick(run->farm, time_now(), &outputs);
-        pthread_mutex_unlock(&run->lock);
-        bool again = jobs_run(run);
-        pthread_mutex_lock(&run->lock);
-        if (again)
-            continue; // what was waiting for the store goes on at once
         wait_until(run, start_ns + TICK_MIN_NS, true);
         wait_until(run, start_ns + TICK_NS, false);
     }
@@ -191,9 +201,16 @@ int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
     run->config = *config;
     run->listen = base_strdup(config->listen);
     run->config.listen = run->listen;
-    run->jobs_end = &run->jobs;
+    run->jobs = queue_create(JOBS_MAX, job_free);
     struct farm_config farm = {
-        .leader_epoch = config->leader_epoch, .media_url = config->media_url, .random = on_random};
+        .leader_epoch = config->leader_epoch,
+        .media_url = config->media_url,
+        .random = on_random,
+        .seal = config->seal,
+        .unseal = config->unseal,
+        .opaque = config->opaque,
+        .epoch_gap = config->epoch_gap,
+    };
     run->farm = farm_create(&farm, time_now());
     run->config.media_url = NULL; // the farm has its copy
     pthread_mutex_init(&run->lock, NULL);
@@ -215,11 +232,12 @@ int farm_run_start(struct farm_run *run, struct diagnostic *reterr)
     OPENSSL_cleanse(config.key, sizeof config.key);
     if (r < 0)
         return r;
-    r = thread_start(&run->thread, "farm", farm_thread, run);
-    if (r < 0)
-        return diagnostic_set(reterr, r, "thread", "", "no thread for the farm");
-    run->started = true;
-    return 0;
+    r = thread_start(&run->store_thread, "farm-store", store_thread, run);
+    run->store_started = !r;
+    if (!r)
+        r = thread_start(&run->thread, "farm", farm_thread, run);
+    run->started = !r;
+    return r ? diagnostic_set(reterr, r, "thread", "", "no thread for the farm") : 0;
 }
 
 void farm_run_destroy(struct farm_run **run_of)
@@ -234,13 +252,12 @@ void farm_run_destroy(struct farm_run **run_of)
     pthread_mutex_unlock(&run->lock);
     if (run->started)
         thread_join(run->thread);
+    queue_close(run->jobs);
+    if (run->store_started)
+        thread_join(run->store_thread);
     control_server_destroy(&run->server); // its thread calls on_report until here
     farm_destroy(&run->farm);
-    while (run->jobs) {
-        struct job *job = run->jobs;
-        run->jobs = job->next;
-        job_free(job);
-    }
+    queue_destroy(&run->jobs);
     OPENSSL_cleanse(run->config.cluster_key, sizeof run->config.cluster_key);
     pthread_cond_destroy(&run->changed);
     pthread_mutex_destroy(&run->lock);
@@ -254,12 +271,6 @@ int farm_run_load(struct farm_run *run, const void *plan, size_t size, struct di
     int r = farm_load(run->farm, plan, size, reterr);
     pthread_mutex_unlock(&run->lock);
     return r;
-}
-
-static void tick_want(struct farm_run *run)
-{
-    run->wanted = true;
-    pthread_cond_signal(&run->changed);
 }
 
 int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channel,
@@ -291,6 +302,22 @@ void farm_run_set_draining(struct farm_run *run, const char *node, bool draining
 uint64_t farm_run_turns(const struct farm_run *run)
 {
     return atomic_load(&run->turns);
+}
+
+void farm_run_recommit(struct farm_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_recommit(run->farm);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+uint64_t farm_run_deposed(struct farm_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    uint64_t epoch = farm_deposed(run->farm);
+    pthread_mutex_unlock(&run->lock);
+    return epoch;
 }
 
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run)

@@ -1,11 +1,12 @@
 // The farm at work: a thread that ticks every 50 ms and on reports, with the control server that
-// nodes dial. All SQL is done by callbacks on that thread, outside its lock, so that a slow
-// database delays plans and never a snapshot.
+// nodes dial, and another for what the store is asked, so that a slow database delays plans and
+// nothing else.
 //
 // Use: farm_run_create, farm_run_load for each stored plan, farm_run_set_channel for each channel,
 // farm_run_start; later farm_run_set_channel on every change. Destroy joins the threads.
 //
-// Threads: "farm" (tick, sends, callbacks), the link's own (reports are posted to the farm).
+// Threads: "farm" (tick, sends), "farm-store" (reserve, commit), the link's own (reports are posted
+// to the farm).
 #pragma once
 
 #include "coordinator/control/farm.h"
@@ -19,9 +20,19 @@ struct farm_run_config {
     uint64_t leader_epoch;
     const char *media_url;
     void *opaque;
-    // Thread: farm; may block (bounded, please: a few seconds). See farm.h for what results mean.
+    // Whether the leader's lease lets us act, now. Thread: farm; must not block. May be NULL:
+    // always.
+    bool (*leads)(void *opaque);
+    // Thread: farm-store; may block (bounded, please: a few seconds). See farm.h for what results
+    // mean.
     int (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch); // may be NULL
     int (*commit)(void *opaque, const struct farm_commit *commit);
+    // See farm.h. Thread: any; must not block.
+    int (*seal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size,
+                uint8_t **ret, size_t *ret_size);
+    int (*unseal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
+                  size_t size, uint8_t **ret, size_t *ret_size);
+    uint32_t epoch_gap;
 };
 
 int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
@@ -37,4 +48,6 @@ void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
 void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
 // Moves with every tick and every write: while it stands still, the farm's thread does.
 uint64_t farm_run_turns(const struct farm_run *run);
+void farm_run_recommit(struct farm_run *run);
+uint64_t farm_run_deposed(struct farm_run *run);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

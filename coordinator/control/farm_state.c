@@ -43,6 +43,8 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
             !strcmp(plan->message->outputs[o]->backup_edge, node))
             view->outputs[kept++] = plan->message->outputs[o];
     }
+    if (kept && plan->message->committed && plan->sealed)
+        view->message.sealed = (ProtobufCBinaryData){plan->sealed_size, plan->sealed};
     view->message.outputs = view->outputs;
     view->message.n_outputs = kept;
 }
@@ -131,12 +133,22 @@ static void node_refresh(struct farm *farm, struct node *node)
     node->sent_ns = 0;
 }
 
+// What a worker has shown to have, and has forgotten: it has been started anew.
+static bool may_repeat(const struct node *node)
+{
+    return node->content && node->shown == node->version &&
+           node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+}
+
 void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
 {
     for (int i = 0; i < farm->node_count; i++) {
         struct node *node = farm->nodes[i];
         const farm_report_message *report = node->report;
-        node_refresh(farm, node);
+        if (!outputs->fenced)
+            node_refresh(farm, node);
+        else if (!may_repeat(node))
+            continue;
         bool ours = report->state_epoch == farm->config.leader_epoch;
         // A version from a former life of this coordinator: ours must be above, or it is ignored.
         if (ours && report->state_version > node->version) {

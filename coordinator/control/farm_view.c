@@ -83,12 +83,24 @@ static int64_t takeover_ms(const struct plan_group *group)
 }
 
 // Whether any one of the group's workers may go.
+// There, where the plan says, and with the plan: one that is started anew has to be told first.
+static bool is_ready(const struct farm *farm, const struct plan *plan, const char *name,
+                     const char *address)
+{
+    Vistter__Control__V1__PlanState state =
+        farm_plan_report(farm_node(farm, name), plan->message->channel, plan->message->plan_epoch)
+            ->state;
+    return farm_node_serves(farm, name, address) &&
+           state >= VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED &&
+           state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED;
+}
+
 static bool is_protected(const struct farm *farm, const struct plan *plan,
                          const struct plan_group *group)
 {
     const channel_plan_message *m = plan->message;
-    return farm_node_serves(farm, group->provider, group->provider_address) &&
-           farm_node_serves(farm, group->standby, group->standby_address) &&
+    return is_ready(farm, plan, group->provider, group->provider_address) &&
+           is_ready(farm, plan, group->standby, group->standby_address) &&
            takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
 }
 

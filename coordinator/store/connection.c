@@ -81,18 +81,80 @@ static bool just_failed(struct store *s)
 
 // ---- Connecting -------------------------------------------------------------------------------
 
-static PGconn *connect_database(const char *database, int64_t deadline_ns)
+// A connection string may name several hosts, with commas. libpq tries one after the other, but
+// waits for one that keeps silent as long as we do: so each gets a part of the time, and is the
+// first for that; who answered last comes first the next time.
+
+static int count_items(const char *list)
+{
+    int count = 1;
+    for (; *list; list++)
+        count += *list == ',';
+    return count;
+}
+
+// "a,b,c" from item 1 on: "b,c,a". A list that has not `count` items is for all hosts.
+static char *rotate(const char *list, int from, int count)
+{
+    if (count_items(list) != count || count == 1)
+        return base_strdup(list);
+    const char *at = list;
+    for (int i = 0; i < from; i++)
+        at = strchr(at, ',') + 1;
+    size_t size = strlen(list) + 2;
+    char *rotated = base_alloc(size);
+    int head = at > list ? (int)(at - list - 1) : 0;
+    snprintf(rotated, size, "%s%s%.*s", at, head ? "," : "", head, list);
+    return rotated;
+}
+
+struct hosts {
+    const char *names[4];
+    char *values[4]; // hosts, addresses, ports from one of them on; NULL: not given
+    int count;       // of hosts
+};
+
+static void hosts_read(const char *database, int from, struct hosts *ret)
+{
+    static const char *const keywords[] = {"hostaddr", "host", "port"};
+    PQconninfoOption *options = PQconninfoParse(database, NULL);
+    const char *given[3] = {0};
+    *ret = (struct hosts){.count = 1};
+    for (const PQconninfoOption *o = options; o && o->keyword; o++)
+        for (int i = 0; i < 3; i++)
+            if (!strcmp(o->keyword, keywords[i]) && o->val && *o->val)
+                given[i] = o->val;
+    if (given[0] || given[1])
+        ret->count = count_items(given[0] ? given[0] : given[1]);
+    for (int i = 0; i < 3; i++) {
+        ret->names[i] = given[i] ? keywords[i] : NULL;
+        ret->values[i] = given[i] ? rotate(given[i], from % ret->count, ret->count) : NULL;
+    }
+    PQconninfoFree(options);
+}
+
+// The connection to one that answers, beginning with host `from`; or to none.
+static PGconn *connect_from(const char *database, int from, int64_t deadline_ns)
 {
     static const char options[] = "-c statement_timeout=2s -c lock_timeout=800ms "
-                                  "-c idle_in_transaction_session_timeout=5s "
+                                  "-c idle_in_transaction_session_timeout=2s "
                                   "-c client_connection_check_interval=500ms "
                                   "-c client_min_messages=warning";
-    const char *const names[] = {
+    // What comes after the connection string (dbname) overrides it.
+    const char *names[11] = {
         "dbname",           "application_name", "keepalives_idle", "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout", "options",         NULL};
-    const char *const values[] = {database, "vistter-coordinator", "2", "1", "3", "3000", options,
-                                  NULL};
-    PGconn *c = PQconnectStartParams(names, values, 1); // 1: the dbname is a connection string
+        "keepalives_count", "tcp_user_timeout", "options"};
+    const char *values[11] = {database, "vistter-coordinator", "2", "1", "3", "3000", options};
+    struct hosts hosts;
+    hosts_read(database, from, &hosts);
+    for (int i = 0, n = 7; i < 3; i++) {
+        names[n] = hosts.names[i];
+        values[n] = hosts.values[i];
+        n += hosts.names[i] != NULL;
+    }
+    PGconn *c = PQconnectStartParams(names, values, 1);
+    for (int i = 0; i < 3; i++)
+        free(hosts.values[i]);
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
     while (c && PQstatus(c) != CONNECTION_BAD && next != PGRES_POLLING_OK) {
         if (next == PGRES_POLLING_FAILED ||
@@ -103,6 +165,25 @@ static PGconn *connect_database(const char *database, int64_t deadline_ns)
     if (c && PQstatus(c) == CONNECTION_OK)
         PQsetnonblocking(c, 1);
     return c;
+}
+
+static PGconn *connect_database(struct store *s, int64_t deadline_ns)
+{
+    struct hosts hosts;
+    hosts_read(s->database, 0, &hosts);
+    for (int i = 0; i < 3; i++)
+        free(hosts.values[i]);
+    int first = atomic_load(&s->first_host) % hosts.count;
+    for (int i = 0;; i++) {
+        int left = hosts.count - i, from = (first + i) % hosts.count;
+        int64_t now_ns = clock_monotonic_ns();
+        PGconn *c = connect_from(s->database, from, now_ns + (deadline_ns - now_ns) / left);
+        if (left == 1 || (c && PQstatus(c) == CONNECTION_OK)) {
+            atomic_store(&s->first_host, from);
+            return c;
+        }
+        PQfinish(c);
+    }
 }
 
 static int acquire(struct store *s, enum store_lane lane, struct diagnostic *reterr)
@@ -155,7 +236,7 @@ int session_open(struct store *s, enum store_lane lane, struct session *ret,
     if (still_connected(*c))
         return 0;
     PQfinish(*c);
-    *c = connect_database(s->database, ret->deadline_ns);
+    *c = connect_database(s, ret->deadline_ns);
     if (*c && PQstatus(*c) == CONNECTION_OK)
         return 0;
     bool late = clock_monotonic_ns() >= ret->deadline_ns;
@@ -186,7 +267,8 @@ static int refused(const PGresult *r, const char *what, struct diagnostic *reter
     const char *constraint = PQresultErrorField(r, PG_DIAG_CONSTRAINT_NAME);
     if (!state)
         state = "";
-    if (!strncmp(state, "57P", 3)) // shuts down, or ends this session
+    // It shuts down, or ends this session; or it is the primary no more.
+    if (!strncmp(state, "57P", 3) || !strcmp(state, "25006"))
         return say_unreachable(reterr);
     if (!strcmp(state, "57014") || !strcmp(state, "55P03") || !strncmp(state, "40", 2))
         return diagnostic_set(reterr, -ETIMEDOUT, "database_busy", what,

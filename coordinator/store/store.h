@@ -6,8 +6,9 @@
 // answer; the lease two. A lost connection is opened again by the next call; within a second after
 // a failure calls fail at once. Opening needs no database.
 //
-// Every write is one transaction that begins with a look at the leader's lease, so nothing is
-// written by a coordinator that no longer leads, and no write is repeated by itself.
+// Every write is one transaction that begins with a look at the leader's lease, at ours by our own
+// clock and at the database's row, so nothing is written by a coordinator that no longer leads, and
+// no write is repeated by itself.
 //
 // Errors, always with a diagnostic for the user: -EIO the database cannot be reached (code
 // "database_unsure": and it is unknown whether the change was made), -ETIMEDOUT it is busy,
@@ -37,12 +38,36 @@ void store_close(struct store **store);
 // another coordinator is at it.
 int store_migrate(struct store *store, const char *folder, struct diagnostic *reterr);
 
-// Acquires or renews the leader's lease for `ttl_ms`. 0: leads, with `*ret_epoch`; -EAGAIN: another
-// holds it. Thread: one.
-int store_lease(struct store *store, int ttl_ms, uint64_t *ret_epoch, struct diagnostic *reterr);
-
+// Acquires or renews the leader's lease. 0: leads, with `*ret_epoch`; -EAGAIN: another holds it.
+// Thread: one.
+struct store_lease {
+    int ttl_ms;
+    uint64_t above;      // epochs up to this one are known to be used, whatever the database says
+    const char *api_url; // where this coordinator answers
+};
+int store_lease(struct store *store, const struct store_lease *wanted, uint64_t *ret_epoch,
+                struct diagnostic *reterr);
+// Whether the lease is ours as far as our own clock can say (lease.h). Never asks the database.
+bool store_leads(struct store *store);
+// How often the lease was renewed at another server process than before: one that has restarted, or
+// another primary, which may have lost what was committed last.
+uint32_t store_server_changes(struct store *store);
 // Gives the lease up, so that the next leader need not wait for it to expire.
 void store_lease_release(struct store *store);
+
+// ---- Coordinators (store_coordinators.c) ------------------------------------------------------
+struct store_coordinator {
+    char name[STORE_NAME_MAX + 1], api_url[256], version[32];
+    int64_t age_ms; // since it was here last, by the database's clock; not read by put
+};
+// Who holds the lease: its name and address. -ENOENT: nobody, or it has expired.
+int store_leader(struct store *store, struct store_coordinator *ret, struct diagnostic *reterr);
+// That one is here. The only write that asks for no lease. Thread: the lease's.
+int store_coordinator_put(struct store *store, const struct store_coordinator *coordinator,
+                          struct diagnostic *reterr);
+// Those of the last day, by name.
+int store_coordinator_list(struct store *store, struct store_coordinator **ret, size_t *ret_count,
+                           struct diagnostic *reterr);
 
 // ---- Media (store_media.c) --------------------------------------------------------------------
 int store_media_put(struct store *store, const char *sha256, const char *name, const char *facts,
@@ -197,12 +222,21 @@ struct store_commit {
     const char *revision; // SHA-256, 64 digits
     const uint8_t *bytes; // secret: holds link keys
     size_t size;
+    bool restored;     // committed before: written again where it is lost, with its event
+    uint32_t replaces; // a committed plan that never took effect; its event does so with this one
 };
 // Writes a committed plan, and into the log where the event that asked for it takes effect. The
 // same again changes nothing. -ESTALE: this coordinator does not lead, or the channel has been
 // stopped. Older plans of the channel than the one before it are dropped.
+// A restored one that is known, or older than what is, changes nothing; with one that is not, the
+// log says again what was on air from its frame on.
 int store_plan_put(struct store *store, const struct store_commit *commit,
                    struct diagnostic *reterr);
+// What is written, for others to keep who cannot read it; and back. malloc'ed. 0 or negative.
+int store_plan_seal(struct store *store, uint64_t channel, uint32_t plan_epoch, const void *bytes,
+                    size_t size, uint8_t **ret, size_t *ret_size);
+int store_plan_unseal(struct store *store, uint64_t channel, uint32_t plan_epoch,
+                      const void *sealed, size_t size, uint8_t **ret, size_t *ret_size);
 struct store_plan {
     uint64_t channel;
     uint32_t plan_epoch;

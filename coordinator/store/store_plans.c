@@ -55,7 +55,8 @@ static int check_on_air(struct transaction *t, const char *const *values, const 
     return error;
 }
 
-// Parameters: $1 channel, $2 plan_epoch, $3 at_frame, $4 sealed, $5 start_frame, $6 sha256.
+// Parameters: $1 channel, $2 plan_epoch, $3 at_frame, $4 sealed, $5 start_frame, $6 sha256, $7 the
+// plan that it replaces.
 // A plan and its predecessor stay (epochs between them may have been given up, so it is the newest
 // below, not the one before by number); what is older is history.
 // The event that asked for what this plan shows took effect with it. A plan that only places the
@@ -88,10 +89,99 @@ static int put(struct transaction *t, const char *const *values, const char *pla
     return transaction_query(t, follow, 5, rest, place, NULL, reterr);
 }
 
+// A plan that was committed and that nobody has heard of: what was to begin with it waits again.
+static int reopen(struct transaction *t, const char *channel, const char *plan_epoch,
+                  const char *place, struct diagnostic *reterr)
+{
+    static const char event[] =
+        "update channel_events set at_frame = null where channel_id = $1 and kind <> 'stopped' "
+        "and at_frame = (select at_frame from plans where channel_id = $1 and plan_epoch = $2)";
+    const char *values[] = {channel, plan_epoch};
+    int error = transaction_query(t, event, 2, values, place, NULL, reterr);
+    return error
+               ? error
+               : transaction_query(t, "delete from plans where channel_id = $1 and plan_epoch = $2",
+                                   2, values, place, NULL, reterr);
+}
+
+// Whether a plan that was committed is new to this database. One that is not above all commits was
+// known, and is there, or history; one below the frame of a stop has been stopped.
+static int check_lost(struct transaction *t, const char *const *values, const char *place,
+                      bool *ret_lost, struct diagnostic *reterr)
+{
+    static const char sql[] =
+        "select c.last_at_frame < $2::bigint, coalesce(last.kind = 'stopped' "
+        "and last.at_frame >= $2::bigint, false) from channels c left join lateral (select kind, "
+        "at_frame from channel_events where channel_id = c.id order by seq desc limit 1) last "
+        "on true where c.id = $1";
+    PGresult *r = NULL;
+    int error = transaction_query(t, "select 1 from channels where id = $1 for update", 1, values,
+                                  place, NULL, reterr);
+    if (!error)
+        error = transaction_query(t, sql, 2, (const char *const[]){values[0], values[2]}, place, &r,
+                                  reterr);
+    if (!error && (!PQntuples(r) || *PQgetvalue(r, 0, 1) == 't'))
+        error = diagnostic_set(reterr, -ESTALE, "stopped", place,
+                               "the channel has been stopped meanwhile");
+    *ret_lost = !error && *PQgetvalue(r, 0, 0) == 't';
+    PQclear(r);
+    return error;
+}
+
+// The plan's row, and its event: that which asked for it, or, where that is lost too, one as it
+// must have been. What names the revision may be lost as well; then the event says only which it
+// was.
+static int restore(struct transaction *t, const char *const *values, const char *place,
+                   struct diagnostic *reterr)
+{
+    static const char event[] =
+        "insert into channel_events (channel_id, seq, at_frame, kind, payload) "
+        "select $1::bigint, coalesce(last.seq, 0) + 1, $2::bigint, "
+        "(case when last.kind is null or last.kind = 'stopped' then 'started' "
+        "      when begun.start = $3::bigint then 'revision' else 'timeline' end)::event_kind, "
+        "jsonb_build_object('sha256', $4::text, 'start_frame', $3::bigint, "
+        "'timeline', coalesce(known.name, ''), 'number', coalesce(known.number, 0)) "
+        "from (select 1) one "
+        "left join lateral (select seq, kind, payload from channel_events "
+        "        where channel_id = $1::bigint order by seq desc limit 1) last on true "
+        "left join lateral (select (payload->>'start_frame')::bigint as start from channel_events "
+        "        where channel_id = $1::bigint and kind in ('started', 'timeline') "
+        "        order by seq desc limit 1) begun on true "
+        "left join lateral (select t.name, r.number from revisions r join timelines t "
+        "        on t.id = r.timeline_id where r.sha256 = $4::text "
+        "        order by r.number desc limit 1) known on true "
+        "where last.kind is null or last.kind = 'stopped' "
+        "or last.payload->>'sha256' is distinct from $4::text";
+    bool lost;
+    int error = check_lost(t, values, place, &lost, reterr);
+    if (error || !lost)
+        return error;
+    error = transaction_query(t, event, 4,
+                              (const char *const[]){values[0], values[2], values[4], values[5]},
+                              place, NULL, reterr);
+    return error ? error : put(t, values, place, reterr);
+}
+
+int store_plan_seal(struct store *store, uint64_t channel, uint32_t plan_epoch, const void *bytes,
+                    size_t size, uint8_t **ret, size_t *ret_size)
+{
+    char place[96];
+    plan_place(channel, plan_epoch, place, sizeof place);
+    return store_seal(store, place, bytes, size, ret, ret_size);
+}
+
+int store_plan_unseal(struct store *store, uint64_t channel, uint32_t plan_epoch,
+                      const void *sealed, size_t size, uint8_t **ret, size_t *ret_size)
+{
+    char place[96];
+    plan_place(channel, plan_epoch, place, sizeof place);
+    return store_unseal(store, place, sealed, size, ret, ret_size);
+}
+
 int store_plan_put(struct store *store, const struct store_commit *commit,
                    struct diagnostic *reterr)
 {
-    char id[24], number[24], frame[24], start[24], place[96];
+    char id[24], number[24], frame[24], start[24], replaces[24], place[96];
     uint8_t *sealed;
     size_t sealed_size;
     struct transaction t;
@@ -105,11 +195,15 @@ int store_plan_put(struct store *store, const struct store_commit *commit,
     const char *values[] = {
         store_number((int64_t)commit->channel, id), store_number(commit->plan_epoch, number),
         store_number(commit->at_frame, frame),      hex,
-        store_number(commit->start_frame, start),   commit->revision};
+        store_number(commit->start_frame, start),   commit->revision,
+        store_number(commit->replaces, replaces)};
     int error = transaction_begin(store, STORE_LANE_FARM, &t, reterr);
     if (!error) {
-        error = check_on_air(&t, values, place, reterr);
-        if (!error)
+        error = commit->restored ? restore(&t, values, place, reterr)
+                                 : check_on_air(&t, values, place, reterr);
+        if (!error && commit->replaces)
+            error = reopen(&t, values[0], values[6], place, reterr);
+        if (!error && !commit->restored)
             error = put(&t, values, place, reterr);
         error = transaction_end(&t, error, reterr);
     }

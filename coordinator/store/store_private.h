@@ -1,6 +1,7 @@
 // Connections, queries, transactions and sealing for the store's own files.
 #pragma once
 
+#include "coordinator/store/lease.h"
 #include "coordinator/store/store.h"
 #include "engine/link/control_link.h"
 
@@ -20,8 +21,11 @@ struct store {
     char *database;
     char holder[STORE_NAME_MAX + 1];
     uint8_t key[CLUSTER_KEY_BYTES];
-    // -- written by who holds the lease, atomic
-    _Atomic uint64_t epoch; // 0: does not lead
+    struct lease lease;
+    _Atomic uint32_t server_changes;
+    _Atomic int first_host; // of several in the connection string: that one is tried first
+    // -- owned by who asks for the lease
+    char server[48]; // when the one that answered last had started
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t released;

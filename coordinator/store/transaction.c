@@ -1,12 +1,18 @@
 // Transactions that write, fenced by the leader's lease.
 #include "coordinator/store/store_private.h"
+#include "engine/base/clock.h"
 #include "engine/base/thread.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-static int not_leading(struct diagnostic *reterr)
+// By our own clock. A lease that has run out may still be nobody else's: it is tried again.
+static int not_leading(struct store *s, struct diagnostic *reterr)
 {
+    if (atomic_load(&s->lease.epoch))
+        return diagnostic_set(reterr, -EIO, "lease_not_renewed", "",
+                              "the database has not renewed this coordinator's lease; what is on "
+                              "air goes on, changes are not possible until it has");
     return diagnostic_set(reterr, -ESTALE, "not_leading", "",
                           "this coordinator does not lead; ask the one that does");
 }
@@ -24,15 +30,17 @@ static int check_lease(struct session *session, uint64_t epoch, struct diagnosti
         return error;
     bool leads = PQntuples(r);
     PQclear(r);
-    return leads ? 0 : not_leading(reterr);
+    return leads ? 0
+                 : diagnostic_set(reterr, -ESTALE, "not_leading", "",
+                                  "this coordinator leads no more; ask the one that does");
 }
 
 int transaction_begin(struct store *s, enum store_lane lane, struct transaction *ret,
                       struct diagnostic *reterr)
 {
-    uint64_t epoch = atomic_load(&s->epoch);
+    uint64_t epoch = lease_epoch(&s->lease, clock_monotonic_ns());
     if (!epoch)
-        return not_leading(reterr);
+        return not_leading(s, reterr);
     int error = -EIO;
     // A connection that has just died shows here, where nothing is lost yet.
     for (int attempt = 0; attempt < 2 && error == -EIO; attempt++) {
@@ -64,6 +72,9 @@ int transaction_text(struct transaction *t, const char *sql, int count, const ch
 
 int transaction_end(struct transaction *t, int error, struct diagnostic *reterr)
 {
+    struct store *s = t->session.store;
+    if (!error && !store_leads(s)) // we have stood still in the midst of it
+        error = not_leading(s, reterr);
     if (error) {
         (void)session_query(&t->session, "rollback", 0, NULL, "rollback", NULL, NULL);
     } else {

@@ -146,7 +146,8 @@ static int socket_dial(struct coordinator *at, nng_socket *ret)
         goto fail;
     (void)nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, CONTROL_MESSAGE_BYTES_MAX);
     (void)nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, 100);
-    (void)nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 5000);
+    // A coordinator that follows does not listen; when it leads, it needs its nodes at once.
+    (void)nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 1000);
     (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_NODELAY, true);
     (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
     at->heard_ns = clock_monotonic_ns();

@@ -65,12 +65,14 @@ CONF
     start nginx nginx -p "$var/nginx" -c "$var/nginx/nginx.conf" -e "$var/log/nginx-error.log"
 }
 
+coordinators=127.0.0.1:$control_port # that nodes dial
+
 # Frames are served on a fixed port, so that a restarted worker is found where it was.
 worker_start() { # number [flags]
     local name=worker$1 port=$((frame_port + $1))
     shift
     start "$name" "$build/worker/vistter-worker" --name "$name" \
-        --coordinators "127.0.0.1:$control_port" --cluster-key "$var/keys/cluster.key" \
+        --coordinators "$coordinators" --cluster-key "$var/keys/cluster.key" \
         --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" "$@"
 }
 
@@ -82,7 +84,7 @@ coordinator_start() { # [flags]
 }
 
 edge_start() { # [flags]
-    start edge "$build/edge/vistter-edge" --name edge1 --coordinators "127.0.0.1:$control_port" \
+    start edge "$build/edge/vistter-edge" --name edge1 --coordinators "$coordinators" \
         --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge" \
         --cache "$var/cache/edge" --frame-listen "127.0.0.1:$frame_port" --preview-listen "127.0.0.1:$preview_port" --record-folder "$var/recordings" "$@"
 }

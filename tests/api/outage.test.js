@@ -1,11 +1,11 @@
-// A database that is not there yet, that does not answer, and two coordinators at one.
+// A database that is not there yet, and that does not answer.
 import assert from "node:assert/strict";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { Client } from "./client.js";
-import { Server, top } from "./server.js";
+import { Server } from "./server.js";
 
 const seconds = (since) => (Date.now() - since) / 1000;
 // Well above what store.h promises, far below for ever.
@@ -31,7 +31,7 @@ test("a coordinator waits for its database, and says so once", async () => {
   const client = new Client(server);
   for (const [method, path] of [["GET", "/status"], ["GET", "/channels"], ["POST", "/channels"]]) {
     const answer = await client.call(method, path);
-    assert.deepEqual([answer.status, answer.json.code], [503, "not_leading"], path);
+    assert.deepEqual([answer.status, answer.json.code], [503, "no_leader"], path);
     assert.match(answer.json.detail, /database/);
   }
   await until(() => server.log("coordinator").includes("database_unreachable"), "the line");
@@ -44,34 +44,6 @@ test("a coordinator waits for its database, and says so once", async () => {
   assert.ok(count(server.log("coordinator"), "database_unreachable") <= 5, server.log("coordinator"));
   await server.run("term", "coordinator");
   assert.equal(await server.run("exit", "coordinator"), 0);
-  await server.stop();
-});
-
-test("of two coordinators at an empty database one leads, and the other after it", async () => {
-  const server = await Server.start({ bare: true });
-  await server.database("up");
-  await Promise.all([server.run("start", "coordinator"), server.run("start", "second")]);
-  const origins = { coordinator: server.origin, second: server.second.origin };
-  const states = () => Promise.all(Object.values(origins).map(answers));
-  await until(async () => (await states()).includes(200), "a leader");
-  await until(async () => (await states()).every((s) => s), "both");
-  assert.deepEqual((await states()).sort(), [200, 503]);
-  const [leader, other] = (await answers(origins.coordinator)) === 200
-    ? ["coordinator", "second"] : ["second", "coordinator"];
-  assert.equal(await server.sql("select count(*) from schema_migrations"),
-    String(readdirSync(join(top, "migrations")).length));
-  // One that sleeps through its lease must not write when it wakes up; it ends, and not in peace.
-  await server.run("freeze", leader);
-  await server.leads(origins[other], 20);
-  await server.run("thaw", leader);
-  const late = await new Client({ origin: origins[leader] })
-    .call("POST", "/channels", { json: { name: "late" } }).catch(() => ({ status: 0 }));
-  assert.ok([0, 503].includes(late.status), String(late.status));
-  assert.notEqual(await server.run("exit", leader), 0, "the loss of the lease is an error");
-  assert.match(server.log(leader), /lease_lost/);
-  assert.equal(await server.sql("select count(*) from channels"), "0");
-  await server.run("term", other);
-  assert.equal(await server.run("exit", other), 0);
   await server.stop();
 });
 

@@ -14,6 +14,9 @@
 
 // -- guarded by lock
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t released = PTHREAD_COND_INITIALIZER;
+static bool held;   // writes do not come back
+static int waiting; // for that
 static int commits, reserves, failures;
 static uint8_t row[65536];
 static size_t row_bytes;
@@ -38,6 +41,10 @@ static int on_reserve(void *opaque, uint64_t channel, uint32_t plan_epoch)
     (void)opaque;
     pthread_mutex_lock(&lock);
     failures += channel != 5 || plan_epoch == 0;
+    waiting++;
+    while (held)
+        pthread_cond_wait(&released, &lock);
+    waiting--;
     reserves++;
     int r = reserves == 1 ? -EIO : 0; // the first try fails; it comes again
     pthread_mutex_unlock(&lock);
@@ -226,6 +233,23 @@ int main(void)
     CHECK(commits, ==, 1);
     CHECK_BYTES(nodes[1].key, key, sizeof key);
     pthread_mutex_unlock(&lock);
+    // A store that does not come back holds up nothing but what it is asked: while a write hangs,
+    // all nodes still hear within two ticks that their plans are over.
+    pthread_mutex_lock(&lock);
+    held = true;
+    pthread_mutex_unlock(&lock);
+    channel_set(run, false);
+    channel_set(run, true);
+    end_ns = clock_monotonic_ns() + PATIENCE_NS;
+    for (bool hangs = false; !hangs && clock_monotonic_ns() < end_ns;) {
+        node_report(&nodes[0]);
+        node_report(&nodes[1]);
+        clock_sleep_until_ns(clock_monotonic_ns() + 50000000);
+        pthread_mutex_lock(&lock);
+        hangs = waiting > 0;
+        pthread_mutex_unlock(&lock);
+    }
+    int64_t hung_ns = clock_monotonic_ns();
     channel_set(run, false);
     end_ns = clock_monotonic_ns() + PATIENCE_NS;
     for (bool stopped = false; !stopped && clock_monotonic_ns() < end_ns;) {
@@ -238,6 +262,11 @@ int main(void)
     }
     pthread_mutex_lock(&lock);
     CHECK(nodes[0].plan_epoch + nodes[1].plan_epoch, ==, 0);
+    CHECK(waiting, ==, 1);
+    fprintf(stderr, "told %d ms after the change, the store hanging\n",
+            (int)((clock_monotonic_ns() - hung_ns) / 1000000));
+    held = false;
+    pthread_cond_broadcast(&released);
     pthread_mutex_unlock(&lock);
     for (int i = 0; i < 2; i++)
         control_client_destroy(&nodes[i].client);

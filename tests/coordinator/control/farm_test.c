@@ -599,6 +599,142 @@ static void test_deposed(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// The lease has run out: nothing new is said or written, whatever happens; a worker that is started
+// anew hears again what it had, and nothing else.
+static void test_fenced(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    int rows = sim.row_count, other = used_worker(0) == 0 ? 1 : 0;
+    sim.fenced = true;
+    sim.sent = 0;
+    sim_channel(&sim, 0, true, 2, 6);
+    sim_channel(&sim, 1, true, 1, 6);
+    sim_kill(&sim, other);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(sim.sent, ==, 0);
+    CHECK(proposed(), ==, 1);
+    int provider = used_worker(0);
+    sim_kill(&sim, provider);
+    sim_start(&sim, provider);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.nodes[provider].plan_count, ==, 1);
+    CHECK(sim.nodes[provider].plans[0].epoch, ==, 1);
+    int edge = newest_uses(0, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    sim.sent = 0;
+    sim_kill(&sim, edge); // has a disk of its own
+    sim_start(&sim, edge);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.sent, ==, 0);
+    CHECK(sim.row_count, ==, rows);
+    sim.fenced = false;
+    sim_start(&sim, other);
+    sim_run(&sim, 20 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0) && sim_on_air(&sim, 1));
+    sim_destroy(&sim);
+}
+
+static uint32_t epoch_on_air(void)
+{
+    const struct sim_plan *active = NULL;
+    for (int i = SIM_EDGE; i < SIM_NODES && !active; i++)
+        active = sim_active(&sim, i, 0);
+    return active ? active->epoch : 0;
+}
+
+// The store has lost the newest commit, with the event that asked for it: what is on air stays,
+// comes back into the store with its frame, and its epoch is nothing else's (the simulation
+// checks).
+static void test_lost_commit(uint64_t seed)
+{
+    for (int known = 0; known < 2; known++) { // whether another leader, or the same, finds it
+        sim_create(&sim, seed);
+        sim.keeps = true;
+        sim_restart(&sim);
+        sim_channel(&sim, 0, true, 1, 6);
+        sim_run(&sim, 10 * SECOND);
+        sim_channel(&sim, 0, true, 2, 6);
+        sim_run(&sim, 10 * SECOND);
+        CHECK(sim.row_count, ==, 2);
+        CHECK(epoch_on_air(), ==, 2);
+        int64_t at = sim.rows[1].at_frame;
+        sim_lose_commit(&sim, 0);
+        sim.revision[0] = 1;
+        if (known)
+            farm_recommit(sim.farm);
+        else
+            sim_restart(&sim);
+        for (int i = 0; i < 100; i++) {
+            sim_run(&sim, SECOND / 10);
+            CHECK(epoch_on_air(), ==, 2);
+        }
+        CHECK(sim.row_count, ==, 2);
+        CHECK(sim.rows[1].epoch, ==, 2);
+        CHECK(sim.rows[1].at_frame, ==, at);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        CHECK(sim.revision[0], ==, 2);
+        sim_channel(&sim, 0, true, 3, 6);
+        sim_run(&sim, 10 * SECOND);
+        CHECK(epoch_on_air(), >=, 3);
+        CHECK_TRUE(sim_on_air(&sim, 0));
+        sim_destroy(&sim);
+    }
+}
+
+// The start itself is lost: the channel stays on air.
+static void test_lost_start(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.keeps = true;
+    sim_restart(&sim);
+    sim_channel(&sim, 0, false, 1, 6);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(epoch_on_air(), ==, 1);
+    sim_lose_commit(&sim, 0);
+    sim.running[0] = false;
+    sim_restart(&sim);
+    sim.running[0] = true; // as the restored event says
+    for (int i = 0; i < 100; i++) {
+        sim_run(&sim, SECOND / 10);
+        CHECK(epoch_on_air(), ==, 1);
+    }
+    CHECK(sim.row_count, ==, 1);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+// Committed, and its leader died before it could say so: made anew, in time, not taken up late.
+static void test_unheard_commit(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.keeps = true;
+    sim_restart(&sim);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim_channel(&sim, 0, true, 2, 6);
+    while (sim.row_count < 2)
+        sim_run(&sim, SIM_STEP_NS);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].deaf = true; // nobody hears it
+    sim_run(&sim, 5 * SECOND);
+    CHECK(epoch_on_air(), ==, 1);
+    int64_t missed = sim.rows[1].at_frame;
+    CHECK(sim_cursor(&sim), >, missed);
+    for (int i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].deaf = false;
+    sim_restart(&sim);
+    for (int i = 0; i < 100; i++) {
+        sim_run(&sim, SECOND / 10);
+        CHECK(epoch_on_air(), !=, 2);
+    }
+    CHECK(sim.row_count, ==, 3);
+    CHECK(sim.rows[2].at_frame, >, missed);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x2545f4914f6cdd1d);
@@ -622,6 +758,10 @@ int main(int argc, char **argv)
     test_restart_with_slow_nodes(seed);
     test_pause(seed);
     test_deposed(seed);
+    test_fenced(seed);
+    test_lost_commit(seed);
+    test_lost_start(seed);
+    test_unheard_commit(seed);
     fprintf(stderr, "%d checks in the simulation, %d failed\n", sim_checks(), sim_failures());
     return check_end() == EXIT_SUCCESS && sim_failures() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -56,6 +56,7 @@ static uint64_t plan_core(const channel_plan_message *plan)
     channel_plan_message copy = *plan;
     copy.committed = false;
     copy.at_frame = 0;
+    copy.sealed.len = 0;
     size_t size = vistter__control__v1__channel_plan__get_packed_size(&copy);
     uint8_t *bytes = malloc(size);
     vistter__control__v1__channel_plan__pack(&copy, bytes);
@@ -137,8 +138,27 @@ static void secrets_check(const struct sim_node *node, const channel_plan_messag
     CHECK(plan->n_outputs, ==, node->edge);
 }
 
+static const struct sim_row *kept_find(const struct sim *sim, uint64_t channel, uint32_t epoch)
+{
+    for (int i = 0; i < sim->kept_count; i++)
+        if (sim->kept[i].channel == channel && sim->kept[i].epoch == epoch)
+            return &sim->kept[i];
+    return NULL;
+}
+
+static void keep(struct sim *sim, const channel_plan_message *plan)
+{
+    if (!plan->sealed.len || kept_find(sim, plan->channel, plan->plan_epoch))
+        return;
+    uint8_t *bytes = malloc(plan->sealed.len);
+    memcpy(bytes, plan->sealed.data, plan->sealed.len);
+    sim->kept[sim->kept_count++] =
+        (struct sim_row){plan->channel, plan->plan_epoch, plan->at_frame, bytes, plan->sealed.len};
+}
+
 static void plan_take(struct sim *sim, int index, const channel_plan_message *plan)
 {
+    keep(sim, plan);
     struct sim_node *node = &sim->nodes[index];
     struct sim_plan *mine = NULL;
     for (int i = 0; i < node->plan_count && !mine; i++)
@@ -169,6 +189,12 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
 static void state_take(struct sim *sim, int index, const farm_state_message *state)
 {
     struct sim_node *node = &sim->nodes[index];
+    if (state->epoch >= node->state_epoch)
+        memset(node->asked, 0, sizeof node->asked);
+    for (size_t i = 0; i < state->n_asked && state->epoch >= node->state_epoch; i++)
+        node->asked[state->asked[i]->channel - 1] = state->asked[i]->plan_epoch;
+    if (state->n_asked)
+        return;
     bool stale = state->epoch < node->state_epoch ||
                  (state->epoch == node->state_epoch && state->version < node->state_version);
     if (stale)
@@ -246,9 +272,22 @@ static void node_report(struct sim *sim, int index)
     report.state_epoch = node->state_epoch;
     report.state_version = node->state_version;
     report.golden = (ProtobufCBinaryData){sizeof golden, golden};
+    Vistter__Control__V1__HeldPlan held[8], *held_list[8];
+    report.held = held_list;
     report.plans = plan_list;
     for (int i = 0; i < node->plan_count; i++) {
         const struct sim_plan *p = &node->plans[i];
+        const struct sim_row *kept =
+            node->edge && p->committed ? kept_find(sim, p->channel, p->epoch) : NULL;
+        if (kept) {
+            Vistter__Control__V1__HeldPlan *h = held_list[report.n_held] = &held[report.n_held];
+            report.n_held++;
+            vistter__control__v1__held_plan__init(h);
+            h->channel = p->channel;
+            h->plan_epoch = p->epoch;
+            if (node->asked[p->channel - 1] == p->epoch)
+                h->sealed = (ProtobufCBinaryData){kept->size, kept->bytes};
+        }
         plan_report *r = plan_list[report.n_plans++] = &plans[i];
         vistter__control__v1__plan_report__init(r);
         r->channel = p->channel;
@@ -350,6 +389,8 @@ static void on_reserve(void *opaque, uint64_t channel, uint32_t epoch)
 static void on_commit(void *opaque, const struct farm_commit *commit)
 {
     struct sim_job job = {.is_commit = true,
+                          .restored = commit->restored,
+                          .replaces = commit->replaces,
                           .channel = commit->channel,
                           .epoch = commit->plan_epoch,
                           .at_frame = commit->at_frame,
@@ -366,13 +407,30 @@ static void job_write(struct sim *sim, struct sim_job *job)
         *reserved = job->epoch > *reserved ? job->epoch : *reserved;
         return;
     }
+    if (job->restored && row_find(sim, job->channel, job->epoch))
+        return;
     commit_check(sim, job);
     if (row_find(sim, job->channel, job->epoch))
         return;
+    *reserved = job->epoch > *reserved ? job->epoch : *reserved;
     CHECK(sim->row_count, <, SIM_PLANS);
     sim->rows[sim->row_count++] =
         (struct sim_row){job->channel, job->epoch, job->at_frame, job->bytes, job->size};
     job->bytes = NULL;
+}
+
+static void channel_set(struct sim *sim, int index);
+
+// Its event is back, too: what the channel should be is told anew.
+static void channel_restored(struct sim *sim, const struct sim_job *job)
+{
+    const struct sim_row *row = row_find(sim, job->channel, job->epoch);
+    channel_plan_message *plan =
+        row ? vistter__control__v1__channel_plan__unpack(NULL, row->size, row->bytes) : NULL;
+    if (plan)
+        sim->revision[job->channel - 1] = plan->revision.data[0];
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    channel_set(sim, (int)job->channel - 1);
 }
 
 static void jobs_run(struct sim *sim)
@@ -386,7 +444,9 @@ static void jobs_run(struct sim *sim)
             job_write(sim, job);
         if (job->is_commit)
             farm_committed(sim->farm, job->channel, job->epoch, job->result, sim->now);
-        else
+        if (job->is_commit && job->restored)
+            channel_restored(sim, job);
+        else if (!job->is_commit)
             farm_reserved(sim->farm, job->channel, job->epoch, job->result);
         free(job->bytes);
         job->bytes = NULL;
@@ -398,6 +458,7 @@ static void jobs_run(struct sim *sim)
 static void on_send(void *opaque, const char *name, const farm_state_message *state)
 {
     struct sim *sim = opaque;
+    sim->sent++;
     size_t size = vistter__control__v1__desired_state__get_packed_size(state);
     uint8_t *bytes = malloc(size);
     vistter__control__v1__desired_state__pack(state, bytes);
@@ -444,8 +505,11 @@ static void packets_run(struct sim *sim)
 
 void sim_run(struct sim *sim, int64_t ns)
 {
-    const struct farm_outputs outputs = {
-        .opaque = sim, .send = on_send, .reserve = on_reserve, .commit = on_commit};
+    const struct farm_outputs outputs = {.opaque = sim,
+                                         .fenced = sim->fenced,
+                                         .send = on_send,
+                                         .reserve = on_reserve,
+                                         .commit = on_commit};
     for (int64_t end = sim->now.monotonic_ns + ns; sim->now.monotonic_ns < end;) {
         sim->now.monotonic_ns += SIM_STEP_NS;
         sim->now.realtime_ns += SIM_STEP_NS;
@@ -508,6 +572,17 @@ void sim_channel(struct sim *sim, int channel, bool running, int revision, int t
     channel_set(sim, channel);
 }
 
+void sim_lose_commit(struct sim *sim, int channel)
+{
+    struct sim_row *newest = NULL;
+    for (int i = 0; i < sim->row_count; i++)
+        if (sim->rows[i].channel == (uint64_t)channel + 1)
+            newest = &sim->rows[i];
+    sim->reserved[channel] = newest->epoch - 1;
+    free(newest->bytes);
+    memmove(newest, newest + 1, (size_t)(sim->rows + --sim->row_count - newest) * sizeof *newest);
+}
+
 void sim_kill(struct sim *sim, int node)
 {
     sim->nodes[node].alive = false;
@@ -522,11 +597,25 @@ void sim_start(struct sim *sim, int node)
     sim->nodes[node].sequence = 0;
 }
 
+// Opaque to edges; here it need not be.
+static int on_seal(void *opaque, uint64_t channel, uint32_t epoch, const void *from, size_t size,
+                   uint8_t **ret, size_t *ret_size)
+{
+    (void)opaque;
+    (void)channel;
+    (void)epoch;
+    *ret = malloc(size);
+    memcpy(*ret, from, *ret_size = size);
+    return 0;
+}
+
 static void farm_start(struct sim *sim)
 {
     struct farm_config config = {.leader_epoch = sim->leader_epoch,
                                  .media_url = "http://media",
                                  .random = on_random,
+                                 .seal = sim->keeps ? on_seal : NULL,
+                                 .unseal = sim->keeps ? on_seal : NULL,
                                  .opaque = sim};
     sim->farm = farm_create(&config, sim->now);
     for (int c = 0; c < SIM_CHANNELS; c++) {
@@ -592,6 +681,8 @@ void sim_destroy(struct sim *sim)
         free(sim->packets[i].bytes);
     for (int i = 0; i < sim->row_count; i++)
         free(sim->rows[i].bytes);
+    for (int i = 0; i < sim->kept_count; i++)
+        free(sim->kept[i].bytes);
     for (int i = 0; i < 16; i++)
         free(sim->jobs[i].bytes);
 }

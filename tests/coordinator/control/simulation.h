@@ -33,6 +33,7 @@ struct sim_node {
     int64_t report_ns;
     struct sim_plan plans[8];
     int plan_count;
+    uint32_t asked[SIM_CHANNELS];        // by a leader, of an edge
     uint64_t prepared[SIM_CHANNELS][64]; // bit sets of epochs that it has reported as prepared
 };
 
@@ -53,7 +54,8 @@ struct sim_row {
 };
 
 struct sim_job { // a write on its way
-    bool used, is_commit, written;
+    bool used, is_commit, restored, written;
+    uint32_t replaces;
     int64_t at_ns;
     uint64_t channel;
     uint32_t epoch;
@@ -82,6 +84,8 @@ struct sim {
     int packet_count;
     struct sim_row rows[SIM_PLANS];
     int row_count;
+    struct sim_row kept[SIM_PLANS]; // what edges were given to keep
+    int kept_count;
     struct sim_job jobs[16];
     uint32_t reserved[SIM_CHANNELS];
     bool running[SIM_CHANNELS];
@@ -94,6 +98,9 @@ struct sim {
     // Faults; refuse: per mille of plans.
     int delay_ms_max, refuse;
     int prepare_ms_max;
+    bool fenced;                         // the leader's lease has run out
+    int sent;                            // by the farm
+    bool keeps;                          // edges keep committed plans; set before sim_restart
     int unreachable;                     // worker that edges cannot take frames from, -1: none
     double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
 };
@@ -107,6 +114,8 @@ void sim_kill(struct sim *sim, int node);
 void sim_start(struct sim *sim, int node);
 // The coordinator dies without a word and another starts from the store.
 void sim_restart(struct sim *sim);
+// The store forgets the newest row of a channel, and that its epoch was reserved.
+void sim_lose_commit(struct sim *sim, int channel);
 // Is the channel on air everywhere with the wanted revision, and all its providers alive?
 bool sim_on_air(const struct sim *sim, int channel);
 const struct sim_plan *sim_active(const struct sim *sim, int node, int channel);

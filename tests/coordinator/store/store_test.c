@@ -4,11 +4,13 @@
 #include "engine/base/thread.h"
 #include "tests/check.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define THREADS   8
@@ -27,6 +29,12 @@ static struct store *open_store(const char *holder)
     struct store *s = NULL;
     CHECK_OK(store_open(&(struct store_config){database, key, holder}, &s, NULL));
     return s;
+}
+
+static int lease(struct store *s, int ttl_ms, uint64_t *ret_epoch)
+{
+    struct store_lease wanted = {ttl_ms, 0, "http://h:1"};
+    return store_lease(s, &wanted, ret_epoch, NULL);
 }
 
 // The postmaster and all its processes.
@@ -78,27 +86,27 @@ static struct store_channel example(const char *name)
     return c;
 }
 
-// Every function that writes; gives how many refused because this store does not lead.
-static int writes_refused(struct store *s)
+// Every function that writes; gives how many refused with this error.
+static int writes_refused(struct store *s, int expected)
 {
     struct store_channel c = example("never");
     struct store_destination d = {.channel = channel, .name = "never", .kind = STORE_RECORDING};
     struct store_change change = {.kind = STORE_STOPPED};
     struct store_revision revision;
-    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1};
+    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1, false, 0};
     struct store_node node = {.name = "never", .role = "edge"};
     uint64_t id;
     int refused = 0;
-    refused += store_media_put(s, REVISION, "never", "{}", NULL) == -ESTALE;
-    refused += store_timeline_put(s, "never", "{}", 2, REVISION, &revision, NULL) == -ESTALE;
-    refused += store_channel_create(s, &c, &id, NULL) == -ESTALE;
-    refused += store_channel_delete(s, "one", &id, NULL) == -ESTALE;
-    refused += store_channel_change(s, "one", &change, NULL) == -ESTALE;
-    refused += store_destination_add(s, &d, &id, NULL) == -ESTALE;
-    refused += store_destination_remove(s, channel, "archive", NULL) == -ESTALE;
-    refused += store_plan_reserve(s, channel, 99, NULL) == -ESTALE;
-    refused += store_plan_put(s, &commit, NULL) == -ESTALE;
-    refused += store_node_put(s, &node, NULL) == -ESTALE;
+    refused += store_media_put(s, REVISION, "never", "{}", NULL) == expected;
+    refused += store_timeline_put(s, "never", "{}", 2, REVISION, &revision, NULL) == expected;
+    refused += store_channel_create(s, &c, &id, NULL) == expected;
+    refused += store_channel_delete(s, "one", &id, NULL) == expected;
+    refused += store_channel_change(s, "one", &change, NULL) == expected;
+    refused += store_destination_add(s, &d, &id, NULL) == expected;
+    refused += store_destination_remove(s, channel, "archive", NULL) == expected;
+    refused += store_plan_reserve(s, channel, 99, NULL) == expected;
+    refused += store_plan_put(s, &commit, NULL) == expected;
+    refused += store_node_put(s, &node, NULL) == expected;
     return refused;
 }
 
@@ -106,19 +114,19 @@ static void test_lease(void)
 {
     uint64_t epoch, later;
     struct store *first = open_store("first");
-    CHECK(writes_refused(first), ==, 10); // nobody leads yet
-    CHECK_OK(store_lease(first, TTL_MS, &epoch, NULL));
+    CHECK(writes_refused(first, -ESTALE), ==, 10); // nobody leads yet
+    CHECK_OK(lease(first, TTL_MS, &epoch));
     struct store_channel c = example("one");
     CHECK_OK(store_channel_create(first, &c, &channel, NULL));
     store = open_store("second");
-    CHECK_ERROR(store_lease(store, TTL_MS, &later, NULL), -EAGAIN);
-    CHECK(writes_refused(store), ==, 10);
-    CHECK_OK(store_lease(first, 1, &epoch, NULL)); // runs out at once
-    while (store_lease(store, 600000, &later, NULL) == -EAGAIN)
+    CHECK_ERROR(lease(store, TTL_MS, &later), -EAGAIN);
+    CHECK(writes_refused(store, -ESTALE), ==, 10);
+    CHECK_OK(lease(first, 1, &epoch)); // runs out at once
+    while (lease(store, 600000, &later) == -EAGAIN)
         ;
     CHECK(later, >, epoch);
-    CHECK(writes_refused(first), ==, 10); // it does not know yet, and still writes nothing
-    CHECK_ERROR(store_lease(first, TTL_MS, &epoch, NULL), -EAGAIN);
+    CHECK(writes_refused(first, -EIO), ==, 10); // its time is over, by its own clock
+    CHECK_ERROR(lease(first, TTL_MS, &epoch), -EAGAIN);
     store_close(&first);
 }
 
@@ -133,13 +141,26 @@ static void change(enum store_event kind, const char *timeline, const char *revi
     CHECK_ERROR(store_channel_change(store, "one", &wanted, NULL), expected);
 }
 
-static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
+static int commit_as(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision,
+                     bool restored, uint32_t replaces)
 {
     char bytes[32];
     snprintf(bytes, sizeof bytes, "plan %u", epoch);
-    struct store_commit row = {
-        channel, epoch, at_frame, start_frame, revision, (const uint8_t *)bytes, strlen(bytes)};
+    struct store_commit row = {.channel = channel,
+                               .plan_epoch = epoch,
+                               .at_frame = at_frame,
+                               .start_frame = start_frame,
+                               .revision = revision,
+                               .bytes = (const uint8_t *)bytes,
+                               .size = strlen(bytes),
+                               .restored = restored,
+                               .replaces = replaces};
     return store_plan_put(store, &row, NULL);
+}
+
+static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
+{
+    return commit_as(epoch, at_frame, start_frame, revision, false, 0);
 }
 
 // What the log says is on air at a frame: the fold by seq of events up to it.
@@ -221,6 +242,55 @@ static void test_log(void)
     free(plans);
 }
 
+// The newest plan's epoch, and how many there are.
+static uint32_t newest_plan(size_t *ret_count)
+{
+    struct store_plan *plans;
+    CHECK_OK(store_plan_list(store, &plans, ret_count, NULL));
+    uint32_t newest = *ret_count ? plans[*ret_count - 1].plan_epoch : 0;
+    for (size_t i = 0; i < *ret_count; i++)
+        free(plans[i].bytes);
+    free(plans);
+    return newest;
+}
+
+// What this database never knew, or has lost, comes back with its frame; what it knows stays.
+static void test_restored(void)
+{
+    size_t count;
+    // Stopped at 500: the plans before it are over, a start that was lost is not.
+    CHECK_ERROR(commit_as(5, 450, 400, REVISION, true, 0), -ESTALE);
+    CHECK_OK(commit_as(6, 600, 600, REVISION2, true, 0));
+    CHECK_TRUE(get().on_air);
+    CHECK(get().start_frame, ==, 600);
+    CHECK(get().last_plan_epoch, ==, 6);
+    CHECK_TEXT(get().revision, REVISION2);
+    CHECK(newest_plan(&count), ==, 6);
+    // Again, and what is older: nothing.
+    CHECK_OK(commit_as(6, 600, 600, REVISION2, true, 0));
+    CHECK_OK(commit_as(4, 400, 400, REVISION, true, 0));
+    CHECK(newest_plan(&count), ==, 6);
+    CHECK(count, ==, 1);
+    // Another revision of it, whose event is lost too; then one that only moves it elsewhere.
+    CHECK_OK(commit_as(8, 700, 600, REVISION, true, 0));
+    CHECK(get().run, <, 7);
+    CHECK_TEXT(get().revision, REVISION);
+    CHECK_OK(commit_as(9, 750, 600, REVISION, true, 0));
+    int64_t run = (int64_t)get().run;
+    CHECK_OK(commit_as(10, 800, 800, REVISION2, true, 0)); // from its own start: another timeline
+    CHECK((int64_t)get().run, >, run);
+    // Committed, and nobody had heard of it: the event begins with what replaces it, and the plan
+    // on air stays beside that.
+    change(STORE_REVISION, "a", REVISION, 1, 0, 0);
+    CHECK_OK(commit(11, 900, 900, REVISION));
+    CHECK_OK(commit_as(12, 950, 900, REVISION, false, 11));
+    CHECK(newest_plan(&count), ==, 12);
+    CHECK(count, ==, 2);
+    check_fold(949, 0, 800);
+    check_fold(950, 1, 900);
+    change(STORE_STOPPED, "", "", 0, 1000, 0);
+}
+
 static void *race_main(void *opaque)
 {
     bool starts = (intptr_t)opaque % 2;
@@ -229,7 +299,7 @@ static void *race_main(void *opaque)
                                       .timeline = "a",
                                       .revision = REVISION,
                                       .number = 1,
-                                      .at_frame = 600};
+                                      .at_frame = 1100};
         int error = store_channel_change(store, "one", &wanted, NULL);
         CHECK_TRUE(!error || (starts && error == -EBUSY));
     }
@@ -256,7 +326,7 @@ static void test_race(void)
     }
     json_decref(events);
     free(text);
-    change(STORE_STOPPED, "", "", 0, 600, 0);
+    change(STORE_STOPPED, "", "", 0, 1100, 0);
 }
 
 static void *put_main(void *opaque)
@@ -376,16 +446,47 @@ static void test_busy(PGconn *other)
     CHECK_OK(store_channel_change(store, "one", &stop, NULL));
 }
 
+// Of several hosts the first one takes calls and says nothing: the next is asked in time, and first
+// from then on.
+static void test_silent_host(void)
+{
+    char text[1024], *host = NULL;
+    struct store_channel *channels;
+    size_t count;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_OK(bind(fd, (struct sockaddr *)&address, sizeof address));
+    CHECK_OK(listen(fd, 8));
+    CHECK_OK(getsockname(fd, (struct sockaddr *)&address, &size));
+    PQconninfoOption *options = PQconninfoParse(database, NULL);
+    for (PQconninfoOption *o = options; o->keyword; o++)
+        host = !strcmp(o->keyword, "host") ? o->val : host;
+    snprintf(text, sizeof text, "%s host=127.0.0.1,%s port=%d,5432 target_session_attrs=read-write",
+             database, host, ntohs(address.sin_port));
+    PQconninfoFree(options);
+    struct store *s = NULL;
+    CHECK_OK(store_open(&(struct store_config){text, key, "several"}, &s, NULL));
+    CHECK_OK(store_channel_list(s, &channels, &count, NULL));
+    free(channels);
+    int64_t begin_ns = clock_monotonic_ns();
+    struct store_coordinator leader;
+    CHECK_OK(store_leader(s, &leader, NULL)); // another lane, another connection
+    CHECK(clock_monotonic_ns() - begin_ns, <, INT64_C(500000000));
+    store_close(&s);
+    close(fd);
+}
+
 static void *frozen_main(void *opaque)
 {
     struct store_channel *channels, c = example("frozen");
-    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1};
+    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1, false, 0};
     size_t count;
     uint64_t id;
     int error = 0;
     switch ((intptr_t)opaque) {
     case 0:
-        error = store_lease(store, 600000, &id, NULL);
+        error = lease(store, 600000, &id);
         break;
     case 1:
         error = store_plan_put(store, &row, NULL);
@@ -422,7 +523,7 @@ static void test_frozen(void)
     for (size_t i = 0; i < count; i++)
         CHECK_TRUE(strcmp(channels[i].name, "frozen") != 0); // it was never committed
     free(channels);
-    CHECK_OK(store_lease(store, 600000, &epoch, NULL));
+    CHECK_OK(lease(store, 600000, &epoch));
 }
 
 int main(int argc, char **argv)
@@ -438,11 +539,13 @@ int main(int argc, char **argv)
     run_threads(migrate_main);
     test_lease();
     test_log();
+    test_restored();
     test_race();
     test_timelines();
     test_rows();
     test_sessions_ended(other);
     test_busy(other);
+    test_silent_host();
     test_frozen();
     store_lease_release(store);
     store_close(&store);
