@@ -36,7 +36,9 @@ def hold(pid, name):
         with open(f"/proc/{pid}/task/{thread}/comm") as f:
             return f.read().strip()
 
-    threads = [t for t in os.listdir(f"/proc/{pid}/task") if name_of(t).startswith(name)]
+    names = {t: name_of(t) for t in os.listdir(f"/proc/{pid}/task")}
+    exact = [t for t in names if names[t] == name]
+    threads = exact or [t for t in names if names[t].startswith(name)]
     if len(threads) != 1:
         sys.exit(f"{len(threads)} threads are called {name}")
     thread = int(threads[0])
