@@ -6,15 +6,16 @@
 // follows again; nothing on air is touched by that.
 //
 // Thread map
-//   main          starts and stops; holds the leader's lease; gives signs of life while farm and API move
-//   farm          (control/farm_run) plans, desired states
-//   farm-store    (control/farm_run) writes commits through the store
-//   control       (engine/link) receives reports
-//   upkeep        notes nodes in the store; brings to the farm what could not be when it was
-//   changed civetweb-N    API requests and WebSockets, one per connection; block in the store,
-//   never in the
-//                 farm
-//   live          snapshots once a second, for all WebSockets
+// clang-format off
+//   main        starts and stops; holds the leader's lease; gives signs of life while farm and API move
+//   farm        (control/farm_run) plans, desired states
+//   farm-store  (control/farm_run) writes commits through the store
+//   control     (engine/link) receives reports
+//   upkeep      notes nodes in the store; brings to the farm what could not be when it was changed
+//   civetweb-N  API requests and WebSockets, one per connection; block in the store, never in the farm
+//   live        snapshots once a second, for all WebSockets
+// clang-format on
+//
 // Locks: coordinator.changing is held around every change of a channel, from the store to the farm,
 // so that what the farm was told last is what the store says; coordinator.lock guards the small
 // tables of what was known last. The store, the farm and the live hub have leaf locks of their own.
