@@ -1,6 +1,7 @@
 // What must hold. README.md has the list.
 #include "tests/sim/world.h"
 
+#include "coordinator/control/farm.h"
 #include "engine/frame/checksum.h"
 #include "proto/control.pb-c.h"
 
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FOLLOW_NS (5 * SIM_S) // for a healthy, connected edge to do what is committed
+// For a healthy, connected edge to do what is committed: a new leader says nothing before it has
+// heard the nodes.
+#define FOLLOW_NS (FARM_SETTLE_NS + 5 * SIM_S)
 #define LATE_NS   (2 * SIM_S * LEAD_FRAMES / RATE_NUM) // more, where it was committed too late
 #define LEAVE_NS  (12 * SIM_S)                         // and to end what it is not to do any more
 #define HEAL_NS   (60 * SIM_S)
@@ -126,13 +129,46 @@ static struct commit *commit_find(struct world *w, int channel, uint32_t epoch)
     return NULL;
 }
 
-void check_commit(struct world *w, uint64_t leader, int channel, uint32_t epoch, int64_t at_frame,
-                  const struct blob *blob)
+// The newest that the database has.
+static const struct commit *commit_newest(const struct world *w, int channel)
 {
-    channel_plan *p = vistter__control__v1__channel_plan__unpack(NULL, blob->size, blob->bytes);
-    int count = w->commit_count[channel];
-    const struct commit *before = count ? &w->commits[channel][count - 1] : NULL;
-    struct commit c = {.epoch = epoch, .at_frame = at_frame};
+    for (int i = w->commit_count[channel] - 1; i >= 0; i--)
+        if (!w->commits[channel][i].lost)
+            return &w->commits[channel][i];
+    return NULL;
+}
+
+void check_lost(struct world *w, int channel, int64_t last_at_frame)
+{
+    for (int i = 0; i < w->commit_count[channel]; i++)
+        w->commits[channel][i].lost |= w->commits[channel][i].at_frame > last_at_frame;
+}
+
+// False: that was it, since it is not new.
+static bool check_again(struct world *w, const struct request *r)
+{
+    struct commit *c = commit_find(w, r->channel, r->plan_epoch);
+    if (!c || !r->restored)
+        return true;
+    if (c->at_frame != r->at_frame)
+        check_broken(w, "I3", "channel %d: plan %u is written again at %" PRId64 ", not %" PRId64,
+                     r->channel, r->plan_epoch, r->at_frame, c->at_frame);
+    c->lost = false;
+    world_say(w, "channel %d: plan %u is written again", r->channel, r->plan_epoch);
+    return false;
+}
+
+void check_commit(struct world *w, const struct request *r, uint32_t epoch)
+{
+    int channel = r->channel, count = w->commit_count[channel];
+    int64_t at_frame = r->at_frame;
+    uint64_t leader = r->epoch;
+    const struct commit *before = commit_newest(w, channel);
+    struct commit c = {.epoch = epoch, .at_frame = at_frame, .leader = leader};
+    if (!check_again(w, r))
+        return;
+    channel_plan *p =
+        vistter__control__v1__channel_plan__unpack(NULL, r->plan->size, r->plan->bytes);
     if (leader < w->database.now.lease_epoch)
         check_broken(w, "I4",
                      "channel %d: plan %u is written for leader %" PRIu64 " under %" PRIu64,
@@ -203,7 +239,9 @@ static void check_told(struct world *w, int peer, const channel_plan *p)
     check_secrets(w, peer, p);
     if (!p->committed)
         return;
-    const struct commit *c = commit_find(w, (int)p->channel - 1, p->plan_epoch);
+    struct commit *c = commit_find(w, (int)p->channel - 1, p->plan_epoch);
+    if (c && peer >= SIM_EDGE)
+        c->heard = true;
     if (!c)
         check_broken(w, "I3", "%s is told that plan %u of channel %" PRIu64 " is committed",
                      w->processes[peer].name, p->plan_epoch, p->channel - 1);
@@ -230,12 +268,14 @@ void check_state(struct world *w, int peer, uint64_t leader, const uint8_t *byte
 
 // ---- What is sent -----------------------------------------------------------------------------
 
+// One whose lease has run out says nothing.
 static int leader_of(const struct world *w)
 {
     int best = -1;
     for (int c = 0; c < w->setup->coordinators; c++) {
         const struct coordinator *k = &w->coordinators[c];
         if (k->farm && world_runs(w, c) && w->now_ns - k->tick_ns < SIM_S &&
+            lease_epoch(&k->lease, world_monotonic_ns(w, c)) &&
             (best < 0 || k->epoch > w->coordinators[best].epoch))
             best = c;
     }
@@ -255,12 +295,17 @@ void check_reach(struct world *w)
     }
 }
 
+// The newest that is to be on air at this frame. What no edge had heard of when its leader ended is
+// made anew by the next.
 static const struct commit *commit_at(const struct world *w, int channel, int64_t n)
 {
     const struct commit *best = NULL;
-    for (int i = 0; i < w->commit_count[channel]; i++)
-        if (w->commits[channel][i].at_frame <= n)
-            best = &w->commits[channel][i];
+    for (int i = 0; i < w->commit_count[channel]; i++) {
+        const struct commit *c = &w->commits[channel][i];
+        bool binds = !c->lost && (c->heard || c->leader == w->database.now.lease_epoch);
+        if (c->at_frame <= n && binds)
+            best = c;
+    }
     return best;
 }
 
@@ -271,6 +316,9 @@ static void check_follows(struct world *w, const struct emission *e)
     if (!c || !c->known_ns || w->reached_by[e->edge] < 0 ||
         !w->database.now.channels[e->channel].running)
         return;
+    const struct commit *own = commit_find(w, e->channel, e->epoch);
+    if (own && own->lost)
+        return; // until the leader has it back, or another: L
     int64_t within = FOLLOW_NS + (c->late ? LATE_NS : 0);
     if (c->edges[e->edge] && c->epoch != e->epoch && reached_ns > within &&
         w->now_ns - c->known_ns > within)
@@ -292,7 +340,10 @@ void check_emission(struct world *w, const struct emission *e)
     if (a->n && e->n <= a->n)
         check_broken(w, "I1", "edge%d sends frame %" PRId64 " of channel %d after %" PRId64,
                      e->edge, e->n, e->channel, a->n);
-    if (a->n && e->epoch < a->epoch)
+    // What the database has lost, and an edge has forgotten, nobody knows of any more.
+    const struct commit *before = commit_find(w, e->channel, a->epoch);
+    bool forgotten = before && before->lost && !e->follows;
+    if (a->n && e->epoch < a->epoch && !forgotten)
         check_broken(w, "I1", "edge%d sends frame %" PRId64 " of channel %d by plan %u after %u",
                      e->edge, e->n, e->channel, e->epoch, a->epoch);
     if (e->follows && e->n != a->n + 1)

@@ -1,10 +1,12 @@
 // A coordinator: the farm's own step logic, and stand-ins for what is around it: the main loop and
-// its lease (coordinator.c), the farm's thread with its writes (control/farm_run.c), and what
+// its lease (lead.c), the farm's threads with their writes (control/farm_run.c), and what
 // people ask for, first in the store, then in the farm (channels.c, upkeep.c).
 #include "coordinator/control/farm.h"
 #include "tests/sim/world.h"
 
+#include "engine/base/rate.h"
 #include "engine/base/thread.h"
+#include "engine/frame/checksum.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,8 +16,8 @@
 #define TICK_NS     (50 * SIM_MS)
 #define TICK_MIN_NS (10 * SIM_MS)
 #define RENEW_NS    (1 * SIM_S)
-#define WAIT_NS     (500 * SIM_MS)
-#define AGAIN_NS    (1 * SIM_S) // until a coordinator that has ended is started again
+#define WAIT_NS     (250 * SIM_MS)
+#define EPOCH_GAP   100
 
 static const int64_t deadline_ns[LANES] = {
     [LANE_LEASE] = 1200 * SIM_MS, [LANE_FARM] = 3 * SIM_S, [LANE_API] = 3 * SIM_S};
@@ -53,36 +55,47 @@ static void ask(struct world *w, int c, struct request *request)
                 (uint64_t)request->lane);
 }
 
-// ---- The farm's thread ------------------------------------------------------------------------
+// ---- The farm's threads -----------------------------------------------------------------------
 
-static void job_add(struct world *w, int c, enum request_kind kind, uint64_t channel,
-                    uint32_t epoch, int64_t at_frame, struct blob *plan)
+static void job_add(struct world *w, int c, const struct request *job)
 {
     struct coordinator *k = &w->coordinators[c];
     if (k->job_count == 2 * SIM_CHANNELS_MAX) {
         check_broken(w, "I0", "more writes at once than channels");
+        struct blob *plan = job->plan;
         blob_unref(&plan);
         return;
     }
-    k->jobs[k->job_count++] = (struct request){.lane = LANE_FARM,
-                                               .kind = kind,
-                                               .channel = (int)channel - 1,
-                                               .plan_epoch = epoch,
-                                               .at_frame = at_frame,
-                                               .plan = plan};
+    k->jobs[k->job_count++] = *job;
 }
 
 static void on_reserve(void *opaque, uint64_t channel, uint32_t epoch)
 {
     struct links *at = opaque;
-    job_add(at->world, at->peer, REQUEST_RESERVE, channel, epoch, 0, NULL);
+    job_add(at->world, at->peer,
+            &(struct request){.lane = LANE_FARM,
+                              .kind = REQUEST_RESERVE,
+                              .channel = (int)channel - 1,
+                              .plan_epoch = epoch});
 }
 
 static void on_commit(void *opaque, const struct farm_commit *commit)
 {
     struct links *at = opaque;
-    job_add(at->world, at->peer, REQUEST_COMMIT, commit->channel, commit->plan_epoch,
-            commit->at_frame, blob_make(commit->plan, commit->plan_bytes));
+    channel_plan_message *plan =
+        vistter__control__v1__channel_plan__unpack(NULL, commit->plan_bytes, commit->plan);
+    struct request job = {.lane = LANE_FARM,
+                          .kind = REQUEST_COMMIT,
+                          .channel = (int)commit->channel - 1,
+                          .plan_epoch = commit->plan_epoch,
+                          .at_frame = commit->at_frame,
+                          .start_frame = plan->start_frame,
+                          .plan = blob_make(commit->plan, commit->plan_bytes),
+                          .restored = commit->restored,
+                          .replaces = commit->replaces};
+    memcpy(&job.revision, commit->revision, sizeof job.revision);
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    job_add(at->world, at->peer, &job);
 }
 
 static void on_send(void *opaque, const char *node, const farm_state_message *state)
@@ -119,11 +132,27 @@ static void tick(struct world *w, int c)
 {
     struct coordinator *k = &w->coordinators[c];
     const struct farm_outputs outputs = {
-        .opaque = &w->links[c], .send = on_send, .reserve = on_reserve, .commit = on_commit};
+        .opaque = &w->links[c],
+        .fenced = !lease_epoch(&k->lease, world_monotonic_ns(w, c)),
+        .send = on_send,
+        .reserve = on_reserve,
+        .commit = on_commit,
+    };
     k->tick_ns = w->now_ns;
     k->tick_soon = false;
     farm_tick(k->farm, time_of(w, c), &outputs);
-    jobs_next(w, c);
+    if (!k->busy)
+        jobs_next(w, c);
+}
+
+static void tick_want(struct world *w, int c)
+{
+    struct coordinator *k = &w->coordinators[c];
+    int64_t after = k->tick_ns + TICK_MIN_NS - w->now_ns;
+    if (k->tick_soon)
+        return;
+    k->tick_soon = true;
+    world_after(w, after > 0 ? after : 0, EVENT_TICK, c, 1, 0);
 }
 
 static void tick_timer(struct world *w, const struct event *e)
@@ -132,8 +161,7 @@ static void tick_timer(struct world *w, const struct event *e)
     bool extra = e->a;
     if (!extra)
         world_after(w, TICK_NS, EVENT_TICK, e->to, 0, 0);
-    // Its thread is waiting for the database, or has just been here.
-    if (!k->farm || k->busy || (extra && !k->tick_soon))
+    if (!k->farm || (extra && !k->tick_soon)) // or it has just been here
         return;
     tick(w, e->to);
 }
@@ -146,12 +174,13 @@ static void job_done(struct world *w, int c, const struct request *r, int result
         farm_committed(k->farm, channel, r->plan_epoch, result, time_of(w, c));
         if (!result)
             check_known(w, r->channel, r->plan_epoch);
+        if (r->restored)
+            k->unapplied = true; // the channel may be another than we were told
     } else {
         farm_reserved(k->farm, channel, r->plan_epoch, result);
     }
     jobs_next(w, c);
-    if (!k->busy)
-        tick(w, c);
+    tick_want(w, c);
 }
 
 // ---- What people ask for ----------------------------------------------------------------------
@@ -194,7 +223,7 @@ static int channel_set(struct world *w, int c, int index, const struct channel_r
     plan.rate_den = 1;
     plan.lead_frames = LEAD_FRAMES;
     plan.playout_delay_ns = PLAYOUT_NS;
-    plan.start_frame = FARM_START_AT_SWITCH;
+    plan.start_frame = row->start_frame;
     plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
     plan.outputs = outputs;
     plan.n_outputs = (size_t)row->outputs;
@@ -220,6 +249,12 @@ static void apply(struct world *w, int c, const struct tables *t)
             check_broken(w, "I0", "channel %d is refused", i);
 }
 
+// The next frame that edges will emit.
+static int64_t frame_now(const struct world *w, int c)
+{
+    return rate_frame_at_ns((struct rate){RATE_NUM, 1}, world_realtime_ns(w, c) - PLAYOUT_NS);
+}
+
 bool coordinator_change(struct world *w, int action, bool ends)
 {
     int c = (int)(world_random(w) % (uint64_t)w->setup->coordinators);
@@ -228,8 +263,11 @@ bool coordinator_change(struct world *w, int action, bool ends)
         return false;
     k->changing = true;
     ask(w, c,
-        &(struct request){
-            .lane = LANE_API, .kind = REQUEST_CHANGE, .action = action, .ends = ends});
+        &(struct request){.lane = LANE_API,
+                          .kind = REQUEST_CHANGE,
+                          .at_frame = frame_now(w, c),
+                          .action = action,
+                          .ends = ends});
     return true;
 }
 
@@ -294,11 +332,54 @@ static int on_random(void *opaque, uint8_t *bytes, size_t size)
     return 0;
 }
 
+static uint64_t seal_sum(uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size)
+{
+    uint64_t sum = checksum_add(checksum_begin(), &channel, sizeof channel);
+    sum = checksum_add(sum, &plan_epoch, sizeof plan_epoch);
+    return checksum_add(sum, plan, size);
+}
+
+// No cipher: a checksum notices what is another plan's.
+static int on_seal(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan,
+                   size_t size, uint8_t **ret, size_t *ret_size)
+{
+    (void)opaque;
+    uint64_t sum = seal_sum(channel, plan_epoch, plan, size);
+    *ret_size = size + sizeof sum;
+    *ret = base_alloc(*ret_size);
+    memcpy(*ret, plan, size);
+    memcpy(*ret + size, &sum, sizeof sum);
+    return 0;
+}
+
+static int on_unseal(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
+                     size_t size, uint8_t **ret, size_t *ret_size)
+{
+    (void)opaque;
+    uint64_t sum;
+    if (size < sizeof sum)
+        return -EBADMSG;
+    *ret_size = size - sizeof sum;
+    memcpy(&sum, (const uint8_t *)sealed + *ret_size, sizeof sum);
+    if (sum != seal_sum(channel, plan_epoch, sealed, *ret_size))
+        return -EBADMSG;
+    *ret = base_alloc(*ret_size ? *ret_size : 1);
+    memcpy(*ret, sealed, *ret_size);
+    return 0;
+}
+
 static void lead(struct world *w, int c, const struct tables *t)
 {
     struct coordinator *k = &w->coordinators[c];
     struct farm_config config = {
-        .leader_epoch = k->epoch, .media_url = "http://media", .random = on_random, .opaque = w};
+        .leader_epoch = k->epoch,
+        .media_url = "http://media",
+        .random = on_random,
+        .seal = on_seal,
+        .unseal = on_unseal,
+        .opaque = w,
+        .epoch_gap = w->setup->bug == SIM_BUG_FORGETFUL ? 0 : EPOCH_GAP,
+    };
     k->farm = farm_create(&config, time_of(w, c));
     for (int i = 0; i < w->setup->channels; i++) {
         const struct channel_row *row = &t->channels[i];
@@ -311,24 +392,76 @@ static void lead(struct world *w, int c, const struct tables *t)
     }
     apply(w, c, t);
     world_say(w, "%s leads, epoch %llu", w->processes[c].name, (unsigned long long)k->epoch);
-    world_after(w, TICK_NS, EVENT_TICK, c, 0, 0);
-    world_after(w, SIM_S, EVENT_UPKEEP, c, 0, 0);
+}
+
+// Lets go of the farm, with what it has asked for.
+static void farm_end(struct world *w, int c)
+{
+    struct coordinator *k = &w->coordinators[c];
+    farm_destroy(&k->farm);
+    for (int i = 0; i < k->job_count; i++)
+        blob_unref(&k->jobs[i].plan);
+    for (int i = 0; i < LANES; i++) {
+        blob_unref(&k->lanes[i].plan);
+        k->lanes[i] = (struct request){0};
+    }
+    k->job_count = 0;
+    k->busy = k->changing = k->unapplied = false;
+}
+
+static void follow(struct world *w, int c, const char *reason)
+{
+    struct coordinator *k = &w->coordinators[c];
+    world_say(w, "%s follows: %s", w->processes[c].name, reason);
+    farm_end(w, c);
+    lease_drop(&k->lease);
+    k->epoch = 0;
+    world_after(w, WAIT_NS, EVENT_LEASE, c, 0, 0);
+}
+
+static void lease_ask(struct world *w, int c)
+{
+    struct coordinator *k = &w->coordinators[c];
+    k->asked_ns = world_monotonic_ns(w, c);
+    ask(w, c,
+        &(struct request){.lane = LANE_LEASE, .kind = REQUEST_LEASE, .above = k->epoch_above});
+}
+
+static void renewed(struct world *w, int c, const struct answer *answer, int result)
+{
+    struct coordinator *k = &w->coordinators[c];
+    uint64_t higher = farm_deposed(k->farm);
+    if (result == -EAGAIN || (!result && answer->epoch != k->epoch)) {
+        follow(w, c, "another coordinator leads");
+        return;
+    }
+    if (higher) {
+        k->epoch_above = higher;
+        follow(w, c, "a node knows a later leader");
+        return;
+    }
+    if (!result && answer->server != k->server) {
+        k->server = answer->server;
+        farm_recommit(k->farm);
+        k->unapplied = true;
+    }
+    world_after(w, RENEW_NS, EVENT_LEASE, c, 0, 0);
 }
 
 static void leased(struct world *w, int c, const struct answer *answer, int result)
 {
     struct coordinator *k = &w->coordinators[c];
+    if (!result)
+        lease_take(&k->lease, answer->epoch, k->asked_ns, LEASE_TTL_NS);
+    else if (result == -EAGAIN)
+        lease_drop(&k->lease);
     if (k->farm) {
-        if (result == -EAGAIN || (!result && answer->epoch != k->epoch)) {
-            world_say(w, "%s has lost its lease", w->processes[c].name);
-            world_kill(w, c, AGAIN_NS);
-            return;
-        }
-        world_after(w, RENEW_NS, EVENT_LEASE, c, 0, 0);
+        renewed(w, c, answer, result);
     } else if (result) {
         world_after(w, WAIT_NS, EVENT_LEASE, c, 0, 0);
     } else {
         k->epoch = answer->epoch;
+        k->server = answer->server;
         ask(w, c, &(struct request){.lane = LANE_LEASE, .kind = REQUEST_LOAD});
     }
 }
@@ -374,16 +507,14 @@ void coordinator_start(struct world *w, int c)
 {
     w->coordinators[c] = (struct coordinator){.holder = ++w->serial};
     world_after(w, SIM_MS, EVENT_LEASE, c, 0, 0);
+    world_after(w, TICK_NS, EVENT_TICK, c, 0, 0);
+    world_after(w, SIM_S, EVENT_UPKEEP, c, 0, 0);
 }
 
 void coordinator_end(struct world *w, int c)
 {
     struct coordinator *k = &w->coordinators[c];
-    farm_destroy(&k->farm);
-    for (int i = 0; i < k->job_count; i++)
-        blob_unref(&k->jobs[i].plan);
-    for (int i = 0; i < LANES; i++)
-        blob_unref(&k->lanes[i].plan);
+    farm_end(w, c);
     if (world_hears(w, c, SIM_DATABASE))
         database_sessions_kill(w, c); // its connections are closed
     *k = (struct coordinator){0};
@@ -391,18 +522,15 @@ void coordinator_end(struct world *w, int c)
 
 static void report_take(struct world *w, const struct event *e)
 {
-    struct coordinator *k = &w->coordinators[e->to];
+    const struct coordinator *k = &w->coordinators[e->to];
     farm_report_message *report =
         vistter__control__v1__node_report__unpack(NULL, e->size, e->bytes);
     int r = report ? farm_report(k->farm, report, time_of(w, e->to)) : -ENOMEM;
     vistter__control__v1__node_report__free_unpacked(report, NULL);
     if (r && r != -ESTALE)
         check_broken(w, "I0", "a report of %s is refused: %d", w->processes[e->from].name, r);
-    if (r || k->tick_soon)
-        return;
-    k->tick_soon = true;
-    int64_t after = k->tick_ns + TICK_MIN_NS - w->now_ns;
-    world_after(w, after > 0 ? after : 0, EVENT_TICK, e->to, 1, 0);
+    if (!r)
+        tick_want(w, e->to);
 }
 
 void coordinator_event(struct world *w, const struct event *e)
@@ -413,7 +541,7 @@ void coordinator_event(struct world *w, const struct event *e)
     else if (e->kind == EVENT_UPKEEP)
         upkeep(w, e->to);
     else if (e->kind == EVENT_LEASE)
-        ask(w, e->to, &(struct request){.lane = LANE_LEASE, .kind = REQUEST_LEASE});
+        lease_ask(w, e->to);
     else if (e->kind == EVENT_DEADLINE && k->lanes[e->b].id == e->a)
         answered(w, e->to, (enum lane)e->b, NULL);
     else if (e->kind == EVENT_MESSAGE && k->farm)

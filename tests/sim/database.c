@@ -1,6 +1,7 @@
 // Stands for PostgreSQL with the statements of coordinator/store: the lease, what is reserved, what
 // is committed, and what people have asked for. Transactions begin with a look at the lease and
 // hold it until they end.
+#include "coordinator/control/farm.h"
 #include "tests/sim/world.h"
 
 #include "engine/base/thread.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TTL_NS  (3 * SIM_S)
 #define IDLE_NS (5 * SIM_S)    // idle_in_transaction_session_timeout
 #define LOCK_NS (800 * SIM_MS) // lock_timeout
 #define SLOW_NS (2 * SIM_S)
@@ -48,6 +48,7 @@ void database_start(struct world *w)
         row->running = true;
         row->revision = 1;
         row->run = ++w->serial;
+        row->start_frame = FARM_START_AT_SWITCH;
         row->tracks = (int)world_between(w, 0, TRACKS_MAX);
         row->outputs = (int)world_between(w, 1, 2);
         row->backup_edges = world_between(w, 0, 2);
@@ -98,14 +99,15 @@ void database_failover(struct world *w, int commits)
 {
     struct database *d = &w->database;
     database_sessions_kill(w, -1);
-    for (int i = 0; i < commits; i++) {
-        if (!d->past[0].lease_epoch)
-            return;
+    d->server++;
+    for (int i = 0; i < commits && d->past[0].lease_epoch; i++) {
         tables_finish(&d->now);
         d->now = d->past[0];
         d->past[0] = d->past[1];
         d->past[1] = (struct tables){0};
     }
+    for (int c = 0; c < w->setup->channels; c++)
+        check_lost(w, c, d->now.channels[c].last_at_frame);
 }
 
 static int begin(struct world *w, int coordinator, const struct request *r)
@@ -126,21 +128,47 @@ static int begin(struct world *w, int coordinator, const struct request *r)
     return -EIO;
 }
 
-// As coordinator/store/store_plans.c.
+static void plan_remove(struct channel_row *row, int i)
+{
+    blob_unref(&row->plans[i].plan);
+    row->plans[i] = row->plans[--row->plan_count];
+    row->plans[row->plan_count] = (struct plan_row){0};
+}
+
+// What comes before a plan in its transaction, as in coordinator/store/store_plans.c. 1: that is
+// all.
+static int put_begin(struct channel_row *row, const struct request *r)
+{
+    if (r->restored) {
+        if (!row->running && row->stop_frame >= r->at_frame)
+            return -ESTALE;
+        if (row->last_at_frame >= r->at_frame)
+            return 1; // known, and there, or history
+        if (!row->running || row->revision != r->revision)
+            row->start_frame = FARM_START_AT_SWITCH; // its event is lost, too
+        row->running = true;
+        row->revision = r->revision;
+    }
+    for (int i = 0; i < row->plan_count; i++)
+        if (r->replaces == row->plans[i].epoch)
+            plan_remove(row, i);
+    return row->running ? 0 : -ESTALE;
+}
+
 static int plan_put(struct world *w, const struct request *r)
 {
     struct channel_row *row = &w->database.now.channels[r->channel];
     uint32_t epoch = r->plan_epoch - (w->setup->bug == SIM_BUG_REUSED && row->plan_count);
-    int older = -1;
-    if (!row->running)
-        return -ESTALE;
+    int older = -1, done = put_begin(row, r);
+    if (done)
+        return done < 0 ? done : 0;
     for (int i = 0; i < row->plan_count; i++) {
         if (row->plans[i].epoch == epoch && w->setup->bug != SIM_BUG_REUSED)
             return 0; // written before: its answer was lost
         if (row->plans[i].epoch < epoch)
             older = i;
     }
-    check_commit(w, r->epoch, r->channel, epoch, r->at_frame, r->plan);
+    check_commit(w, r, epoch);
     struct plan_row plans[2] = {{0}}, added = {epoch, r->at_frame, blob_ref(r->plan)};
     int count = 0;
     for (int i = 0; i < row->plan_count; i++) {
@@ -154,6 +182,8 @@ static int plan_put(struct world *w, const struct request *r)
     row->plan_count = count;
     row->last_epoch = epoch > row->last_epoch ? epoch : row->last_epoch;
     row->last_at_frame = r->at_frame;
+    if (row->start_frame == FARM_START_AT_SWITCH && row->revision == r->revision)
+        row->start_frame = r->start_frame;
     return 0;
 }
 
@@ -168,8 +198,15 @@ static void change_put(struct world *w, const struct request *r)
     struct channel_row *row = &t->channels[a->a];
     if (a->kind == SIM_START_STOP)
         row->running = !row->running;
-    if (a->kind == SIM_TIMELINE || (a->kind == SIM_START_STOP && row->running))
+    if (a->kind == SIM_TIMELINE || (a->kind == SIM_START_STOP && row->running)) {
         row->run = ++w->serial;
+        row->start_frame = FARM_START_AT_SWITCH;
+    }
+    if (!row->running) {
+        row->stop_frame = r->at_frame;
+        while (row->plan_count)
+            plan_remove(row, 0);
+    }
     if (a->kind != SIM_START_STOP) {
         row->revision = (uint32_t)++w->serial;
         row->tracks = (int)(row->revision * 7 % (TRACKS_MAX + 1));
@@ -195,19 +232,27 @@ static int commit(struct world *w, const struct request *r)
     return 0;
 }
 
+// Changes of holder that are lost must not let an epoch be used twice.
+static uint64_t floor_now(const struct world *w)
+{
+    return (uint64_t)(w->now_ns / SIM_MS);
+}
+
 // As store_lease.
 static int lease(struct world *w, const struct request *r, uint64_t *ret_epoch)
 {
     struct tables *t = &w->database.now;
     if (t->lease_epoch && t->lease_holder != r->holder && t->lease_expires_ns > w->now_ns)
         return -EAGAIN;
-    if (t->lease_holder != r->holder) {
+    if (t->lease_holder != r->holder || t->lease_epoch <= r->above) {
+        uint64_t next = t->lease_epoch + 1, above = r->above + 1, floor = floor_now(w);
         remember(&w->database);
         t = &w->database.now;
-        t->lease_epoch++;
+        next = next > above ? next : above;
+        t->lease_epoch = next > floor ? next : floor;
     }
     t->lease_holder = r->holder;
-    t->lease_expires_ns = w->now_ns + TTL_NS;
+    t->lease_expires_ns = w->now_ns + LEASE_TTL_NS;
     *ret_epoch = t->lease_epoch;
     return 0;
 }
@@ -252,6 +297,7 @@ void database_query(struct world *w, const struct event *e)
         }
     } else if (r->kind == REQUEST_LEASE) {
         answer.result = lease(w, r, &answer.epoch);
+        answer.server = w->database.server;
     } else if (r->kind == REQUEST_LOAD) {
         answer.tables = base_alloc(sizeof *answer.tables);
         tables_copy(&w->database.now, answer.tables);

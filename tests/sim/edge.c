@@ -380,6 +380,18 @@ void media_cache_set_origin(struct media_cache *cache, const char *url)
 
 // ---- Life -------------------------------------------------------------------------------------
 
+// That the plan is committed.
+static bool remembers(const struct state *s, uint64_t id, uint32_t epoch)
+{
+    for (int i = 0; i < s->channel_count; i++) {
+        const struct channel *c = s->channels[i].channel;
+        for (int k = 0; s->channels[i].id == id && k < c->slot_count; k++)
+            if (c->slots[k]->plan->epoch == epoch && c->slots[k]->plan->committed)
+                return true;
+    }
+    return false;
+}
+
 void edge_start(struct world *w, int peer)
 {
     struct state_file *file = base_alloc(sizeof *file);
@@ -388,6 +400,9 @@ void edge_start(struct world *w, int peer)
     struct state *s = state_create(w->processes[peer].name, file, &config);
     w->edges[peer - SIM_EDGE] = s;
     (void)state_resume(s);
+    for (int i = 0; i < w->setup->channels; i++)
+        if (!remembers(s, (uint64_t)i + 1, w->aired[peer - SIM_EDGE][i].epoch))
+            w->aired[peer - SIM_EDGE][i].epoch = 0;
     w->accepted[peer] = s->epoch;
     world_after(w, world_between(w, 0, REPORT_NS), EVENT_REPORT, peer, 0, 0);
     world_after(w, world_between(w, 0, LOOK_NS), EVENT_LOOK, peer, 0, 0);
@@ -411,6 +426,7 @@ struct report {
     plan_report plans[PLANS_MAX], *plan_list[PLANS_MAX];
     char waits[PLANS_MAX][64];
     channel_report channels[SIM_CHANNELS_MAX], *channel_list[SIM_CHANNELS_MAX];
+    Vistter__Control__V1__HeldPlan held[HELD_MAX], *held_list[HELD_MAX];
 };
 
 static plan_report *plan_add(struct report *r, uint64_t channel, uint32_t epoch,
@@ -470,6 +486,8 @@ static void report(struct world *w, int peer)
     r.message.state_version = s->version;
     r.message.plans = r.plan_list;
     r.message.channels = r.channel_list;
+    r.message.n_held = held_report(&s->held, r.held, r.held_list);
+    r.message.held = r.held_list;
     for (int i = 0; i < s->channel_count; i++)
         channel_add(&r, s->channels[i].channel);
     for (int i = 0; i < s->refusal_count && i < SIM_CHANNELS_MAX; i++)

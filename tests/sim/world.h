@@ -1,6 +1,7 @@
 // Inside of the simulation: the world and its parts.
 #pragma once
 
+#include "coordinator/store/lease.h"
 #include "tests/sim/sim.h"
 
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #define SEEN_MAX     1024
 #define PREPARED_MAX 16
 #define SESSIONS     (SIM_COORDINATORS_MAX * 3)
+#define LEASE_TTL_NS (3 * SIM_S)
 
 enum event_kind {
     EVENT_ACTION,   // a: index
@@ -73,6 +75,8 @@ struct channel_row {
     bool running;
     uint32_t revision;
     uint64_t run;
+    int64_t start_frame; // of the run; FARM_START_AT_SWITCH: not committed yet
+    int64_t stop_frame;  // of the newest stop
     int tracks, outputs;
     bool backup_edges, single_address;
     uint32_t last_epoch;
@@ -100,10 +104,13 @@ struct request {
     uint64_t epoch;
     int channel;
     uint32_t plan_epoch;
-    int64_t at_frame;
+    int64_t at_frame, start_frame;
     struct blob *plan;
-    int action; // of a change
-    bool ends;  // the second half of a drain
+    bool restored;
+    uint32_t replaces, revision;
+    uint64_t above; // of a lease: its epoch is to be
+    int action;     // of a change
+    bool ends;      // the second half of a drain
 };
 
 struct answer {
@@ -112,6 +119,7 @@ struct answer {
     int result;
     bool open;             // the transaction waits for its commit
     uint64_t epoch;        // of the lease
+    int server;            // that has given it
     struct tables *tables; // a copy; for a load
 };
 
@@ -126,6 +134,7 @@ struct database {
     struct tables now, past[2]; // past[0]: before the newest commit
     struct session sessions[SESSIONS];
     int64_t stalled_ns, slow_ns; // until then
+    int server;                  // rises with failovers
 };
 
 // ---- Coordinators -----------------------------------------------------------------------------
@@ -133,9 +142,12 @@ struct database {
 struct farm;
 struct coordinator {
     struct farm *farm; // NULL: does not lead
-    uint64_t holder, epoch;
+    uint64_t holder, epoch, epoch_above;
+    struct lease lease;
+    int64_t asked_ns;     // for the lease, by its own clock
+    int server;           // of the database, when it began to lead or wrote all again
     int64_t tick_ns;      // when it last ticked
-    bool tick_soon, busy; // busy: its farm's thread waits for the database
+    bool tick_soon, busy; // busy: its store's thread waits for the database
     bool changing, unapplied;
     struct request lanes[LANES]; // id 0: free
     int job_count;
@@ -149,6 +161,9 @@ struct commit {
     int64_t at_frame;
     int64_t known_ns; // when the leader learnt of it; 0: not yet
     bool late;        // then
+    uint64_t leader;  // that has written it
+    bool heard;       // by an edge
+    bool lost;        // with the database's primary
     bool edges[SIM_EDGES_MAX];
 };
 
@@ -159,7 +174,7 @@ struct seen { // a plan epoch
 
 struct aired { // of one channel by one edge, over all its lives
     int64_t n, at_ns;
-    uint32_t epoch;
+    uint32_t epoch;       // 0: none, or its disk has lost it
     int64_t concealed_ns; // when a group was last missing
 };
 
@@ -271,9 +286,10 @@ void check_broken(struct world *w, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 // A node says that it has prepared a plan.
 void check_prepared(struct world *w, int peer, uint64_t channel, uint32_t epoch);
-// I3, I4, I7: a plan is written for a leader of this epoch.
-void check_commit(struct world *w, uint64_t leader, int channel, uint32_t epoch, int64_t at_frame,
-                  const struct blob *plan);
+// I3, I4, I7: a plan is written, or written again. `epoch`: under which.
+void check_commit(struct world *w, const struct request *request, uint32_t epoch);
+// A commit is not in the database any more.
+void check_lost(struct world *w, int channel, int64_t last_at_frame);
 void check_known(struct world *w, int channel, uint32_t epoch);
 // I3, I4, I6, I8: a node has taken a state.
 void check_state(struct world *w, int peer, uint64_t leader, const uint8_t *bytes, size_t size);
