@@ -235,6 +235,7 @@ static void renew(struct coordinator *c)
         if (c->server_changes != store_server_changes(c->store)) {
             c->server_changes = store_server_changes(c->store);
             farm_run_recommit(c->farm);
+            atomic_store(&c->unapplied, true); // what people have asked for may be lost, too
         }
         look_around(c);
     }

@@ -70,19 +70,31 @@ static bool is_listed(const desired_state *message, uint64_t channel)
     return false;
 }
 
-static struct channel *find_or_create(struct state *s, uint64_t id)
+// One whose committed plans are gone has another place by now, or was stopped, though the state
+// that said so may have been lost: what it is to prepare begins anew.
+static bool goes_on(const struct state_channel *channel, const desired_state *message)
+{
+    if (!is_listed(message, channel->id))
+        return false;
+    for (size_t i = 0; i < message->n_channels; i++)
+        if (message->channels[i]->channel == channel->id && message->channels[i]->committed)
+            return true;
+    return !channel->committed;
+}
+
+static struct state_channel *find_or_create(struct state *s, uint64_t id)
 {
     for (int i = 0; i < s->channel_count; i++)
         if (s->channels[i].id == id)
-            return s->channels[i].channel;
+            return &s->channels[i];
     struct channel_config config = s->config;
     config.channel = id;
     struct channel *channel = NULL;
     if (s->channel_count == STATE_CHANNELS_MAX || channel_create(&config, &channel))
         return NULL;
-    s->channels[s->channel_count++] = (struct state_channel){.id = id, .channel = channel};
+    s->channels[s->channel_count] = (struct state_channel){.id = id, .channel = channel};
     log_info("channel_start", "channel=%llu", (unsigned long long)id);
-    return channel;
+    return &s->channels[s->channel_count++];
 }
 
 // All plans of channel `id`.
@@ -101,12 +113,15 @@ static void apply_channel(struct state *s, const desired_state *message, uint64_
             count++;
     }
     // A channel none of whose plans can be read goes on with what it has.
-    struct channel *channel = count ? find_or_create(s, id) : NULL;
+    struct state_channel *channel = count ? find_or_create(s, id) : NULL;
     if (count && !channel) {
         diagnostic_set(&d, -ENOSPC, "edge_full", "", "this edge runs as many channels as it can");
         refuse(s, id, plans[0]->epoch, &d);
     }
-    if (channel && channel_set_plans(channel, (const struct plan *const *)plans, count, &d))
+    for (int i = 0; channel && i < count; i++)
+        channel->committed |= plans[i]->committed;
+    if (channel &&
+        channel_set_plans(channel->channel, (const struct plan *const *)plans, count, &d))
         refuse(s, id, plans[count - 1]->epoch, &d);
     for (int i = 0; i < count; i++)
         plan_unref(&plans[i]);
@@ -137,7 +152,7 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     if (s->config.cache)
         media_cache_set_origin(s->config.cache, message->media_url);
     for (int i = s->channel_count - 1; i >= 0; i--)
-        if (!is_listed(message, s->channels[i].id))
+        if (!goes_on(&s->channels[i], message))
             remove_channel(s, i);
     for (size_t i = 0; i < message->n_channels; i++) {
         uint64_t id = message->channels[i]->channel;

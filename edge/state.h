@@ -14,6 +14,7 @@
 struct state_channel {
     uint64_t id;
     struct channel *channel;
+    bool committed;            // has been told so of a plan
     struct recent encode_lost; // pictures
     struct recent skipped;     // frames
 };

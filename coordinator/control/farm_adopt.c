@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_NS INT64_C(3000000000) // after that it goes on without
-
 typedef Vistter__Control__V1__PlanReport plan_report;
 typedef Vistter__Control__V1__HeldPlan held_plan;
 
@@ -86,15 +84,15 @@ bool farm_gathers(struct farm *farm, int64_t now_ns)
         ask_for(farm, farm->nodes[i], now_ns);
     for (int i = 0; i < farm->channel_count; i++) {
         struct channel *channel = farm->channels[i];
-        if (channel->asked_epoch && now_ns - channel->asked_ns > ASK_NS) {
+        if (channel->asked_epoch && now_ns - channel->asked_ns > FARM_ASK_NS) {
             log_error("plan_not_recovered", "channel=%llu plan_epoch=%u",
                       (unsigned long long)channel->id, channel->asked_epoch);
             ask_end(channel);
         }
         // Taken, and about to be written: what is said is what is stored, where the store can.
-        asks =
-            asks || channel->asked_epoch ||
-            (channel->adopted && channel_unstored(channel) && now_ns - channel->asked_ns <= ASK_NS);
+        asks = asks || channel->asked_epoch ||
+               (channel->adopted && channel_unstored(channel) &&
+                now_ns - channel->asked_ns <= FARM_ASK_NS);
     }
     return asks || now_ns - farm->start_ns < FARM_SETTLE_NS;
 }
@@ -222,7 +220,7 @@ bool restored_step(struct channel *channel, int64_t now_ns, const struct farm_ou
 {
     struct plan *plan = unstored_plan(channel);
     bool busy = channel->waits_on_store || now_ns < channel->store_ns;
-    if (plan && (channel->phase == PHASE_IDLE || channel->phase == PHASE_ARMED) && !busy) {
+    if (plan && !busy) {
         channel->store_ns = now_ns + FARM_STORE_NS;
         commit_hand_out(channel, plan, true, outputs);
     }
@@ -243,6 +241,18 @@ bool farm_restored(struct channel *channel, uint32_t plan_epoch, int result)
 
 // ---- Stored, and never heard of ---------------------------------------------------------------
 
+static bool on_any_edge(const struct farm *farm, const struct channel *channel,
+                        const struct plan *plan)
+{
+    const char *name, *address;
+    for (int i = 0; (name = plan_edge(plan, i, &address)); i++) {
+        const struct node *edge = farm_node(farm, name);
+        if (edge && edge->alive && holds_committed(edge, channel->id, plan->message->plan_epoch))
+            return true;
+    }
+    return false;
+}
+
 void unheard_drop(struct farm *farm, struct channel *channel, struct farm_time now)
 {
     struct plan *plan = newest_committed(channel);
@@ -256,6 +266,9 @@ void unheard_drop(struct farm *farm, struct channel *channel, struct farm_time n
     }
     if (channel_cursor(farm, channel, now) + switch_margin(plan->message) <= plan->at_frame)
         return; // in time
+    // Nobody has the one before either: what was on air last is the newest.
+    if (plan == channel->next && !on_any_edge(farm, channel, channel->current))
+        return;
     log_warning("plan_unheard", "channel=%llu plan_epoch=%u at_frame=%lld",
                 (unsigned long long)channel->id, plan->message->plan_epoch,
                 (long long)plan->at_frame);

@@ -164,7 +164,9 @@ static void channel_propose(struct farm *farm, struct channel *channel, struct f
         propose_failed(channel, &why, now_ns);
         return;
     }
-    if (channel->current && plan_matches(channel->current, channel) &&
+    // The same as on air has to be written all the same, where the store has another that was
+    // dropped.
+    if (channel->current && !channel->replaces && plan_matches(channel->current, channel) &&
         placement_equal(&channel->current->placement, &placement)) {
         placement_finish(&placement);
         channel->dirty = false;
@@ -432,7 +434,8 @@ static bool next_active(const struct farm *farm, const struct channel *channel,
 
 static void armed_step(struct farm *farm, struct channel *channel, struct farm_time now)
 {
-    if (!next_active(farm, channel, now))
+    // The current one may be being written again: the answer is about that.
+    if (channel->waits_on_store || !next_active(farm, channel, now))
         return;
     farm_plan_touch(farm, channel->current);
     plan_destroy(&channel->current);

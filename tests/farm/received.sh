@@ -99,6 +99,8 @@ edge=$(cat "$run/edge.pid")
 children=$(pgrep -P "$edge" | tr '\n' ' ')
 check "the edge has children for platform, recording and preview ($children)" [ "$(wc -w <<<"$children")" = 3 ]
 # shellcheck disable=SC2086
+kill -STOP $children # at one blow: none is to see that the edge is gone before it is gone itself
+# shellcheck disable=SC2086
 kill -KILL "$edge" $children
 timeout 10 tail --pid="$edge" -f /dev/null || true
 rm -f "$run/edge.pid"
