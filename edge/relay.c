@@ -60,7 +60,8 @@ static struct kept *kept_at(struct relay_stream *s, int64_t number)
 
 static void forget_oldest(struct relay_stream *s)
 {
-    struct kept *k = kept_at(s, s->oldest++);
+    struct kept *k = kept_at(s, s->oldest);
+    s->oldest++;
     if (!k)
         return;
     s->bytes -= k->size;
