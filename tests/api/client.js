@@ -4,6 +4,19 @@ import { connect } from "node:net";
 
 import { assertAnswer, operationOf } from "./contract.js";
 
+export const seconds = (since) => (Date.now() - since) / 1000;
+
+// Polls a condition; gives what it gives.
+export async function until(condition, what, limit = 30) {
+  const begin = Date.now();
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (seconds(begin) > limit) throw new Error(`${what} did not come within ${limit} s`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
 export class Client {
   constructor(server) {
     this.server = server; // {origin, port}

@@ -7,21 +7,10 @@ import { after, before, test } from "node:test";
 
 import WebSocket from "ws";
 
-import { Client } from "./client.js";
+import { Client, seconds, until } from "./client.js";
 import { Server, top } from "./server.js";
 
-const seconds = (since) => (Date.now() - since) / 1000;
 const TAKEOVER_S = 4; // what reliability asks of a change of leader
-
-async function until(condition, what, limit = 30) {
-  const begin = Date.now();
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (seconds(begin) > limit) throw new Error(`${what} did not come within ${limit} s`);
-    await new Promise((done) => setTimeout(done, 20));
-  }
-}
 
 const leaderIn = (status) => status?.coordinators?.find((c) => c.state === "leads")?.name;
 const statusAt = (origin) => fetch(`${origin}/api/v1/status`)

@@ -4,22 +4,11 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { Client } from "./client.js";
+import { Client, seconds, until } from "./client.js";
 import { Server } from "./server.js";
 
-const seconds = (since) => (Date.now() - since) / 1000;
 // Well above what store.h promises, far below for ever.
 const bound = 8;
-
-async function until(condition, what, limit = 30) {
-  const begin = Date.now();
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (seconds(begin) > limit) throw new Error(`${what} did not come within ${limit} s`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
-}
 
 const answers = (origin) => fetch(`${origin}/api/v1/status`).then((r) => r.status, () => 0);
 const count = (text, pattern) => text.split(pattern).length - 1;
