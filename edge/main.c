@@ -8,7 +8,8 @@
 //   link's own  provider     its socket                  SRT or Unix socket     windows (intake_put)
 //   decode      plan         decoding, wishes            messages, 20 ms        decoded frames
 //   mix         channel      frame clock, mixer, ladder  frame n's due time     queues of encoders
-//   encode-N    rendition    x264, AAC                   its queue              queues of outlets
+//   encode-N    rendition    AAC, who takes which GOP    its queue              lanes
+//   encode-N.L  lane of it   x264                        its queue              queues of outlets
 //   hash        hash file    the file                    its queue              the disk
 //   deliver     program      children and their sockets  poll                   vistter-deliver
 //   link's own  program      control connections         NNG                    `main`, by eventfd

@@ -9,10 +9,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define QUEUE_FRAMES   150 // sound is kept up to here
-#define QUEUE_PICTURES 45  // pictures up to here
+#define QUEUE_PICTURES 45  // pictures up to here, and what several lanes of a GOP make of it
 #define HELD_AUDIO     240 // packets of 1024 samples: five seconds
+// So far sound stays behind pictures: all that is due is there then, whichever thread is ahead, so
+// that two edges give the same order. AAC gives a packet once it has the 1024 samples after it.
+#define AUDIO_BEHIND 2048
 
 struct item {
     struct programme_frame *frame;
@@ -23,13 +27,15 @@ struct rendition {
     // -- constant after create
     struct rendition_config config;
     char name[32];
-    struct video_encoder *video;
+    size_t pictures_max; // that wait
+    struct gop_encoder *video;
     struct audio_encoder *audio;
     struct queue *queue; // struct item *
     pthread_t thread;
     bool running;
+    // -- under the lock
+    pthread_mutex_t lock;
     struct cost cost;
-    // -- the rendition's thread
     struct packet *held[HELD_AUDIO]; // audio that is ahead of video, oldest first
     int held_count;
     struct log_limit failure_log;
@@ -58,39 +64,58 @@ static void give_held(struct rendition *r, int count)
 static void on_audio(void *opaque, struct packet *packet)
 {
     struct rendition *r = opaque;
+    pthread_mutex_lock(&r->lock);
     if (r->held_count == HELD_AUDIO) // there is no video: sound alone is better than nothing
         give_held(r, 1);
     r->held[r->held_count++] = packet;
+    pthread_mutex_unlock(&r->lock);
 }
 
 static void on_video(void *opaque, struct packet *packet)
 {
     struct rendition *r = opaque;
-    int64_t sample = rate_first_sample(r->config.rate, packet->dts);
+    int64_t sample = rate_first_sample(r->config.rate, packet->dts) - AUDIO_BEHIND;
     int due = 0;
+    pthread_mutex_lock(&r->lock);
     while (due < r->held_count && r->held[due]->dts <= sample)
         due++;
     give_held(r, due);
     r->config.on_packet(r->config.opaque, packet);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void failed(struct rendition *r, int64_t frame, int error)
+{
+    pthread_mutex_lock(&r->lock);
+    uint64_t count = log_limit(&r->failure_log, clock_monotonic_ns(), INT64_C(10000000000));
+    pthread_mutex_unlock(&r->lock);
+    if (count)
+        log_error("encode_failed", "rendition=%s frame=%lld error=%d count=%llu", r->name,
+                  (long long)frame, error, (unsigned long long)count);
+}
+
+static void on_done(void *opaque, int64_t n, int result, int64_t ns)
+{
+    struct rendition *r = opaque;
+    pthread_mutex_lock(&r->lock);
+    cost_add(&r->cost, ns);
+    if (n > atomic_load(&r->frame)) // another lane may be further
+        atomic_store(&r->frame, n);
+    pthread_mutex_unlock(&r->lock);
+    atomic_fetch_add(result ? &r->failed : &r->frames, 1);
+    if (result)
+        failed(r, n, result);
 }
 
 static void encode_item(struct rendition *r, const struct item *item)
 {
     const struct programme_frame *f = item->frame;
-    int64_t start = clock_monotonic_ns();
-    int result = audio_encoder_sound(r->audio, f->first_sample, f->samples, f->sample_count);
-    if (!item->sound_only) {
-        int video = video_encoder_picture(r->video, f->frame, f->picture);
-        result = video ? video : result;
-        atomic_store(&r->frame, f->frame);
-        atomic_fetch_add(video ? &r->failed : &r->frames, 1);
-    }
-    int64_t now = clock_monotonic_ns();
-    cost_add(&r->cost, now - start);
-    uint64_t count = result ? log_limit(&r->failure_log, now, INT64_C(10000000000)) : 0;
-    if (count)
-        log_error("encode_failed", "rendition=%s frame=%lld error=%d count=%llu", r->name,
-                  (long long)f->frame, result, (unsigned long long)count);
+    int sound = audio_encoder_sound(r->audio, f->first_sample, f->samples, f->sample_count);
+    int picture = item->sound_only ? 0 : gop_encoder_picture(r->video, f);
+    if (picture)
+        atomic_fetch_add(&r->failed, 1);
+    if (sound || picture)
+        failed(r, f->frame, picture ? picture : sound);
 }
 
 static void *run(void *opaque)
@@ -101,31 +126,45 @@ static void *run(void *opaque)
         encode_item(r, item);
         item_release(item);
     }
-    (void)video_encoder_drain(r->video); // a failure here loses only frames nobody waits for
-    give_held(r, r->held_count);
     return NULL;
+}
+
+static int processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > GOP_LANES_MAX ? GOP_LANES_MAX : (int)count;
 }
 
 int rendition_create(const struct rendition_config *config, struct rendition **ret,
                      struct diagnostic *reterr)
 {
     struct rendition *r = base_alloc(sizeof *r);
+    int lanes = config->lanes ? config->lanes : processors();
     r->config = *config;
+    // A lane with the speed of one in `lanes` is so far behind at the end of a GOP.
+    r->pictures_max = QUEUE_PICTURES + (size_t)(config->gop_frames * (lanes - 1) / lanes);
+    pthread_mutex_init(&r->lock, NULL);
     snprintf(r->name, sizeof r->name, "%s", config->name);
     r->queue = queue_create(QUEUE_FRAMES, item_release);
-    struct video_encoder_config video = {
-        .width = config->width,
-        .height = config->height,
-        .rate = config->rate,
-        .bitrate = config->video_bitrate,
-        .gop_frames = config->gop_frames,
-        .preset = config->preset,
-        .on_packet = on_video,
-        .opaque = r,
+    struct gop_encoder_config video = {
+        .name = r->name,
+        .video =
+            {
+                .width = config->width,
+                .height = config->height,
+                .rate = config->rate,
+                .bitrate = config->video_bitrate,
+                .gop_frames = config->gop_frames,
+                .preset = config->preset,
+                .on_packet = on_video,
+                .opaque = r,
+            },
+        .lanes = lanes,
+        .on_done = on_done,
     };
     struct audio_encoder_config audio = {
         .bitrate = config->audio_bitrate, .on_packet = on_audio, .opaque = r};
-    int result = video_encoder_create(&video, &r->video, reterr);
+    int result = gop_encoder_create(&video, &r->video, reterr);
     if (!result)
         result = audio_encoder_create(&audio, &r->audio, reterr);
     if (!result && thread_start(&r->thread, r->name, run, r))
@@ -149,8 +188,10 @@ void rendition_destroy(struct rendition **rendition)
     if (r->running)
         thread_join(r->thread);
     queue_destroy(&r->queue);
-    video_encoder_destroy(&r->video);
+    gop_encoder_destroy(&r->video);
+    give_held(r, r->held_count);
     audio_encoder_destroy(&r->audio);
+    pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
@@ -158,7 +199,8 @@ void rendition_push(struct rendition *r, const struct programme_frame *frame)
 {
     struct item *item = base_alloc(sizeof *item);
     item->frame = programme_frame_ref(frame);
-    item->sound_only = !frame->picture || queue_count(r->queue) >= QUEUE_PICTURES;
+    size_t waiting = queue_count(r->queue) + (size_t)gop_encoder_waiting(r->video);
+    item->sound_only = !frame->picture || waiting >= r->pictures_max;
     bool dropped = item->sound_only;
     if (queue_push(r->queue, item, 0)) {
         item_release(item);
@@ -181,7 +223,7 @@ void rendition_stats(struct rendition *r, struct rendition_stats *ret)
 
 const uint8_t *rendition_video_extradata(const struct rendition *r, size_t *ret_size)
 {
-    return video_encoder_extradata(r->video, ret_size);
+    return gop_encoder_extradata(r->video, ret_size);
 }
 
 const uint8_t *rendition_audio_extradata(const struct rendition *r, size_t *ret_size)

@@ -1,22 +1,22 @@
-// A rendition: one video and one audio encoder in a thread of their own, giving one interleaved
-// stream of packets.
+// A rendition: sound and pictures encoded, giving one interleaved stream of packets.
 //
 // The mixer pushes and never waits: with too many frames queued a picture is left out (its time
 // stamp stays empty), its sound is kept; only with far too many the whole frame is. Both are
-// counted. Packets come out in order of time: audio waits until video has reached its time, at most
-// five seconds of it, so destinations can write them as they come. Thread: rendition_push any (one
-// at a time); callbacks run on the rendition's thread.
+// counted. Packets come out in an order that depends on nothing but their times: audio 43 ms behind
+// video (and five seconds at most while there is none), so destinations can write them as they
+// come. Thread: rendition_push any (one at a time); on_packet is called from threads of the
+// rendition, one at a time.
 #pragma once
 
 #include "edge/encode/audio_encoder.h"
-#include "edge/encode/video_encoder.h"
-#include "edge/mix/programme.h"
+#include "edge/encode/gop_encoder.h"
 
 struct rendition_config {
     const char *name; // for the thread and the log
     int width, height, video_bitrate, audio_bitrate, gop_frames;
     struct rate rate;
     const char *preset;
+    int lanes;                 // GOPs at once, see gop_encoder.h; 0: by the processors
     packet_sink_fn *on_packet; // takes the packet; must not block
     void *opaque;
 };

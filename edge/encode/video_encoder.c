@@ -136,6 +136,7 @@ int video_encoder_create(const struct video_encoder_config *config, struct video
     e->extradata_size = (size_t)e->gop->extradata_size;
     e->extradata = base_alloc(e->extradata_size);
     memcpy(e->extradata, e->gop->extradata, e->extradata_size);
+    avcodec_free_context(&e->gop); // one that waits for its first picture keeps no buffers
     e->packet = av_packet_alloc();
     e->frame = av_frame_alloc();
     if (!e->packet || !e->frame) {
@@ -263,7 +264,7 @@ int video_encoder_picture(struct video_encoder *e, int64_t n, const struct pictu
 {
     if (e->started && n <= e->last_frame)
         return -EINVAL;
-    int64_t gop = n >= 0 ? n / e->config.gop_frames : (n + 1) / e->config.gop_frames - 1;
+    int64_t gop = video_encoder_gop(&e->config, n);
     int drained = 0;
     if (!e->started || gop != e->gop_number)
         drained = video_encoder_drain(e);

@@ -14,7 +14,7 @@
 // pts = frame number. dts is made here: the k-th packet of a GOP with input frames p[0], p[1], ...
 // has dts p[k - d], or p[0] - d + k for k < d, where d is the reordering depth: rises strictly even
 // when frames were left out, and never exceeds pts.
-// Thread: one, the rendition's. Cost: tests/edge/encode_test --bench.
+// Thread: one.
 #pragma once
 
 #include "edge/encode/packet.h"
@@ -33,6 +33,12 @@ struct video_encoder_config {
     packet_sink_fn *on_packet;
     void *opaque;
 };
+
+// Which GOP frame `n` is in.
+static inline int64_t video_encoder_gop(const struct video_encoder_config *config, int64_t n)
+{
+    return n >= 0 ? n / config->gop_frames : (n + 1) / config->gop_frames - 1;
+}
 
 struct video_encoder;
 // -EINVAL or -ENOSYS (no x264 here) with a diagnostic.

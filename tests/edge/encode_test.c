@@ -1,5 +1,5 @@
 // Encoding: GOPs depend on their pictures alone, time stamps rise also over gaps, sound is on the
-// sample. With --bench: milliseconds per picture with and without cpu-independent.
+// sample. With --bench: pictures a second with several GOPs at once.
 #include "edge/encode/rendition.h"
 #include "engine/base/clock.h"
 #include "engine/frame/sound.h"
@@ -11,6 +11,7 @@
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
 #include <math.h>
+#include <unistd.h>
 
 #define PACKETS_MAX 4096
 
@@ -112,16 +113,17 @@ static void test_purity(void)
 }
 
 // A rendition that scales, with sound: all that is encoded on the way to a destination.
-static void encode_noise(struct catch *c)
+static void encode_noise(struct catch *c, int lanes)
 {
     struct rendition_config config = {.name = "test",
                                       .width = 320,
                                       .height = 180,
                                       .video_bitrate = 400000,
                                       .audio_bitrate = 128000,
-                                      .gop_frames = 20,
+                                      .gop_frames = 6,
                                       .rate = {25, 1},
                                       .preset = "medium",
+                                      .lanes = lanes,
                                       .on_packet = on_packet,
                                       .opaque = c};
     struct rendition *r = NULL;
@@ -141,6 +143,32 @@ static void encode_noise(struct catch *c)
     rendition_destroy(&r);
 }
 
+static void check_same(const struct catch *a, const struct catch *b)
+{
+    CHECK(a->count, ==, b->count);
+    for (int k = 0; k < a->count && k < b->count; k++) {
+        const struct packet *p = a->packets[k], *q = b->packets[k];
+        CHECK(p->stream, ==, q->stream);
+        CHECK(p->pts, ==, q->pts);
+        CHECK(p->dts, ==, q->dts);
+        CHECK(p->size, ==, q->size);
+        CHECK_BYTES(p->data, q->data, p->size < q->size ? p->size : q->size);
+    }
+}
+
+// Several GOPs at once: the same packets in the same order.
+static void test_lanes(void)
+{
+    static struct catch one, several;
+    encode_noise(&one, 1);
+    for (int lanes = 2; lanes <= GOP_LANES_MAX; lanes++) {
+        encode_noise(&several, lanes);
+        check_same(&several, &one);
+        release(&several);
+    }
+    release(&one);
+}
+
 // The same bytes without FFmpeg's assembly, without x264's, and with older instructions of each.
 static void test_processors(void)
 {
@@ -149,19 +177,13 @@ static void test_processors(void)
         int ffmpeg;
     } levels[] = {{"c", 0}, {"avx2", AV_CPU_FLAG_SSE2}, {"c", -1}, {"avx2", -1}};
     static struct catch reference, other;
-    encode_noise(&reference);
+    encode_noise(&reference, 1);
     CHECK(reference.count, >, 100);
     for (int i = 0; i < 4; i++) {
         setenv("VISTTER_CPU", levels[i].x264, 1);
         av_force_cpu_flags(levels[i].ffmpeg);
-        encode_noise(&other);
-        CHECK(other.count, ==, reference.count);
-        for (int k = 0; k < other.count && k < reference.count; k++) {
-            const struct packet *p = other.packets[k], *q = reference.packets[k];
-            CHECK(p->stream, ==, q->stream);
-            CHECK(p->size, ==, q->size);
-            CHECK_BYTES(p->data, q->data, p->size < q->size ? p->size : q->size);
-        }
+        encode_noise(&other, 1);
+        check_same(&other, &reference);
         release(&other);
     }
     unsetenv("VISTTER_CPU");
@@ -496,39 +518,59 @@ static void test_rendition(void)
     release(&c);
 }
 
-static int bench(void)
+static void bench_lanes(int lanes)
 {
     static struct catch c;
-    struct video_encoder_config config = {.width = 1280,
-                                          .height = 720,
-                                          .rate = {30, 1},
-                                          .bitrate = 3000000,
-                                          .gop_frames = 60,
-                                          .preset = "veryfast",
-                                          .on_packet = on_packet,
-                                          .opaque = &c};
-    struct video_encoder *e = NULL;
-    if (video_encoder_create(&config, &e, NULL))
-        return 1;
+    enum { FRAMES = 240, WIDTH = 1920, HEIGHT = 1080, KEPT = 30 };
+    struct rendition_config config = {.name = "bench",
+                                      .width = WIDTH,
+                                      .height = HEIGHT,
+                                      .video_bitrate = 6000000,
+                                      .audio_bitrate = 128000,
+                                      .gop_frames = 30,
+                                      .rate = {30, 1},
+                                      .preset = "veryfast",
+                                      .lanes = lanes,
+                                      .on_packet = on_packet,
+                                      .opaque = &c};
+    struct rendition *r = NULL;
+    if (rendition_create(&config, &r, NULL))
+        return;
     uint64_t seed = 1;
-    struct picture *noise = picture_create(PICTURE_OPAQUE, 1280, 720);
-    int64_t start = clock_thread_cpu_ns();
-    int frames = 180;
-    for (int n = 0; n < frames; n++) {
-        struct programme_frame *f = test_programme((struct rate){30, 1}, 1280, 720, n);
-        for (int y = 0; y < 720; y += 2) // some texture that moves
-            for (int x = 0; x < 1280; x += 8)
-                f->picture->plane[0][y * f->picture->stride[0] + (x + n * 2) % 1280] =
+    struct picture *pictures[KEPT];
+    for (int i = 0; i < KEPT; i++) {
+        pictures[i] = picture_create(PICTURE_OPAQUE, WIDTH, HEIGHT);
+        uint8_t colour[4] = {40, 128, 128, 255};
+        picture_fill(pictures[i], colour);
+        for (int y = 0; y < HEIGHT; y += 2) // some texture that moves
+            for (int x = 0; x < WIDTH; x += 8)
+                pictures[i]->plane[0][y * pictures[i]->stride[0] + (x + i * 2) % WIDTH] =
                     (uint8_t)(40 + check_random(&seed) % 60);
-        video_encoder_picture(e, n, f->picture);
+    }
+    int64_t start = clock_monotonic_ns();
+    struct rendition_stats stats = {0};
+    for (int n = 0; n < FRAMES; n++) {
+        struct programme_frame *f = programme_frame_create(n, 1600 * (int64_t)n, 1600);
+        f->picture = picture_ref(pictures[n % KEPT]);
+        while (n - (int64_t)stats.frames > 40) { // what the queue holds
+            usleep(1000);
+            rendition_stats(r, &stats);
+        }
+        rendition_push(r, f);
         programme_frame_unref(&f);
     }
-    video_encoder_drain(e);
-    printf("720p veryfast cpu-independent: %.2f ms per picture\n",
-           (double)(clock_thread_cpu_ns() - start) / 1e6 / frames);
-    picture_unref(&noise);
+    rendition_destroy(&r);
+    printf("1080p veryfast, %d at once: %.1f pictures a second\n", lanes,
+           FRAMES / ((double)(clock_monotonic_ns() - start) / 1e9));
+    for (int i = 0; i < KEPT; i++)
+        picture_unref(&pictures[i]);
     release(&c);
-    video_encoder_destroy(&e);
+}
+
+static int bench(void)
+{
+    for (int lanes = 1; lanes <= GOP_LANES_MAX; lanes *= 2)
+        bench_lanes(lanes);
     return 0;
 }
 
@@ -539,6 +581,7 @@ int main(int argc, char **argv)
         return bench();
     test_purity();
     test_processors();
+    test_lanes();
     test_rate(false);
     test_rate(true);
     test_times();
