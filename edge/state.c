@@ -168,28 +168,16 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     return 0;
 }
 
+static int resume(void *opaque, const uint8_t *bytes, size_t size)
+{
+    return state_apply(opaque, bytes, size, false);
+}
+
 int state_resume(struct state *s)
 {
-    int result = -ENOENT;
-    for (int generation = 0; generation < STATE_FILE_GENERATIONS; generation++) {
-        uint8_t *bytes;
-        size_t size;
-        int error = state_file_read(s->file, generation, &bytes, &size);
-        if (!error) {
-            error = state_apply(s, bytes, size, false);
-            explicit_bzero(bytes, size);
-            free(bytes);
-        }
-        if (!error) {
-            log_info("state_resume", "epoch=%llu version=%llu generation=%d channels=%d",
-                     (unsigned long long)s->epoch, (unsigned long long)s->version, generation,
-                     s->channel_count);
-            return 0;
-        }
-        if (error != -ENOENT)
-            log_warning("state_unreadable", "generation=%d error=\"%s\"", generation,
-                        strerror(-error));
-        result = error != -ENOENT ? error : result;
-    }
-    return result;
+    int error = state_file_resume(s->file, resume, s);
+    if (!error)
+        log_info("state_resume", "epoch=%llu version=%llu channels=%d",
+                 (unsigned long long)s->epoch, (unsigned long long)s->version, s->channel_count);
+    return error;
 }

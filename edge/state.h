@@ -7,7 +7,7 @@
 #include "edge/channel.h"
 #include "edge/held.h"
 #include "edge/recent.h"
-#include "edge/state_file.h"
+#include "engine/link/state_file.h"
 
 #define STATE_CHANNELS_MAX 64
 

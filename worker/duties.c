@@ -129,9 +129,9 @@ static void start_missing(struct duties *d, const desired_state *state,
     }
 }
 
-bool duties_outdated(const struct duties *d, const desired_state *state)
+bool duties_news(const struct duties *d, const desired_state *state)
 {
-    return state->epoch < d->epoch || (state->epoch == d->epoch && state->version < d->version);
+    return state->epoch > d->epoch || (state->epoch == d->epoch && state->version > d->version);
 }
 
 int duties_follow(struct duties *d, const desired_state *state, const struct stage_config *stage,

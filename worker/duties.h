@@ -22,8 +22,8 @@ struct duties {
     struct duties_key keys[DUTIES_LINKS_MAX];
 };
 
-// Older than what it follows already.
-bool duties_outdated(const struct duties *duties, const Vistter__Control__V1__DesiredState *state);
+// Neither older than what it follows already nor the same.
+bool duties_news(const struct duties *duties, const Vistter__Control__V1__DesiredState *state);
 // Ends what the state does not name, starts what it names, as provider or standby, and tells stages
 // what is committed. `stage`: for new ones, `node` this worker; `plan` and `group` are filled in.
 // Stages that have been closed go into `ret_ended` (DUTIES_STAGES_MAX), for the caller to destroy;

@@ -26,7 +26,10 @@ int main(int argc, char **argv)
         {"cluster-key", SETTING_TEXT, "FILE", "/etc/vistter/cluster.key", 0, 0,
          "key file that all nodes of the cluster share", &s.cluster_key},
         {"frame-listen", SETTING_TEXT, "HOST:PORT", "127.0.0.1:0", 0, 0,
-         "where frames are served (SRT, UDP); port 0: any", &s.frame_listen},
+         "where frames are served (SRT, UDP); port 0: any, which after a restart nobody knows "
+         "without "
+         "a coordinator",
+         &s.frame_listen},
         {"frame-address", SETTING_TEXT, "HOST:PORT", "", 0, 0,
          "the same as others reach it, when it differs", &s.frame_address},
         {"frame-latency", SETTING_INTEGER, "ms", "120", 20, 2000,
@@ -37,6 +40,8 @@ int main(int argc, char **argv)
          &s.cache},
         {"cache-size", SETTING_INTEGER, "MiB", "20480", 64, 1 << 30, "largest size of that folder",
          &cache_mib},
+        {"state-folder", SETTING_TEXT, "FOLDER", "/var/lib/vistter/worker", 0, 0,
+         "where the newest desired state is kept, sealed", &s.state_folder},
         {"log-level", SETTING_TEXT, "LEVEL", "info", 0, 0, "error, warning, info or debug",
          &log_level},
         {0},

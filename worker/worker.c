@@ -6,6 +6,7 @@
 #include "engine/base/watchdog.h"
 #include "engine/compose/blend.h"
 #include "engine/link/control_link.h"
+#include "engine/link/state_file.h"
 #include "engine/receive/links.h"
 #include "proto/control.pb-c.h"
 #include "worker/duties.h"
@@ -23,6 +24,7 @@
 // Shared with consumers on this host; beyond it frames are coded.
 #define BLOCK_BYTES_MAX ((size_t)2 << 30)
 #define REPORT_MS       100
+#define ALARMS_MAX      (3 * DUTIES_STAGES_MAX + 1)
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 
@@ -37,6 +39,7 @@ struct worker {
     struct frame_server *server;
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
+    struct state_file *state_file;
     int state_fd;             // eventfd: a new desired state is there
     _Atomic int64_t short_ns; // see stage_config
     struct queue *ended;      // stages on their way out; full: main waits
@@ -44,7 +47,8 @@ struct worker {
     bool reaping;
     // -- guarded by state_lock
     pthread_mutex_t state_lock;
-    desired_state *newest; // unpacked copy, NULL when main has taken it
+    uint8_t *newest; // packed, NULL when main has taken it
+    size_t newest_size;
     // -- main thread
     double cpu_load;
     int64_t cpu_read_ns, cpu_read_at_ns, links_log_at_ns;
@@ -52,6 +56,14 @@ struct worker {
     pthread_mutex_t lock;
     struct duties duties;
 };
+
+// It holds the links' keys.
+static void state_free(uint8_t *bytes, size_t size)
+{
+    if (bytes)
+        explicit_bzero(bytes, size);
+    free(bytes);
+}
 
 // ---- Callbacks from the links -----------------------------------------------------------------
 
@@ -61,14 +73,10 @@ static void on_state(void *opaque, const desired_state *state)
     size_t size = vistter__control__v1__desired_state__get_packed_size(state);
     uint8_t *bytes = base_alloc(size);
     vistter__control__v1__desired_state__pack(state, bytes);
-    desired_state *copy = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
-    free(bytes);
-    if (!copy)
-        return;
     pthread_mutex_lock(&w->state_lock);
-    if (w->newest)
-        vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);
-    w->newest = copy;
+    state_free(w->newest, w->newest_size);
+    w->newest = bytes;
+    w->newest_size = size;
     pthread_mutex_unlock(&w->state_lock);
     eventfd_write(w->state_fd, 1);
 }
@@ -115,34 +123,65 @@ static void *reap(void *opaque)
     return NULL;
 }
 
+static void follow(struct worker *w, const desired_state *state)
+{
+    struct stage *ended[DUTIES_STAGES_MAX];
+    struct stage_config stage = {
+        .cache = w->cache,
+        .node = w->settings.name,
+        .links = w->links,
+        .blocks = w->blocks,
+        .host = w->host,
+        .short_ns = &w->short_ns,
+        // Wants and frames wait out the latency each; consumers repeat a little later.
+        .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
+    };
+    media_cache_set_origin(w->cache, state->media_url);
+    pthread_mutex_lock(&w->lock);
+    int ended_count = duties_follow(&w->duties, state, &stage, ended);
+    pthread_mutex_unlock(&w->lock);
+    for (int i = 0; i < ended_count; i++)
+        (void)queue_push(w->ended, ended[i], -1); // open until the worker ends
+}
+
+// A packed DesiredState. -ESTALE: older than, or the same as, what it does already.
+static int apply(struct worker *w, const uint8_t *bytes, size_t size)
+{
+    desired_state *state = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
+    if (!state)
+        return -EPROTO;
+    bool news = duties_news(&w->duties, state);
+    if (news)
+        follow(w, state);
+    vistter__control__v1__desired_state__free_unpacked(state, NULL);
+    return news ? 0 : -ESTALE;
+}
+
+static int apply_remembered(void *opaque, const uint8_t *bytes, size_t size)
+{
+    return apply(opaque, bytes, size);
+}
+
+static void resume(struct worker *w)
+{
+    int error = state_file_resume(w->state_file, apply_remembered, w);
+    if (!error)
+        log_info("state_resume", "epoch=%" PRIu64 " version=%" PRIu64 " groups=%d", w->duties.epoch,
+                 w->duties.version, w->duties.stage_count);
+    else if (error != -ENOENT)
+        log_warning("state_resume", "error=\"%s\"", strerror(-error));
+}
+
 static void reconcile(struct worker *w)
 {
     pthread_mutex_lock(&w->state_lock);
-    desired_state *state = w->newest;
+    uint8_t *bytes = w->newest;
+    size_t size = w->newest_size;
     w->newest = NULL;
     pthread_mutex_unlock(&w->state_lock);
-    if (!state)
-        return;
-    if (!duties_outdated(&w->duties, state)) {
-        struct stage *ended[DUTIES_STAGES_MAX];
-        struct stage_config stage = {
-            .cache = w->cache,
-            .node = w->settings.name,
-            .links = w->links,
-            .blocks = w->blocks,
-            .host = w->host,
-            .short_ns = &w->short_ns,
-            // Wants and frames wait out the latency each; consumers repeat a little later.
-            .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
-        };
-        media_cache_set_origin(w->cache, state->media_url);
-        pthread_mutex_lock(&w->lock);
-        int ended_count = duties_follow(&w->duties, state, &stage, ended);
-        pthread_mutex_unlock(&w->lock);
-        for (int i = 0; i < ended_count; i++)
-            (void)queue_push(w->ended, ended[i], -1); // open until the worker ends
-    }
-    vistter__control__v1__desired_state__free_unpacked(state, NULL);
+    if (bytes && !apply(w, bytes, size))
+        state_file_write(w->state_file, bytes, size);
+    state_free(bytes, size);
 }
 
 // ---- Reports ----------------------------------------------------------------------------------
@@ -154,8 +193,7 @@ struct report_memory {
     Vistter__Control__V1__TrackCost costs[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__TrackCost *cost_pointers[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__PlanReport plans[DUTIES_STAGES_MAX], *plan_pointers[DUTIES_STAGES_MAX];
-    Vistter__Control__V1__AlarmReport alarms[2 * DUTIES_STAGES_MAX],
-        *alarm_pointers[2 * DUTIES_STAGES_MAX];
+    Vistter__Control__V1__AlarmReport alarms[ALARMS_MAX], *alarm_pointers[ALARMS_MAX];
     size_t stage_count, plan_count, alarm_count;
 };
 
@@ -202,6 +240,8 @@ static void report_stage(struct report_memory *m, int i)
         m->stage_pointers[m->stage_count] = &m->stages[m->stage_count];
     if (s->problems)
         report_alarm(m, s->channel, "clip_fallback", s->problem, s->problems);
+    if (*s->lacks)
+        report_alarm(m, s->channel, "media_waits", s->lacks, 1);
     if (s->behind)
         report_alarm(
             m, s->channel, "standby_behind",
@@ -281,6 +321,11 @@ static void send_report(struct worker *w, struct report_memory *m)
         report_stage(m, i);
         report_plan(m, i);
     }
+    if (state_file_error(w->state_file))
+        report_alarm(m, 0, "state_unwritten",
+                     "the desired state cannot be written: after a restart without a coordinator "
+                     "this worker would go on with an older one",
+                     1);
     read_load(w);
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
     report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
@@ -350,6 +395,9 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     };
     int error = cluster_key_read(w->settings.cluster_key, control.key, reterr);
     if (!error)
+        error = state_file_create(w->settings.state_folder, w->settings.name, control.key,
+                                  &w->state_file, reterr);
+    if (!error)
         error = media_cache_create(&cache, &w->cache, reterr);
     if (!error)
         error = golden_hash(w->settings.cache, w->golden, reterr);
@@ -387,6 +435,7 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
     }
     log_info("worker_ready", "name=%s frames=%s kernels=%s", settings->name, w->frame_address,
              compose_cpu_name());
+    resume(w);
     *ret = w;
     return 0;
 }
@@ -440,8 +489,8 @@ void worker_destroy(struct worker **worker)
     links_destroy(&w->links);
     block_pool_destroy(&w->blocks);
     media_cache_destroy(&w->cache);
-    if (w->newest)
-        vistter__control__v1__desired_state__free_unpacked(w->newest, NULL);
+    state_file_destroy(&w->state_file);
+    state_free(w->newest, w->newest_size);
     close(w->state_fd);
     pthread_mutex_destroy(&w->lock);
     pthread_mutex_destroy(&w->state_lock);

@@ -11,6 +11,7 @@
 //   links-end     (engine/receive) owns released links until their clients are joined
 //   decode        one per such group: decodes what comes from beneath for its renderer
 //   video decode  one per open video clip, below its stage's renderer
+//   state         (engine/link) writes the remembered state
 //   crew          (engine/base) one fewer than processors, at most 7: take rows of large pictures
 //                 off the renderer that asks first
 //   media fetch   (engine/link) downloads
@@ -24,7 +25,8 @@
 #include <stdint.h>
 
 struct worker_settings {
-    const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache;
+    const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache,
+        *state_folder;
     int64_t cache_bytes;
     int frame_latency_ms;
     bool srt_only; // frames are shared with nobody on this host

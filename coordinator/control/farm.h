@@ -160,8 +160,7 @@ struct farm_commit {
 struct farm_outputs {
     void *opaque;
     // The leader's lease has run out by our own clock: nothing new is decided and nothing new is
-    // said. Only a worker that has forgotten (they keep nothing on disk) hears again what it has
-    // shown before.
+    // said.
     bool fenced;
     // Send to a node; `state` lasts for the call. A send that fails is repeated by a later tick.
     void (*send)(void *opaque, const char *node, const farm_state_message *state);

@@ -186,11 +186,9 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
         farm_node_enter(farm, node);
     } else {
         if (node->report->instance != report->instance)
-            node->sent_ns = 0; // it knows nothing yet
+            node->sent_ns = 0; // it may have forgotten
         vistter__control__v1__node_report__free_unpacked(node->report, NULL);
     }
-    if (report->state_epoch == farm->config.leader_epoch)
-        node->shown = report->state_version > node->shown ? report->state_version : node->shown;
     node->report = copy;
     node->report_ns = now.monotonic_ns;
     farm->reports++;

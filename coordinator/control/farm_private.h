@@ -21,7 +21,6 @@ struct node {
     // Of the content, and the farm's generation that it was built from, 0: a plan that it has a
     // part in has changed since.
     uint64_t version, generation;
-    uint64_t shown;             // version that it has reported to have
     int64_t sent_ns;            // 0: not since the content changed
     struct planner_node *entry; // in the list of a placement that is being made; NULL: not
 };

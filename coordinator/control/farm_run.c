@@ -37,8 +37,6 @@ struct farm_run {
     bool stopping, wanted; // a tick is wanted soon
     // -- written by the farm's thread, atomic
     _Atomic uint64_t turns;
-    // -- owned by the farm's thread
-    bool fenced; // this tick
 };
 
 static struct farm_time time_now(void)
@@ -69,7 +67,7 @@ static void on_send(void *opaque, const char *node, const farm_state_message *st
 {
     struct farm_run *run = opaque;
     // We may have stood still since the tick began.
-    if (!run->fenced && !leads(run))
+    if (!leads(run))
         return;
     int r = control_server_send(run->server, node, state);
     // -ENOENT and -EAGAIN mend themselves: the next tick sends again until the node shows it.
@@ -166,7 +164,7 @@ static void *farm_thread(void *opaque)
         int64_t start_ns = clock_monotonic_ns();
         run->wanted = false;
         atomic_fetch_add(&run->turns, 1);
-        outputs.fenced = run->fenced = !leads(run);
+        outputs.fenced = !leads(run);
         farm_tick(run->farm, time_now(), &outputs);
         wait_until(run, start_ns + TICK_MIN_NS, true);
         wait_until(run, start_ns + TICK_NS, false);

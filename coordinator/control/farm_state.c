@@ -133,22 +133,14 @@ static void node_refresh(struct farm *farm, struct node *node)
     node->sent_ns = 0;
 }
 
-// What a worker has shown to have, and has forgotten: it has been started anew.
-static bool may_repeat(const struct node *node)
-{
-    return node->content && node->shown == node->version &&
-           node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
-}
-
 void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
 {
+    if (outputs->fenced)
+        return; // nodes remember what they were told
     for (int i = 0; i < farm->node_count; i++) {
         struct node *node = farm->nodes[i];
         const farm_report_message *report = node->report;
-        if (!outputs->fenced)
-            node_refresh(farm, node);
-        else if (!may_repeat(node))
-            continue;
+        node_refresh(farm, node);
         bool ours = report->state_epoch == farm->config.leader_epoch;
         // A version from a former life of this coordinator: ours must be above, or it is ignored.
         if (ours && report->state_version > node->version) {

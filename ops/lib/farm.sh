@@ -73,7 +73,7 @@ worker_start() { # number [flags]
     shift
     start "$name" "$build/worker/vistter-worker" --name "$name" \
         --coordinators "$coordinators" --cluster-key "$var/keys/cluster.key" \
-        --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" "$@"
+        --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" --state-folder "$var/worker" "$@"
 }
 
 coordinator_start() { # [flags]

@@ -330,6 +330,45 @@ static void check_follows(struct world *w, const struct emission *e)
                      e->channel, c->epoch);
 }
 
+// What its nodes have heard of long before; a commit of that moment may be on one disk only.
+static bool settled(const struct world *w, int channel)
+{
+    for (int i = 0; i < w->commit_count[channel]; i++) {
+        const struct commit *c = &w->commits[channel][i];
+        if (!c->known_ns || w->now_ns - c->known_ns < 5 * SIM_S)
+            return false;
+    }
+    return true;
+}
+
+void check_darkens(struct world *w)
+{
+    for (int i = 0; i < w->setup->edges; i++)
+        for (int k = 0; k < w->setup->channels; k++) {
+            const struct aired *a = &w->aired[i][k];
+            bool on_air = a->n && w->now_ns - a->at_ns < POLL_NS;
+            w->dark[i][k] = on_air && settled(w, k) ? a->epoch : 0;
+        }
+}
+
+void check_dark(struct world *w)
+{
+    int checked = 0;
+    for (int i = 0; i < w->setup->edges; i++)
+        for (int k = 0; k < w->setup->channels; k++) {
+            const struct aired *a = &w->aired[i][k];
+            bool well = w->now_ns - a->at_ns < POLL_NS && a->epoch == w->dark[i][k] &&
+                        (!a->concealed_ns || w->now_ns - a->concealed_ns > SIM_S);
+            checked += w->dark[i][k] != 0;
+            if (w->dark[i][k] && !well)
+                check_broken(w, "D",
+                             "channel %d is not on air at edge%d by plan %u with all groups", k, i,
+                             w->dark[i][k]);
+        }
+    world_say(w, "-- %d are on air again as they were", checked);
+    w->result->lit += checked;
+}
+
 void check_emission(struct world *w, const struct emission *e)
 {
     struct aired *a = &w->aired[e->edge][e->channel];

@@ -1,7 +1,6 @@
 // An edge: which state it follows (edge/state.c), which plan does what (edge/roster.c,
 // edge/plan.c), when frames are due (edge/mix/playout.c) and whom it takes a group from
-// (receive/takeover.c) are the program's. Channels' threads, links, intakes, the file and reports
-// stand in.
+// (receive/takeover.c) are the program's. Channels' threads, links, intakes and reports stand in.
 #include "edge/mix/playout.h"
 #include "edge/roster.h"
 #include "edge/state.h"
@@ -54,11 +53,6 @@ struct channel {
     uint32_t on_air;
     int64_t sent_ns;
     uint64_t frames;
-};
-
-struct state_file {
-    struct world *world;
-    int edge;
 };
 
 // ---- Intakes and slots ------------------------------------------------------------------------
@@ -336,42 +330,6 @@ static void frame_due(struct channel *c)
     frame_next(c);
 }
 
-// ---- The remembered state: stands for edge/state_file.c ---------------------------------------
-
-void state_file_write(struct state_file *file, const uint8_t *bytes, size_t size)
-{
-    struct world *w = file->world;
-    struct disk *disk = &w->disks[file->edge];
-    int64_t takes = world_between(w, SIM_MS, 60 * SIM_MS);
-    if (world_buggify(w, 20))
-        takes += world_between(w, 0, 2 * SIM_S);
-    blob_unref(&disk->waiting);
-    disk->waiting = blob_make(bytes, size);
-    world_after(w, takes, EVENT_SYNC, SIM_EDGE + file->edge, 0, 0);
-}
-
-static void disk_sync(struct world *w, int edge)
-{
-    struct disk *disk = &w->disks[edge];
-    if (!disk->waiting)
-        return;
-    blob_unref(&disk->generations[1]);
-    disk->generations[1] = disk->generations[0];
-    disk->generations[0] = disk->waiting;
-    disk->waiting = NULL;
-}
-
-int state_file_read(struct state_file *file, int generation, uint8_t **ret, size_t *ret_size)
-{
-    const struct blob *blob = file->world->disks[file->edge].generations[generation];
-    if (!blob)
-        return -ENOENT;
-    *ret = base_alloc(blob->size);
-    memcpy(*ret, blob->bytes, blob->size);
-    *ret_size = blob->size;
-    return 0;
-}
-
 void media_cache_set_origin(struct media_cache *cache, const char *url)
 {
     (void)cache;
@@ -394,10 +352,8 @@ static bool remembers(const struct state *s, uint64_t id, uint32_t epoch)
 
 void edge_start(struct world *w, int peer)
 {
-    struct state_file *file = base_alloc(sizeof *file);
-    *file = (struct state_file){w, peer - SIM_EDGE};
     struct channel_config config = {.links = &w->links[peer]};
-    struct state *s = state_create(w->processes[peer].name, file, &config);
+    struct state *s = state_create(w->processes[peer].name, &w->files[peer], &config);
     w->edges[peer - SIM_EDGE] = s;
     (void)state_resume(s);
     for (int i = 0; i < w->setup->channels; i++)
@@ -410,10 +366,8 @@ void edge_start(struct world *w, int peer)
 
 void edge_end(struct world *w, int peer)
 {
-    struct state **s = &w->edges[peer - SIM_EDGE];
-    free((*s)->file);
-    state_destroy(s);
-    blob_unref(&w->disks[peer - SIM_EDGE].waiting);
+    state_destroy(&w->edges[peer - SIM_EDGE]);
+    disk_lose(w, peer, false);
 }
 
 // ---- What it says, as edge/report.c -----------------------------------------------------------
@@ -550,7 +504,7 @@ void edge_event(struct world *w, const struct event *e)
         frame(w, e);
         break;
     case EVENT_SYNC:
-        disk_sync(w, e->to - SIM_EDGE);
+        disk_sync(w, e->to);
         break;
     default:
         for (int i = 0; i < s->channel_count; i++)

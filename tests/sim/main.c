@@ -9,11 +9,12 @@
 #include <time.h>
 
 static const char help[] =
-    "sim [--from SEED] [--seeds N] [--seconds S] [--fails | --apart] [--bug NAME]\n"
+    "sim [--from SEED] [--seeds N] [--seconds S] [--fails | --apart | --lights] [--bug NAME]\n"
     "    runs N seeds (2000), or as many as there is time for; exit status 1: one fails\n"
     "    --fails: the database fails over and loses commits; --apart: one worker is in trouble at "
     "a\n"
-    "    time, and no frame may be lost\n"
+    "    time, and no frame may be lost; --lights: all nodes lose their power, and coordinators\n"
+    "    and database stay away\n"
     "    --hashes: only each run's hash\n"
     "sim --seed SEED [--keep I,J,...] [--size C,W,E,N] [--calm] [--log]\n"
     "    one run: its hash, and what happens in it. --keep: only these of its actions;\n"
@@ -39,7 +40,7 @@ static double clock_s(void)
 
 struct options {
     uint64_t from, seeds, seconds, seed, planted;
-    bool fails, apart, calm, log, hashes;
+    bool fails, apart, lights, calm, log, hashes;
     const char *keep, *size, *bug;
 };
 
@@ -53,13 +54,18 @@ static enum sim_bug bug_of(const struct options *o)
 
 static void setup_make(const struct options *o, uint64_t seed, struct sim_setup *ret)
 {
-    sim_setup_make(seed, o->fails ? SIM_FAILS : o->apart ? SIM_APART : SIM_CHAOS, ret);
+    sim_setup_make(seed,
+                   o->fails    ? SIM_FAILS
+                   : o->apart  ? SIM_APART
+                   : o->lights ? SIM_LIGHTS
+                               : SIM_CHAOS,
+                   ret);
     ret->bug = bug_of(o);
 }
 
 // ---- Failing seeds ----------------------------------------------------------------------------
 
-static const char *const profiles[] = {"", " --fails", " --apart"};
+static const char *const profiles[] = {"", " --fails", " --lights", " --apart"};
 
 static bool same_action(const struct sim_action *a, const struct sim_action *b)
 {
@@ -141,7 +147,7 @@ static int run_one(const struct options *o)
 }
 
 struct sum {
-    uint64_t seeds, failed, events, frames, commits, concealed;
+    uint64_t seeds, failed, events, frames, commits, concealed, lit;
     double virtual_s, heal_s;
 };
 
@@ -154,6 +160,7 @@ static void sum_add(struct sum *sum, const struct sim_result *r)
     sum->frames += r->frames;
     sum->commits += r->commits;
     sum->concealed += r->concealed;
+    sum->lit += (uint64_t)r->lit;
     sum->virtual_s += (double)r->virtual_ns / 1e9;
     sum->heal_s = heal_s > sum->heal_s ? heal_s : sum->heal_s;
 }
@@ -183,7 +190,9 @@ static int run_many(const struct options *o)
                " commits; well again within %.1f s\n",
                sum.seeds, sum.failed, took, (double)sum.seeds / took, (double)sum.events / took,
                sum.virtual_s / took, sum.frames, sum.concealed, sum.commits, sum.heal_s);
-    return sum.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (o->lights && !o->hashes)
+        printf("%" PRIu64 " channels on air again by what their nodes remembered\n", sum.lit);
+    return sum.failed || (o->lights && !sum.lit) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 // A planted fault that is not found within `seeds`: the checks are blind to it.
@@ -195,7 +204,7 @@ static int run_planted(uint64_t seeds)
         uint64_t seed = 1;
         for (; seed <= seeds && !*r.broken; seed++) {
             struct sim_setup s;
-            sim_setup_make(seed, SIM_CHAOS, &s);
+            sim_setup_make(seed, bug == SIM_BUG_AMNESIA ? SIM_LIGHTS : SIM_CHAOS, &s);
             s.bug = (enum sim_bug)bug;
             sim_run(&s, false, &r);
         }
@@ -219,8 +228,8 @@ static int options_read(int argc, char **argv, struct options *o)
                  {"--planted", .number = &o->planted}, {"--keep", .text = &o->keep},
                  {"--size", .text = &o->size},         {"--bug", .text = &o->bug},
                  {"--fails", .flag = &o->fails},       {"--apart", .flag = &o->apart},
-                 {"--calm", .flag = &o->calm},         {"--log", .flag = &o->log},
-                 {"--hashes", .flag = &o->hashes}};
+                 {"--lights", .flag = &o->lights},     {"--calm", .flag = &o->calm},
+                 {"--log", .flag = &o->log},           {"--hashes", .flag = &o->hashes}};
     for (int i = 1; i < argc; i++) {
         size_t k = 0, count = sizeof table / sizeof table[0];
         while (k < count && strcmp(table[k].name, argv[i]))

@@ -8,7 +8,7 @@
 #define APART_NS (25 * SIM_S) // between the troubles of workers
 
 static const char *const bugs[SIM_BUGS] = {"none",  "unfenced", "lower",  "forgetful", "reused",
-                                           "early", "torn",     "repeat", "deaf"};
+                                           "early", "torn",     "repeat", "deaf",      "amnesia"};
 
 const char *sim_bug_name(enum sim_bug bug)
 {
@@ -31,6 +31,7 @@ const char *sim_action_text(const struct sim_action *x, char *buffer, int size)
 {
     static const char *const kinds[SIM_KINDS] = {[SIM_KILL] = "kill",
                                                  [SIM_POWER] = "power cut",
+                                                 [SIM_DARK] = "lights out",
                                                  [SIM_FREEZE] = "freeze",
                                                  [SIM_CUT] = "cut",
                                                  [SIM_PART] = "part",
@@ -49,6 +50,8 @@ const char *sim_action_text(const struct sim_action *x, char *buffer, int size)
     double at = (double)x->at_ns / 1e9, lasts = (double)x->for_ns / 1e9;
     if (x->kind >= SIM_EDIT && x->kind != SIM_DRAIN)
         snprintf(a, sizeof a, "channel %d", x->a);
+    else if (x->kind == SIM_DARK)
+        snprintf(a, sizeof a, "for all");
     else if (x->kind >= SIM_STALL && x->kind <= SIM_FAILOVER)
         snprintf(a, sizeof a, "database");
     else
@@ -119,7 +122,7 @@ static void add_swizzle(struct sim_setup *s, uint64_t *random, int64_t at_ns)
             a = b, b = c;
         }
         add(s, &(struct sim_action){.at_ns = at_ns + span(random, 0, 2000),
-                                    .for_ns = span(random, 100, 6000),
+                                    .for_ns = span(random, 100, 12000),
                                     .kind = SIM_CLOG,
                                     .a = a,
                                     .b = b});
@@ -215,6 +218,22 @@ static void make_apart(struct sim_setup *s, uint64_t *random)
     }
 }
 
+// Wishes, then peace for what they have caused to be written, then the power goes.
+static void make_lights(struct sim_setup *s, uint64_t *random)
+{
+    int wishes = between(random, 0, 4);
+    s->delay_ms = between(random, 1, 20);
+    s->buggify = between(random, 0, 1);
+    s->chaos_ns = 60 * SIM_S;
+    for (int i = 0; i < wishes; i++)
+        add(s, &(struct sim_action){.at_ns = span(random, 2000, 12000),
+                                    .kind = between(random, 0, 1) ? SIM_EDIT : SIM_TIMELINE,
+                                    .a = between(random, 0, s->channels - 1)});
+    add(s, &(struct sim_action){.at_ns = span(random, 20000, 28000),
+                                .for_ns = span(random, 25000, 30000),
+                                .kind = SIM_DARK});
+}
+
 void sim_setup_make(uint64_t seed, enum sim_profile profile, struct sim_setup *s)
 {
     uint64_t random = seed;
@@ -223,8 +242,8 @@ void sim_setup_make(uint64_t seed, enum sim_profile profile, struct sim_setup *s
     s->workers = between(&random, 0, 7) ? between(&random, 2, 4) : between(&random, 2, 8);
     s->edges = between(&random, 1, 3);
     s->channels = between(&random, 0, 3) ? between(&random, 1, 2) : between(&random, 1, 4);
-    if (profile == SIM_APART) {
-        make_apart(s, &random);
+    if (profile == SIM_APART || profile == SIM_LIGHTS) {
+        (profile == SIM_APART ? make_apart : make_lights)(s, &random);
         return;
     }
     bool rough = between(&random, 0, 2) == 0; // networks are good, or bad

@@ -26,6 +26,7 @@
 enum sim_kind {
     SIM_KILL,       // peer a is killed and starts again after `for_ns`
     SIM_POWER,      // the same, and what was not synced is lost; `b`: the newest file is torn
+    SIM_DARK,       // all nodes lose their power, and coordinators and database are away as well
     SIM_FREEZE,     // a stands still
     SIM_CUT,        // a is not heard by b
     SIM_PART,       // a is cut from everybody, both ways
@@ -60,14 +61,16 @@ enum sim_bug {
     SIM_BUG_TORN,      // an edge takes a group from the plan before
     SIM_BUG_REPEAT,    // an edge sends a frame again now and then
     SIM_BUG_DEAF,      // a node that has been frozen hears no more states
+    SIM_BUG_AMNESIA,   // workers remember nothing
     SIM_BUGS
 };
 const char *sim_bug_name(enum sim_bug bug);
 
 enum sim_profile {
-    SIM_CHAOS, // everything at once
-    SIM_FAILS, // also failovers of the database that lose commits
-    SIM_APART, // one worker at a time is in trouble, whatever the others do: no frame is lost
+    SIM_CHAOS,  // everything at once
+    SIM_FAILS,  // also failovers of the database that lose commits
+    SIM_LIGHTS, // the power goes everywhere; nodes are back long before coordinators and database
+    SIM_APART,  // one worker at a time is in trouble, whatever the others do: no frame is lost
 };
 
 struct sim_setup {
@@ -93,6 +96,7 @@ struct sim_result {
     uint64_t hash; // of everything that happened, in order
     uint64_t events, frames, commits, concealed;
     int64_t virtual_ns;
+    int lit;         // channels found on air again after the power had gone
     int64_t heal_ns; // from the last fault until all was well
     char broken[4];  // "I3": what does not hold; "": all is well
     char text[400];  // in words

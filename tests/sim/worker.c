@@ -4,6 +4,7 @@
 #include "engine/base/thread.h"
 #include "worker/duties.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,12 +73,55 @@ static Vistter__Control__V1__PlanState stage_state(const struct stage *s)
                       : VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED;
 }
 
+// ---- What it is told, or remembers ------------------------------------------------------------
+
+// As worker/worker.c has it. -ESTALE: nothing new.
+static int apply(struct world *w, int peer, const uint8_t *bytes, size_t size)
+{
+    struct duties *d = w->workers[peer - SIM_WORKER];
+    struct stage_config common = {.node = w->processes[peer].name, .links = &w->links[peer]};
+    struct stage *ended[DUTIES_STAGES_MAX];
+    desired_state *state = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
+    bool news = duties_news(d, state);
+    int count = news ? duties_follow(d, state, &common, ended) : 0;
+    for (int i = 0; i < count; i++)
+        stage_destroy(&ended[i]);
+    vistter__control__v1__desired_state__free_unpacked(state, NULL);
+    return news ? 0 : -ESTALE;
+}
+
+struct taking {
+    struct world *world;
+    int peer;
+};
+
+static int resume(void *opaque, const uint8_t *bytes, size_t size)
+{
+    const struct taking *t = opaque;
+    return apply(t->world, t->peer, bytes, size);
+}
+
+static void state_take(struct world *w, const struct event *e)
+{
+    struct duties *d = w->workers[e->to - SIM_WORKER];
+    bool deaf = w->setup->bug == SIM_BUG_DEAF && w->processes[e->to].thawed_ns;
+    if (w->setup->bug == SIM_BUG_LOWER && e->leader < d->epoch)
+        d->epoch = 0;
+    if (deaf || apply(w, e->to, e->bytes, e->size))
+        return;
+    state_file_write(&w->files[e->to], e->bytes, e->size);
+    check_state(w, e->to, e->leader, e->bytes, e->size);
+}
+
 // ---- Life -------------------------------------------------------------------------------------
 
 void worker_start(struct world *w, int peer)
 {
+    struct taking taking = {w, peer};
     w->workers[peer - SIM_WORKER] = base_alloc(sizeof(struct duties));
-    w->accepted[peer] = 0; // it remembers nothing
+    if (w->setup->bug != SIM_BUG_AMNESIA)
+        (void)state_file_resume(&w->files[peer], resume, &taking);
+    w->accepted[peer] = w->workers[peer - SIM_WORKER]->epoch;
     world_after(w, world_between(w, 0, REPORT_NS), EVENT_REPORT, peer, 0, 0);
 }
 
@@ -88,6 +132,7 @@ void worker_end(struct world *w, int peer)
         stage_destroy(&(*d)->stages[i]);
     free(*d);
     *d = NULL;
+    disk_lose(w, peer, false);
 }
 
 // ---- What it says -----------------------------------------------------------------------------
@@ -145,32 +190,16 @@ static void report(struct world *w, int peer)
     }
 }
 
-// ---- What it is told --------------------------------------------------------------------------
-
-static void state_take(struct world *w, const struct event *e)
-{
-    struct duties *d = w->workers[e->to - SIM_WORKER];
-    struct stage_config common = {.node = w->processes[e->to].name, .links = &w->links[e->to]};
-    struct stage *ended[DUTIES_STAGES_MAX];
-    desired_state *state = vistter__control__v1__desired_state__unpack(NULL, e->size, e->bytes);
-    bool deaf = w->setup->bug == SIM_BUG_DEAF && w->processes[e->to].thawed_ns;
-    if (w->setup->bug == SIM_BUG_LOWER && state->epoch < d->epoch) {
-        state->epoch = d->epoch;
-        state->version = d->version;
-    }
-    if (!deaf && !duties_outdated(d, state)) {
-        int count = duties_follow(d, state, &common, ended);
-        for (int i = 0; i < count; i++)
-            stage_destroy(&ended[i]);
-        check_state(w, e->to, e->leader, e->bytes, e->size);
-    }
-    vistter__control__v1__desired_state__free_unpacked(state, NULL);
-}
+// ---- Events -----------------------------------------------------------------------------------
 
 void worker_event(struct world *w, const struct event *e)
 {
     if (e->kind == EVENT_MESSAGE) {
         state_take(w, e);
+        return;
+    }
+    if (e->kind == EVENT_SYNC) {
+        disk_sync(w, e->to);
         return;
     }
     report(w, e->to);

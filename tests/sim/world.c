@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define REAL_NS   INT64_C(5000000000000)
-#define STEP_LATE 5 // per mille of messages, buggified, that take seconds
+#define DARK_NS   (15 * SIM_S) // for nodes that have been off to be on air again
+#define STEP_LATE 5            // per mille of messages, buggified, that take seconds
 
 // ---- Chance -----------------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ void world_send(struct world *w, int from, int to, uint64_t leader, uint8_t *byt
         }
         int64_t delay = world_between(w, SIM_MS / 10, (w->peace ? 5 : w->setup->delay_ms) * SIM_MS);
         if (world_buggify(w, STEP_LATE))
-            delay += world_between(w, 0, 3 * SIM_S);
+            delay += world_between(w, 0, 10 * SIM_S);
         world_add(w, &(struct event){.at_ns = w->now_ns + delay,
                                      .kind = EVENT_MESSAGE,
                                      .from = from,
@@ -276,13 +277,23 @@ static void freeze(struct world *w, int peer, int64_t until_ns)
 
 static void power_cut(struct world *w, int peer, const struct sim_action *a)
 {
-    if (peer >= SIM_EDGE && peer < SIM_DATABASE) {
-        struct disk *disk = &w->disks[peer - SIM_EDGE];
-        blob_unref(&disk->waiting);
-        if (a->b)
-            blob_unref(&disk->generations[0]);
-    }
+    disk_lose(w, peer, a->b);
     world_kill(w, peer, a->for_ns);
+}
+
+// All nodes are off for a while, each for its own; nobody else comes back before long after.
+static void darken(struct world *w, int64_t for_ns)
+{
+    int64_t most = 0;
+    check_darkens(w);
+    raise(&w->database.stalled_ns, w->now_ns + for_ns);
+    for (int i = 0; i < SIM_DATABASE; i++) {
+        int64_t off = is_coordinator(i) ? for_ns : world_between(w, 300 * SIM_MS, 4 * SIM_S);
+        disk_lose(w, i, false);
+        world_kill(w, i, off);
+        most = !is_coordinator(i) && off > most ? off : most;
+    }
+    world_add(w, &(struct event){.at_ns = w->now_ns + most + DARK_NS, .kind = EVENT_DARK});
 }
 
 static void change(struct world *w, int action, bool ends)
@@ -306,6 +317,9 @@ static void act(struct world *w, int index)
         break;
     case SIM_POWER:
         power_cut(w, a->a, a);
+        break;
+    case SIM_DARK:
+        darken(w, a->for_ns);
         break;
     case SIM_FREEZE:
         freeze(w, a->a, until);
@@ -407,6 +421,8 @@ static void happen(struct world *w, struct event *e)
         database_query(w, e);
     else if (e->kind == EVENT_IDLE)
         database_idle(w, e->a);
+    else if (e->kind == EVENT_DARK)
+        check_dark(w);
     else if (e->kind == EVENT_POLL)
         check_poll(w);
     else if (w->processes[e->to].alive)
@@ -433,8 +449,10 @@ static void world_make(struct world *w, const struct sim_setup *setup)
 {
     for (int i = 0; i < 8; i++)
         (void)world_random(w);
-    for (int i = 0; i < SIM_PEERS; i++)
+    for (int i = 0; i < SIM_PEERS; i++) {
         w->links[i] = (struct links){w, i};
+        w->files[i] = (struct state_file){w, i};
+    }
     for (int i = 0; i < setup->coordinators; i++)
         process_make(w, i, "coordinator", i);
     for (int i = 0; i < setup->workers; i++)
@@ -455,11 +473,8 @@ static void world_finish(struct world *w)
     for (int i = 0; i < SIM_DATABASE; i++)
         process_end(w, i);
     database_finish(w);
-    for (int i = 0; i < SIM_EDGES_MAX; i++) {
-        blob_unref(&w->disks[i].waiting);
-        blob_unref(&w->disks[i].generations[0]);
-        blob_unref(&w->disks[i].generations[1]);
-    }
+    for (int i = 0; i < SIM_PEERS; i++)
+        disk_finish(w, i);
     while (w->event_count) {
         event_release(&w->events[--w->event_count]);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "coordinator/store/lease.h"
+#include "engine/link/state_file.h"
 #include "tests/sim/sim.h"
 
 #include <stddef.h>
@@ -30,8 +31,9 @@ enum event_kind {
     EVENT_IDLE,     // a: transaction that may have been left open
     EVENT_LOOK,     // at an edge's intakes
     EVENT_FRAME,    // a: channel, b: its serial
-    EVENT_SYNC,     // an edge's disk
+    EVENT_SYNC,     // a node's disk
     EVENT_USER,     // a: action that waits for a leader
+    EVENT_DARK,     // whether nodes that have been off do what they did
     EVENT_POLL,     // whether all is well
 };
 
@@ -185,6 +187,11 @@ struct links { // stands for the programs' links; tells a stand-in where it is
     int peer;
 };
 
+struct state_file {
+    struct world *world;
+    int peer;
+};
+
 struct disk {
     struct blob *generations[2]; // NULL: not there, or torn
     struct blob *waiting;
@@ -205,7 +212,8 @@ struct world {
     struct links links[SIM_PEERS];
     struct duties *workers[SIM_WORKERS_MAX];
     struct state *edges[SIM_EDGES_MAX];
-    struct disk disks[SIM_EDGES_MAX];
+    struct state_file files[SIM_PEERS];
+    struct disk disks[SIM_PEERS];
     // -- for the checks
     int commit_count[SIM_CHANNELS_MAX];
     struct commit commits[SIM_CHANNELS_MAX][COMMITS_MAX];
@@ -214,6 +222,7 @@ struct world {
     uint32_t prepared[SIM_PEERS][SIM_CHANNELS_MAX][PREPARED_MAX]; // epochs as reported, a ring
     int prepared_count[SIM_PEERS][SIM_CHANNELS_MAX];
     struct aired aired[SIM_EDGES_MAX][SIM_CHANNELS_MAX];
+    uint32_t dark[SIM_EDGES_MAX][SIM_CHANNELS_MAX]; // on air when the power went, 0: nothing
     uint64_t accepted[SIM_PEERS]; // highest leader epoch of a state, in this life or on its disk
     int64_t reached_ns[SIM_EDGES_MAX]; // since when the leader and the edge hear each other
     int reached_by[SIM_EDGES_MAX];
@@ -266,6 +275,12 @@ bool coordinator_change(struct world *w, int action, bool ends);
 // All is well with the farm, as the leader tells it.
 bool coordinator_well(struct world *w, int channel);
 
+// ---- disk.c -----------------------------------------------------------------------------------
+
+void disk_sync(struct world *w, int peer);
+void disk_lose(struct world *w, int peer, bool newest); // what waits; `newest`: that file is torn
+void disk_finish(struct world *w, int peer);
+
 // ---- worker.c, edge.c -------------------------------------------------------------------------
 
 void worker_start(struct world *w, int peer);
@@ -306,4 +321,7 @@ struct emission {
 };
 void check_emission(struct world *w, const struct emission *emission);
 void check_reach(struct world *w);
+// The power goes, and coordinators and database with it; and whether all is on air again.
+void check_darkens(struct world *w);
+void check_dark(struct world *w);
 void check_poll(struct world *w);

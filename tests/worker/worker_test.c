@@ -1,5 +1,6 @@
 // The worker beside a coordinator that is played here: what it refuses at the start, and that its
-// reports go on while a stage that has ended is still in the middle of something.
+// reports go on while a stage that has ended is still in the middle of something, and what it
+// remembers.
 #include "worker/worker.h"
 
 #include "engine/base/clock.h"
@@ -19,7 +20,8 @@
 
 #define PATIENCE_S 60
 
-static char folder[] = "/tmp/vistter-worker-test-XXXXXX", key_path[64], cache_path[64];
+static char folder[] = "/tmp/vistter-worker-test-XXXXXX", key_path[64], cache_path[64],
+            state_path[64];
 static char revision_path[192];
 static const uint8_t revision[32] = {0xab};
 
@@ -95,6 +97,7 @@ static struct worker_settings settings_of(const char *coordinators, const char *
                                     .frame_listen = listen,
                                     .frame_address = "",
                                     .cache = cache_path,
+                                    .state_folder = state_path,
                                     .cache_bytes = 1 << 30,
                                     .frame_latency_ms = 120};
 }
@@ -127,9 +130,18 @@ static void *run(void *opaque)
     return NULL;
 }
 
+static void stop(struct running *r, pthread_t thread)
+{
+    eventfd_t ignored;
+    eventfd_write(r->stop_fd, 1);
+    thread_join(thread);
+    eventfd_read(r->stop_fd, &ignored);
+    worker_destroy(&r->worker);
+}
+
 // The timeline's file is replaced by a pipe that nobody writes to, so that the stage that reads it
 // is held as by slow storage or a heavy document.
-static void test_reports_go_on(void)
+static void test_states(void)
 {
     struct coordinator c = {0};
     char address[32];
@@ -163,9 +175,16 @@ static void test_reports_go_on(void)
     pthread_mutex_unlock(&c.lock);
 
     close(pipe); // lets the stage go on
-    eventfd_write(r.stop_fd, 1);
-    thread_join(thread);
-    worker_destroy(&r.worker);
+    stop(&r, thread);
+
+    // Started again, it says of itself what it was told last: nobody tells it.
+    pthread_mutex_lock(&c.lock);
+    c.reports = c.version = 0;
+    pthread_mutex_unlock(&c.lock);
+    CHECK_OK(worker_create(&settings, &r.worker, NULL));
+    CHECK_OK(thread_start(&thread, "worker", run, &r));
+    CHECK_TRUE(wait_version(&c, 2));
+    stop(&r, thread);
     close(r.stop_fd);
     control_server_destroy(&c.server);
     pthread_cond_destroy(&c.changed);
@@ -182,6 +201,7 @@ static void make_files(void)
     close(fd);
     snprintf(cache_path, sizeof cache_path, "%s/cache", folder);
     CHECK_OK(mkdir(cache_path, 0700));
+    snprintf(state_path, sizeof state_path, "%s/lib/worker", folder);
     snprintf(revision_path, sizeof revision_path, "%s/ab%062d", cache_path, 0);
     fd = open(revision_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     close(fd);
@@ -192,7 +212,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     make_files();
     test_wildcard();
-    test_reports_go_on();
+    test_states();
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", folder);
     if (!check_failures)

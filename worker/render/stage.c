@@ -405,13 +405,34 @@ static int await_links(struct stage *s)
     return result;
 }
 
+// Fetches the revision and its media. What cannot be had is told: after a restart without a
+// coordinator only what is in the cache is to be had.
+static int fetch(struct stage *s, int *ret_missing, struct diagnostic *reterr)
+{
+    int error = -EAGAIN;
+    bool told = false;
+    while (error == -EAGAIN && !is_closing(s)) {
+        char text[512] = "";
+        error = prepared_create(s->cache, s->revision, PREPARE_WAIT_MS, &s->prepared, ret_missing,
+                                reterr);
+        if (error == -EAGAIN && strcmp(reterr->code, "media_coming") != 0)
+            diagnostic_format(reterr, text, sizeof text);
+        if (*text && !told)
+            log_warning("stage_waits",
+                        "channel=%" PRIu64 " plan=%" PRIu32 " group=%" PRIu32 " for=\"%s\"",
+                        s->channel, s->plan_epoch, s->group, text);
+        told = told || *text;
+        pthread_mutex_lock(&s->lock);
+        memcpy(s->status.lacks, text, sizeof s->status.lacks);
+        pthread_mutex_unlock(&s->lock);
+    }
+    return error;
+}
+
 static bool prepare(struct stage *s)
 {
     struct diagnostic why = s->refused;
-    int error = *why.code ? -EINVAL : -EAGAIN, missing = 0;
-    while (error == -EAGAIN && !is_closing(s))
-        error =
-            prepared_create(s->cache, s->revision, PREPARE_WAIT_MS, &s->prepared, &missing, &why);
+    int missing = 0, error = *why.code ? -EINVAL : fetch(s, &missing, &why);
     if (!error)
         error = open_renderer(s, &why);
     if (!error)

@@ -60,6 +60,7 @@ struct stage_status {
     enum stage_state state;
     char reason[512];    // why refused
     char waits_for[128]; // PREPARING: address of a provider beneath that is not connected
+    char lacks[512];     // PREPARING: what of its media cannot be had now
     double render_median_ms, render_p99_ms, code_median_ms, code_p99_ms;
     int64_t frame;
     uint64_t frames, bytes;

@@ -1,4 +1,4 @@
-#include "edge/state_file.h"
+#include "engine/link/state_file.h"
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"

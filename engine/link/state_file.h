@@ -1,4 +1,5 @@
-// The desired state on disk: sealed, in two generations, written by a thread of its own.
+// A node's desired state on disk: sealed, in two generations, written by a thread of its own, so
+// that the node goes on with it after a restart when no coordinator answers.
 //
 // A file is the packed message in the control link's envelope, under a key of its own that is
 // derived from the cluster's (HKDF-SHA256). The tag is its checksum: a torn or changed file, or one
@@ -26,3 +27,7 @@ int state_file_error(struct state_file *file); // of the newest attempt to write
 // `generation` 0 is the newest. Gives bytes that the caller frees. -ENOENT, -EBADMSG when it does
 // not open, or another negative errno. Before the first write.
 int state_file_read(struct state_file *file, int generation, uint8_t **ret, size_t *ret_size);
+// Gives what was remembered to `take`, the newest first, until it takes one (0). -ENOENT: nothing
+// is there; otherwise the last error. (state_resume.c)
+int state_file_resume(struct state_file *file,
+                      int (*take)(void *opaque, const uint8_t *bytes, size_t size), void *opaque);

@@ -1,5 +1,5 @@
 // The remembered state: nothing readable in it, and whatever is torn, one generation opens.
-#include "edge/state_file.h"
+#include "engine/link/state_file.h"
 #include "tests/check.h"
 
 #include <errno.h>
