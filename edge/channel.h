@@ -46,7 +46,7 @@ struct channel_stats {
     char slate_alarm[192];       // why the slate is not there; "": none
 };
 
-// Prepared: connected to the providers and standbys of all groups.
+// Prepared: connected to the providers of all groups, and to a standby of each that has any.
 enum channel_plan_state {
     CHANNEL_PLAN_PREPARING,
     CHANNEL_PLAN_PREPARED,

@@ -130,12 +130,17 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
 
 bool slot_waits_for(const struct slot *s, char *ret, size_t size)
 {
-    for (int i = 0; i < s->plan->group_count; i++)
-        for (int k = 0; k < s->plan->groups[i].provider_count; k++)
-            if (!link_connected(s->links[i][k])) {
-                snprintf(ret, size, "%s", link_address(s->links[i][k]));
-                return true;
-            }
+    for (int i = 0; i < s->plan->group_count; i++) {
+        bool connected[TAKEOVER_PROVIDERS_MAX];
+        int count = s->plan->groups[i].provider_count;
+        for (int k = 0; k < count; k++)
+            connected[k] = link_connected(s->links[i][k]);
+        int awaited = links_await(connected, count);
+        if (awaited >= 0) {
+            snprintf(ret, size, "%s", link_address(s->links[i][awaited]));
+            return true;
+        }
+    }
     return false;
 }
 

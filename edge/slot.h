@@ -31,7 +31,7 @@ void slot_destroy(struct slot **slot, struct links *links);
 // that asks for nothing yet. The caller makes it the slot's.
 int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, size_t window_bytes,
                      struct intake **ret, struct diagnostic *reterr);
-// Gives the address of a provider or standby that a plan needs and that is not connected.
+// Gives the address of one that keeps the edge from being ready (links_await).
 bool slot_waits_for(const struct slot *slot, char *ret, size_t size);
 // Whom group `index` is taken from; of a slot with an intake.
 void slot_group(const struct slot *slot, int index, struct channel_group *ret);

@@ -193,6 +193,7 @@ struct report_memory {
     Vistter__Control__V1__TrackCost costs[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__TrackCost *cost_pointers[DUTIES_STAGES_MAX][TIMELINE_TRACKS_MAX];
     Vistter__Control__V1__PlanReport plans[DUTIES_STAGES_MAX], *plan_pointers[DUTIES_STAGES_MAX];
+    Vistter__Control__V1__GroupState groups[DUTIES_STAGES_MAX], *group_pointers[DUTIES_STAGES_MAX];
     Vistter__Control__V1__AlarmReport alarms[ALARMS_MAX], *alarm_pointers[ALARMS_MAX];
     size_t stage_count, plan_count, alarm_count;
 };
@@ -250,15 +251,16 @@ static void report_stage(struct report_memory *m, int i)
             1);
 }
 
+static const Vistter__Control__V1__PlanState states[] = {
+    [STAGE_PREPARING] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING,
+    [STAGE_PREPARED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED,
+    [STAGE_REFUSED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED,
+};
+
 // A plan is as far as the slowest of its groups on this node; one refused group refuses it.
 static void report_plan(struct report_memory *m, int i)
 {
     struct stage_status *s = &m->status[i];
-    static const Vistter__Control__V1__PlanState states[] = {
-        [STAGE_PREPARING] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARING,
-        [STAGE_PREPARED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED,
-        [STAGE_REFUSED] = VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED,
-    };
     Vistter__Control__V1__PlanReport *plan = NULL;
     for (size_t k = 0; k < m->plan_count && !plan; k++)
         if (m->plans[k].channel == s->channel && m->plans[k].plan_epoch == s->plan_epoch)
@@ -278,6 +280,27 @@ static void report_plan(struct report_memory *m, int i)
         plan->reason = s->reason;
     if (*s->waits_for)
         plan->waits_for = s->waits_for;
+}
+
+// How far each group of each plan is: not all of them keep a plan waiting.
+static void report_groups(struct report_memory *m, int count)
+{
+    size_t used = 0;
+    for (size_t p = 0; p < m->plan_count; p++) {
+        Vistter__Control__V1__PlanReport *plan = &m->plans[p];
+        plan->groups = &m->group_pointers[used];
+        for (int i = 0; i < count; i++) {
+            const struct stage_status *s = &m->status[i];
+            if (s->channel != plan->channel || s->plan_epoch != plan->plan_epoch)
+                continue;
+            Vistter__Control__V1__GroupState *group = m->group_pointers[used] = &m->groups[used];
+            used++;
+            vistter__control__v1__group_state__init(group);
+            group->group = s->group;
+            group->state = states[s->state];
+            plan->n_groups++;
+        }
+    }
 }
 
 static uint64_t resident_bytes(void)
@@ -321,6 +344,7 @@ static void send_report(struct worker *w, struct report_memory *m)
         report_stage(m, i);
         report_plan(m, i);
     }
+    report_groups(m, count);
     if (state_file_error(w->state_file))
         report_alarm(m, 0, "state_unwritten",
                      "the desired state cannot be written: after a restart without a coordinator "

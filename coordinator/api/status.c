@@ -171,6 +171,16 @@ static json_t *destinations_json(const struct coordinator_view *view, uint64_t c
     return array;
 }
 
+static json_t *standbys_json(const struct farm_group_view *g)
+{
+    json_t *standbys = json_array();
+    for (int i = 0; i < g->standby_count; i++)
+        json_array_append_new(standbys,
+                              json_pack("{s:o, s:b}", "worker", json_text(g->standbys[i].node),
+                                        "ready", g->standbys[i].ready));
+    return standbys;
+}
+
 static json_t *groups_json(const struct farm_channel_view *v)
 {
     json_t *groups = json_array();
@@ -182,9 +192,9 @@ static json_t *groups_json(const struct farm_channel_view *v)
                       (json_int_t)g->group, "width", (json_int_t)g->width, "height",
                       (json_int_t)g->height, "track_from", (json_int_t)g->track_from, "track_to",
                       (json_int_t)g->track_to, "provider", json_text(g->provider), "alive",
-                      g->provider_alive, "standby", json_text(g->standby), "protected",
-                      g->protected, "takeover_ms", (json_int_t)g->takeover_ms, "active",
-                      json_text(g->active), "takeovers", (json_int_t)g->takeovers));
+                      g->provider_alive, "standbys", standbys_json(g), "protected", g->protected,
+                      "takeover_ms", (json_int_t)g->takeover_ms, "active", json_text(g->active),
+                      "takeovers", (json_int_t)g->takeovers));
     }
     return groups;
 }

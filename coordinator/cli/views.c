@@ -217,10 +217,28 @@ void view_outputs(const json_t *outputs, int indent, FILE *file)
     show(table, indent, file);
 }
 
+// "a, b (not ready)"
+static const char *standbys_text(const json_t *standbys, char *ret, size_t size)
+{
+    size_t i, length = 0;
+    const json_t *standby;
+    ret[0] = 0;
+    json_array_foreach(standbys, i, standby)
+    {
+        bool ready = json_is_true(json_object_get(standby, "ready"));
+        int r = snprintf(ret + length, size - length, "%s%s%s", i ? ", " : "",
+                         field_text(standby, "worker"), ready ? "" : " (not ready)");
+        length += r > 0 ? (size_t)r : 0;
+        length = length < size ? length : size - 1;
+    }
+    return ret;
+}
+
 static void view_groups(const json_t *channel, int indent, FILE *file)
 {
-    static const char *const titles[] = {">GROUP", "FORMAT",  "TRACKS",    "WORKER",
-                                         "ALIVE",  "STANDBY", "PROTECTED", "ACTIVE"};
+    char standbys[256];
+    static const char *const titles[] = {">GROUP", "FORMAT",   "TRACKS",    "WORKER",
+                                         "ALIVE",  "STANDBYS", "PROTECTED", "ACTIVE"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *group;
@@ -233,7 +251,8 @@ static void view_groups(const json_t *channel, int indent, FILE *file)
                   field_integer(group, "track_to"));
         table_add(table, "%s", field_text(group, "provider"));
         table_add(table, "%s", json_is_true(json_object_get(group, "alive")) ? "yes" : "no");
-        table_add(table, "%s", field_text(group, "standby"));
+        table_add(table, "%s",
+                  standbys_text(json_object_get(group, "standbys"), standbys, sizeof standbys));
         table_add(table, "%s", json_is_true(json_object_get(group, "protected")) ? "yes" : "no");
         table_add(table, "%s", field_text(group, "active"));
     }

@@ -5,9 +5,12 @@
 //
 // Life of a plan (one channel):
 //
-//   changed -> PROPOSED (plan_epoch + 1, sent uncommitted) -> all needed nodes PREPARED
+//   changed -> PROPOSED (plan_epoch + 1, sent uncommitted) -> PREPARED by those who must
 //           -> COMMITTING (at_frame chosen; the store writes the row: the row is the truth)
 //           -> COMMITTED (sent to all) -> ACTIVE on all -> the plan before it is dropped
+//
+//   Those who must are the edges, and of each group the provider and one of its standbys, where it
+//   has any. Another standby does not hold a plan up: it joins when it can.
 //
 //   A lost node is a reason to plan again at once, unless others do its work already (its groups'
 //   standbys, its outputs' other edges) and no node could take its place: then it gets
@@ -23,7 +26,7 @@
 // too late at its frame, is dropped and made anew.
 //
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
-// that a needed node has not prepared; no epoch is ever used for two different plans (uncommitted
+// that one who must has not prepared; no epoch is ever used for two different plans (uncommitted
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
 // for byte as they were committed.
 //
@@ -228,9 +231,16 @@ enum farm_channel_state {
 };
 const char *farm_channel_state_name(enum farm_channel_state state); // "on_air"
 
+struct farm_standby_view {
+    char node[PLANNER_NAME_BYTES];
+    bool ready; // there, where the plan says, with the group prepared
+};
+
 struct farm_group_view {
     uint32_t group, track_from, track_to, width, height;
-    char provider[PLANNER_NAME_BYTES], standby[PLANNER_NAME_BYTES]; // standby "": none
+    char provider[PLANNER_NAME_BYTES];
+    int standby_count;
+    struct farm_standby_view standbys[PLANNER_STANDBYS_MAX]; // in the order in which they are asked
     bool provider_alive;
     // Both workers have the plan, where it says (and the one on its way in), and the standby
     // would be in time: what is buffered lasts longer than noticing a loss and starting take, which

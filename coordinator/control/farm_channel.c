@@ -266,14 +266,25 @@ static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_n
     return true;
 }
 
+// All edges, and of each group the provider and a standby where there are any: a second one is for
+// what hardly ever happens, and joins when it can.
 static bool next_prepared(const struct farm *farm, const struct channel *channel)
 {
+    const struct plan *plan = channel->next;
     const char *name, *address;
-    for (int i = 0; (name = plan_node(channel->next, i, &address)); i++) {
+    for (int i = 0; (name = plan_edge(plan, i, &address)); i++) {
         Vistter__Control__V1__PlanState state =
-            farm_plan_report(farm_node(farm, name), channel->id, channel->next->message->plan_epoch)
-                ->state;
+            farm_plan_report(farm_node(farm, name), channel->id, plan->message->plan_epoch)->state;
         if (state < PLAN_PREPARED || state == PLAN_REFUSED)
+            return false;
+    }
+    for (int g = 0; g < plan->placement.group_count; g++) {
+        const struct plan_group *group = &plan->placement.groups[g];
+        bool any = !group->standby_count;
+        for (int k = 0; k < group->standby_count; k++)
+            any = any ||
+                  farm_group_prepared(farm_node(farm, group->standbys[k].node), plan, group->group);
+        if (!any || !farm_group_prepared(farm_node(farm, group->provider), plan, group->group))
             return false;
     }
     return true;
@@ -493,8 +504,11 @@ static bool others_serve(const struct farm *farm, const struct channel *channel)
     const struct plan_placement *p = &plan->placement;
     for (int g = 0; g < p->group_count; g++) {
         const struct plan_group *group = &p->groups[g];
-        if (!farm_node_serves(farm, group->provider, group->provider_address) &&
-            !farm_node_serves(farm, group->standby, group->standby_address))
+        bool served = farm_node_serves(farm, group->provider, group->provider_address);
+        for (int k = 0; k < group->standby_count; k++)
+            served = served ||
+                     farm_node_serves(farm, group->standbys[k].node, group->standbys[k].address);
+        if (!served)
             return false;
     }
     for (int o = 0; o < p->output_count; o++) {

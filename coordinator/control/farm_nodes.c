@@ -68,6 +68,22 @@ const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node
     return &nothing;
 }
 
+static bool is_prepared(Vistter__Control__V1__PlanState state)
+{
+    return state >= VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED &&
+           state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED;
+}
+
+bool farm_group_prepared(const struct node *node, const struct plan *plan, uint32_t group)
+{
+    const Vistter__Control__V1__PlanReport *report =
+        farm_plan_report(node, plan->message->channel, plan->message->plan_epoch);
+    for (size_t i = 0; i < report->n_groups; i++)
+        if (report->groups[i]->group == group)
+            return is_prepared(report->groups[i]->state);
+    return is_prepared(report->state);
+}
+
 const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
                                                                uint64_t channel)
 {

@@ -95,12 +95,13 @@ static group_message *group_build(const struct farm *farm, const struct plan_gro
     message->start_ms = (uint32_t)(group->start_us / 1000);
     message->provider = base_strdup(group->provider);
     message->provider_address = base_strdup(group->provider_address);
-    if (*group->standby) {
+    if (group->standby_count)
+        message->standbys = base_alloc((size_t)group->standby_count * sizeof *message->standbys);
+    for (int i = 0; i < group->standby_count; i++) {
         Vistter__Control__V1__StandbyPlan *standby = base_alloc(sizeof *standby);
         vistter__control__v1__standby_plan__init(standby);
-        standby->node = base_strdup(group->standby);
-        standby->address = base_strdup(group->standby_address);
-        message->standbys = base_alloc(sizeof *message->standbys);
+        standby->node = base_strdup(group->standbys[i].node);
+        standby->address = base_strdup(group->standbys[i].address);
         message->standbys[message->n_standbys++] = standby;
     }
     message->links = base_alloc((size_t)group->link_count * sizeof *message->links);
@@ -227,11 +228,11 @@ static int placement_read(const channel_plan_message *message, struct plan_place
         snprintf(group->provider, sizeof group->provider, "%s", g->provider);
         snprintf(group->provider_address, sizeof group->provider_address, "%s",
                  g->provider_address);
-        if (!g->n_standbys)
-            continue;
-        snprintf(group->standby, sizeof group->standby, "%s", g->standbys[0]->node);
-        snprintf(group->standby_address, sizeof group->standby_address, "%s",
-                 g->standbys[0]->address);
+        for (size_t k = 0; k < g->n_standbys && k < PLANNER_STANDBYS_MAX; k++) {
+            struct plan_standby *standby = &group->standbys[group->standby_count++];
+            snprintf(standby->node, sizeof standby->node, "%s", g->standbys[k]->node);
+            snprintf(standby->address, sizeof standby->address, "%s", g->standbys[k]->address);
+        }
     }
     for (size_t i = 0; i < message->n_outputs; i++) {
         snprintf(placement.edges[i], sizeof placement.edges[i], "%s", message->outputs[i]->edge);
@@ -337,12 +338,11 @@ const char *plan_node(const struct plan *plan, int i, const char **ret_address)
     const struct plan_placement *p = &plan->placement;
     for (int g = 0; g < p->group_count; g++) {
         const struct plan_group *group = &p->groups[g];
-        *ret_address = i ? group->standby_address : group->provider_address;
-        if (i == 0)
-            return group->provider;
-        if (i == 1 && *group->standby)
-            return group->standby;
-        i -= 1 + (*group->standby != 0);
+        if (i <= group->standby_count) {
+            *ret_address = i ? group->standbys[i - 1].address : group->provider_address;
+            return i ? group->standbys[i - 1].node : group->provider;
+        }
+        i -= 1 + group->standby_count;
     }
     return plan_edge(plan, i, ret_address);
 }

@@ -121,6 +121,8 @@ const Vistter__Control__V1__PlanReport *farm_plan_report(const struct node *node
                                                          uint32_t plan_epoch);
 const Vistter__Control__V1__ChannelReport *farm_channel_report(const struct node *node,
                                                                uint64_t channel);
+// Whether the node (NULL: nobody) says that it has prepared a group of a plan, or more.
+bool farm_group_prepared(const struct node *node, const struct plan *plan, uint32_t group);
 // Whether the node is there and serves frames at this address.
 bool farm_node_serves(const struct farm *farm, const char *name, const char *address);
 // Notes who has come or gone; channels that this concerns become dirty.
@@ -142,7 +144,7 @@ bool plan_matches(const struct plan *plan, const struct channel *channel);
 struct planner_output plan_output_read(const channel_plan_message *message, size_t i);
 // Is the node a provider, a standby, an edge or a backup edge of it?
 bool plan_needs(const struct plan *plan, const char *node);
-// The i-th needed node, by groups (provider, standby), then outputs (edge, backup); NULL at the
+// The i-th needed node, by groups (provider, standbys), then outputs (edge, backup); NULL at the
 // end. May repeat.
 // `*ret_address`: where it serves frames, or packets.
 const char *plan_node(const struct plan *plan, int i, const char **ret_address);

@@ -79,29 +79,38 @@ static void node_view(const struct farm *farm, const struct node *node, int64_t 
 
 static int64_t takeover_ms(const struct plan_group *group)
 {
-    return *group->standby ? TAKEOVER_FIXED_MS + group->start_us / 1000 : 0;
+    return group->standby_count ? TAKEOVER_FIXED_MS + group->start_us / 1000 : 0;
+}
+
+// There, where the plan says, and with the plan: one that is started anew has to be told first.
+static bool is_ready(const struct farm *farm, const struct plan *plan, uint32_t group,
+                     const char *name, const char *address)
+{
+    return farm_node_serves(farm, name, address) &&
+           farm_group_prepared(farm_node(farm, name), plan, group);
 }
 
 // Whether any one of the group's workers may go.
-// There, where the plan says, and with the plan: one that is started anew has to be told first.
-static bool is_ready(const struct farm *farm, const struct plan *plan, const char *name,
-                     const char *address)
-{
-    Vistter__Control__V1__PlanState state =
-        farm_plan_report(farm_node(farm, name), plan->message->channel, plan->message->plan_epoch)
-            ->state;
-    return farm_node_serves(farm, name, address) &&
-           state >= VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED &&
-           state != VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED;
-}
-
 static bool is_protected(const struct farm *farm, const struct plan *plan,
                          const struct plan_group *group)
 {
     const channel_plan_message *m = plan->message;
-    return is_ready(farm, plan, group->provider, group->provider_address) &&
-           is_ready(farm, plan, group->standby, group->standby_address) &&
-           takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
+    int ready = is_ready(farm, plan, group->group, group->provider, group->provider_address);
+    for (int i = 0; i < group->standby_count; i++)
+        ready +=
+            is_ready(farm, plan, group->group, group->standbys[i].node, group->standbys[i].address);
+    return ready > 1 && takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
+}
+
+static void standbys_view(const struct farm *farm, const struct plan *plan,
+                          const struct plan_group *group, struct farm_group_view *ret)
+{
+    for (int k = 0; k < group->standby_count; k++) {
+        const struct plan_standby *standby = &group->standbys[k];
+        struct farm_standby_view *view = &ret->standbys[ret->standby_count++];
+        copy_text(view->node, sizeof view->node, standby->node);
+        view->ready = is_ready(farm, plan, group->group, standby->node, standby->address);
+    }
 }
 
 static void groups_view(const struct farm *farm, const struct channel *channel,
@@ -124,7 +133,7 @@ static void groups_view(const struct farm *farm, const struct channel *channel,
         copy_text(group->provider, sizeof group->provider, p->groups[i].provider);
         group->takeover_ms = takeover_ms(&p->groups[i]);
         group->protected = next && is_protected(farm, plan, &p->groups[i]);
-        copy_text(group->standby, sizeof group->standby, p->groups[i].standby);
+        standbys_view(farm, plan, &p->groups[i], group);
     }
 }
 

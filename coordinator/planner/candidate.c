@@ -192,10 +192,10 @@ static bool candidate_previous(const struct pool *p, struct candidate *ret)
             if (!strcmp(r->workers[k].name, g->provider))
                 ret->groups[i].worker = k;
         }
-        for (int k = 0; k < r->worker_count && ret->groups[i].worker < 0; k++) {
-            if (!strcmp(r->workers[k].name, g->standby)) // it renders it already
-                ret->groups[i].worker = k;
-        }
+        for (int s = 0; s < g->standby_count; s++) // it renders it already
+            for (int k = 0; k < r->worker_count && ret->groups[i].worker < 0; k++)
+                if (!strcmp(r->workers[k].name, g->standbys[s].node))
+                    ret->groups[i].worker = k;
     }
     for (int i = 0; i < ret->count; i++) {
         if (ret->groups[i].worker < 0)

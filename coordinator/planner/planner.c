@@ -334,8 +334,8 @@ static int links_place(const struct planner_request *r, struct plan_placement *r
              above++) {
             if (ret->groups[above].needs_beneath) {
                 link_add(r, group, ret->groups[above].provider);
-                if (*ret->groups[above].standby)
-                    link_add(r, group, ret->groups[above].standby);
+                for (int k = 0; k < ret->groups[above].standby_count; k++)
+                    link_add(r, group, ret->groups[above].standbys[k].node);
                 break;
             }
         }
@@ -383,41 +383,80 @@ static const struct plan_group *group_before(const struct planner_request *r,
     return NULL;
 }
 
-// Rule 6. Whether `a` is the better standby.
-static bool standby_before(const struct planner_node *a, const struct planner_node *b,
-                           const struct planner_node *provider, const char *before)
+// What rule 6 compares.
+struct standby_rank {
+    int near;     // of the group's other workers, how many are on its host
+    int before;   // which standby it was, PLANNER_STANDBYS_MAX: none
+    int64_t load; // of one core
+};
+
+static struct standby_rank standby_rank(const struct planner_node *w,
+                                        const struct planner_node *const taken[], int taken_count,
+                                        const struct plan_group *before)
 {
-    bool near_a = a->host && a->host == provider->host;
-    bool near_b = b->host && b->host == provider->host;
-    bool was_a = !strcmp(a->name, before), was_b = !strcmp(b->name, before);
-    int64_t load_a = a->busy_us / (a->cores ? a->cores : 1);
-    int64_t load_b = b->busy_us / (b->cores ? b->cores : 1);
-    if (near_a != near_b)
-        return near_b;
-    if (was_a != was_b)
-        return was_a;
-    if (load_a != load_b)
-        return load_a < load_b;
+    struct standby_rank rank = {.before = PLANNER_STANDBYS_MAX,
+                                .load = w->busy_us / (w->cores ? w->cores : 1)};
+    for (int i = 0; i < taken_count; i++)
+        rank.near += w->host && taken[i]->host == w->host;
+    for (int i = 0; before && i < before->standby_count; i++)
+        if (!strcmp(w->name, before->standbys[i].node))
+            rank.before = i;
+    return rank;
+}
+
+static bool standby_before(const struct planner_node *a, const struct standby_rank *rank_a,
+                           const struct planner_node *b, const struct standby_rank *rank_b)
+{
+    if (rank_a->near != rank_b->near)
+        return rank_a->near < rank_b->near;
+    if (rank_a->before != rank_b->before)
+        return rank_a->before < rank_b->before;
+    if (rank_a->load != rank_b->load)
+        return rank_a->load < rank_b->load;
     return strcmp(a->name, b->name) < 0;
+}
+
+// The next standby of a group, beside the workers that it has. NULL: nobody is left.
+static struct planner_node *standby_choose(struct planner_node *workers, int count,
+                                           const struct plan_group *group,
+                                           const struct plan_group *before)
+{
+    const struct planner_node *taken[1 + PLANNER_STANDBYS_MAX];
+    int taken_count = 0;
+    taken[taken_count++] = node_by_name(workers, count, group->provider);
+    for (int i = 0; i < group->standby_count; i++)
+        taken[taken_count++] = node_by_name(workers, count, group->standbys[i].node);
+    struct planner_node *best = NULL;
+    struct standby_rank best_rank = {0};
+    for (int k = 0; k < count; k++) {
+        bool free_one = true;
+        for (int i = 0; i < taken_count; i++)
+            free_one = free_one && &workers[k] != taken[i];
+        if (!free_one)
+            continue;
+        struct standby_rank rank = standby_rank(&workers[k], taken, taken_count, before);
+        if (best && !standby_before(&workers[k], &rank, best, &best_rank))
+            continue;
+        best = &workers[k];
+        best_rank = rank;
+    }
+    return best;
 }
 
 // `workers` are busy with what they provide; what they stand by for is added.
 static void standbys_place(const struct planner_request *r, struct planner_node *workers, int count,
                            struct plan_placement *ret)
 {
-    for (int i = 0; i < ret->group_count && !r->no_standbys; i++) {
-        struct plan_group *group = &ret->groups[i];
-        const struct plan_group *before = group_before(r, group);
-        const struct planner_node *provider = node_by_name(workers, count, group->provider);
-        struct planner_node *best = NULL;
-        for (int k = 0; k < count; k++)
-            if (&workers[k] != provider && (!best || standby_before(&workers[k], best, provider,
-                                                                    before ? before->standby : "")))
-                best = &workers[k];
+    if (r->no_standbys)
+        return;
+    for (int i = 0; i < PLANNER_STANDBYS_MAX * ret->group_count; i++) {
+        struct plan_group *group = &ret->groups[i % ret->group_count];
+        struct planner_node *best = standby_choose(workers, count, group, group_before(r, group));
         if (!best)
             return;
-        snprintf(group->standby, sizeof group->standby, "%s", best->name);
-        snprintf(group->standby_address, sizeof group->standby_address, "%s",
+        struct plan_standby *standby = &group->standbys[group->standby_count++];
+        snprintf(standby->node, sizeof standby->node, "%s", best->name);
+        snprintf(standby->address, sizeof standby->address, "%s",
                  best->frame_address ? best->frame_address : "");
         for (uint32_t t = group->track_from; t < group->track_to; t++)
             best->busy_us += r->tracks[t].cost_us;
@@ -506,8 +545,12 @@ bool placement_equal(const struct plan_placement *a, const struct plan_placement
         if (x->track_from != y->track_from || x->track_to != y->track_to || x->width != y->width ||
             x->height != y->height || x->needs_beneath != y->needs_beneath ||
             strcmp(x->provider, y->provider) || strcmp(x->provider_address, y->provider_address) ||
-            strcmp(x->standby, y->standby) || strcmp(x->standby_address, y->standby_address))
+            x->standby_count != y->standby_count)
             return false;
+        for (int k = 0; k < x->standby_count; k++)
+            if (strcmp(x->standbys[k].node, y->standbys[k].node) ||
+                strcmp(x->standbys[k].address, y->standbys[k].address))
+                return false;
     }
     for (int i = 0; i < a->output_count; i++) {
         if (strcmp(a->edges[i], b->edges[i]) || strcmp(a->backups[i], b->backups[i]) ||

@@ -26,11 +26,12 @@
 //  5. Nothing moves without need: the previous placement is kept as it is, or else with only the
 //     lost providers replaced, while its busiest worker stays below a quarter of the frame time or
 //     within a quarter of the best found.
-//  6. Where there is another worker, and standbys are wished, a group has one: one of another host
-//  than the provider's
-//     if there is one, then the one it had, then the least busy, what standbys would have to do
-//     counted. It consumes what the group needs from beneath, as the provider does. When the
-//     provider is lost rule 5 has it take its place.
+//  6. Where there are other workers, and standbys are wished, a group has one, and a second one
+//     where there are two: one of another host than the provider and the standby before it, if
+//     there is one, then one that it had, the first before the second, then the least busy, what
+//     standbys would have to do counted. All groups have their first before any has its second.
+//     They consume what the group needs from beneath, as the provider does. When the provider is
+//     lost rule 5 has the first that is left take its place.
 //  7. Where there is another edge and the request asks for it, an output has a backup edge, which
 //     makes the same: one of another host if there is one, then the one it had, then the one with
 //     the fewest outputs. When the edge is lost its backup takes its place.
@@ -46,7 +47,8 @@
 #define PLANNER_TRACKS_MAX    64
 #define PLANNER_GROUPS_MAX    PLANNER_TRACKS_MAX
 #define PLANNER_OUTPUTS_MAX   8
-#define PLAN_LINKS_MAX        (2 * PLANNER_OUTPUTS_MAX + 2) // of a group
+#define PLANNER_STANDBYS_MAX  2 // of a group: any two workers may be lost in the same moment
+#define PLAN_LINKS_MAX        (2 * PLANNER_OUTPUTS_MAX + 1 + PLANNER_STANDBYS_MAX) // of a group
 #define PLANNER_NAME_BYTES    65
 #define PLANNER_ADDRESS_BYTES 256
 #define PLANNER_LINK_BYTES    64
@@ -101,6 +103,11 @@ struct plan_link {
     char id[PLANNER_LINK_BYTES]; // "c<channel>-p<plan epoch>-g<group>-<number of the link>"
 };
 
+struct plan_standby {
+    char node[PLANNER_NAME_BYTES];
+    char address[PLANNER_ADDRESS_BYTES];
+};
+
 struct plan_group {
     uint32_t group;
     uint32_t track_from, track_to; // half open
@@ -108,9 +115,9 @@ struct plan_group {
     bool from_base, needs_beneath;
     char provider[PLANNER_NAME_BYTES];
     char provider_address[PLANNER_ADDRESS_BYTES];
-    char standby[PLANNER_NAME_BYTES]; // "": none
-    char standby_address[PLANNER_ADDRESS_BYTES];
-    int64_t start_us; // of all its tracks together
+    int standby_count;
+    struct plan_standby standbys[PLANNER_STANDBYS_MAX]; // in the order in which they are asked
+    int64_t start_us;                                   // of all its tracks together
     int link_count;
     struct plan_link *links; // owned
 };

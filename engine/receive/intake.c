@@ -22,6 +22,7 @@ static atomic_uint starts; // tells apart what follows each other on a link
 // Whom a group is asked of. Only the decode thread changes it.
 struct asked {
     struct takeover takeover;
+    int other; // who would be asked next, and is told where that would be; -1: nobody
     uint32_t start;
     int64_t from;           // what lies below is here, or was asked of another
     int64_t turned_ns;      // to another, which has not answered yet; 0: no
@@ -100,7 +101,7 @@ static bool decode_one(struct intake *in)
     return true;
 }
 
-static void compare(struct intake *in, int index, int other, struct standby_pair *pair)
+static void compare(struct intake *in, int index, const int providers[2], struct standby_pair *pair)
 {
     const struct intake_group *group = &in->config.groups[index];
     int samples = rate_sample_count(in->config.rate, pair->frame);
@@ -110,7 +111,7 @@ static void compare(struct intake *in, int index, int other, struct standby_pair
         payload_decode(pair->body, group->width, group->height, NULL, samples, &frame, &stem);
     struct intake_sample sample = {
         .frame = pair->frame,
-        .providers = {!other, other},
+        .providers = {providers[0], providers[1]},
         .pictures = {pair->own, frame},
         .picture_differs = !frame || !group_frame_equal(pair->own, frame),
         .sound_differs = !stem || memcmp(pair->own_stem, stem,
@@ -123,12 +124,6 @@ static void compare(struct intake *in, int index, int other, struct standby_pair
     standby_pair_finish(pair);
 }
 
-// The provider that is not asked for a group, or -1.
-static int other_provider(const struct intake *in, int index)
-{
-    return in->config.groups[index].providers == 2 ? !in->asked[index].takeover.active : -1;
-}
-
 // Called with the lock held, which is let go meanwhile. Returns whether anything was done.
 static bool compare_one(struct intake *in)
 {
@@ -136,9 +131,9 @@ static bool compare_one(struct intake *in)
     for (int i = 0; i < in->config.group_count && in->config.compared; i++) {
         if (!standby_take(&in->standbys[i], &pair))
             continue;
-        int other = other_provider(in, i);
+        const int providers[2] = {in->asked[i].takeover.active, in->asked[i].other};
         pthread_mutex_unlock(&in->lock);
-        compare(in, i, other, &pair);
+        compare(in, i, providers, &pair);
         pthread_mutex_lock(&in->lock);
         return true;
     }
@@ -164,6 +159,26 @@ static struct frame_want ended_want(const struct intake *in, int index, uint32_t
                                .ended = true};
 }
 
+// Whoever would be asked next follows; one that would not be any more is let go. Called with the
+// lock held, which is let go while telling.
+static void choose_other(struct intake *in, int index, int next)
+{
+    struct asked *asked = &in->asked[index];
+    struct standby *standby = &in->standbys[index];
+    int before = asked->other;
+    if (!in->config.compared || next == before)
+        return;
+    struct frame_want ended = ended_want(in, index, standby->start);
+    bool told = before >= 0 && before != asked->takeover.active && standby->tells;
+    asked->other = next;
+    standby_changed(standby);
+    if (!told)
+        return;
+    pthread_mutex_unlock(&in->lock);
+    in->config.want(in->config.opaque, index, before, &ended);
+    pthread_mutex_lock(&in->lock);
+}
+
 // Turns to another provider if need be. Called with the lock held, which is let go while telling.
 static void look_at_provider(struct intake *in, int index, const struct frame_want *want,
                              int64_t now)
@@ -185,6 +200,10 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     }
     int before = asked->takeover.active;
     enum takeover_reason why = takeover_look(&asked->takeover, &view, now);
+    int next = takeover_next(&asked->takeover, &view, now);
+    // While nobody else shows life, whoever stood by may be back in a moment.
+    bool keeps = next < 0 && asked->other != asked->takeover.active;
+    choose_other(in, index, keeps ? asked->other : next);
     if (why == TAKEOVER_NONE)
         return;
     struct frame_want ended = ended_want(in, index, asked->start);
@@ -194,7 +213,6 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     asked->turned_ns = now;
     asked->arrived = counts.stored;
     asked->sent = (struct frame_want){0};
-    standby_changed(&in->standbys[index]);
     pthread_mutex_unlock(&in->lock);
     c->want(c->opaque, index, before, &ended);
     if (c->turned)
@@ -207,7 +225,7 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
 static void tell_standby(struct intake *in, int index, const struct frame_want *want, int64_t now)
 {
     const struct intake_config *c = &in->config;
-    int other = other_provider(in, index);
+    int other = in->asked[index].other;
     if (!c->compared || other < 0)
         return;
     int64_t slack = window_slack(in->windows[index]), wished = want->credit - in->cursor;
@@ -302,8 +320,8 @@ int intake_create(const struct intake_config *config, struct intake **ret)
         memcpy(window.revision, config->revision, sizeof window.revision);
         in->windows[i] = window_create(&window);
         window_set_end(in->windows[i], config->end);
-        in->asked[i] =
-            (struct asked){.start = atomic_fetch_add(&starts, 1) + 1, .from = config->cursor};
+        in->asked[i] = (struct asked){
+            .other = -1, .start = atomic_fetch_add(&starts, 1) + 1, .from = config->cursor};
         standby_init(&in->standbys[i], config->channel, config->groups[i].group, config->plan_epoch,
                      config->warm, config->cursor, &starts);
         takeover_init(&in->asked[i].takeover, config->groups[i].providers,
@@ -338,7 +356,7 @@ void intake_destroy(struct intake **intake)
             bool active = p == in->asked[i].takeover.active;
             struct frame_want ended =
                 ended_want(in, i, active ? in->asked[i].start : in->standbys[i].start);
-            if (active || in->standbys[i].tells)
+            if (active || (p == in->asked[i].other && in->standbys[i].tells))
                 in->config.want(in->config.opaque, i, p, &ended);
         }
         standby_finish(&in->standbys[i]);
@@ -368,7 +386,7 @@ bool intake_takes(const struct intake *in, uint64_t channel, uint32_t plan_epoch
 static bool put_sample(struct intake *in, int index, const void *source,
                        const struct frame_header *header, struct frame_body *body)
 {
-    int other = other_provider(in, index);
+    int other = in->asked[index].other;
     return in->config.compared && other >= 0 && source == in->config.groups[index].sources[other] &&
            window_admits(in->windows[index], header) &&
            standby_put(&in->standbys[index], header, body);

@@ -1,8 +1,8 @@
 // Group frames of one plan on their way in: a window per group, and a thread that decodes ahead of
 // the cursor, keeps the providers told what is wanted, and turns to another provider of a group
 // when one fails (takeover.h), from the first frame that is missing on. Where that is wished it
-// keeps the other providers ready, and compares what they make (standby.h). Edges mix from one; a
-// worker whose group has an adjust track takes what lies beneath from one.
+// keeps the one that would be asked next ready, and compares what it makes (standby.h). Edges mix
+// from one; a worker whose group has an adjust track takes what lies beneath from one.
 //
 // The decode thread makes the next INTAKE_AHEAD frames of all groups, lowest first; it wakes on
 // every message, on every step of the cursor, and at least each 20 ms for the wishes. Messages come

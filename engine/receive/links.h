@@ -16,11 +16,15 @@ struct link_target {
 };
 
 struct Vistter__Control__V1__GroupPlan;
-// From whom `node` takes this group, the one to be asked first before its standby: writes up to
+// From whom `node` takes this group, in the order in which they are asked: writes up to
 // TAKEOVER_PROVIDERS_MAX and returns how many. -EINVAL with a diagnostic for a group without a link
 // to `node`, or with one that cannot be.
 int link_targets(const struct Vistter__Control__V1__GroupPlan *group, const char *node,
                  struct link_target *ret, struct diagnostic *reterr);
+
+// Who keeps a taker from being ready, by which of a group's providers are connected: the first, or
+// a standby while there is none of them. -1: nobody; another standby joins when it can.
+int links_await(const bool connected[], int count);
 
 struct links;
 // `node`: this node's name, as providers know it. `latency_ms`: of SRT, one way; at least 120 and

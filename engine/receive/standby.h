@@ -1,4 +1,5 @@
-// What is asked of a group's other provider while the group comes from the active one:
+// What is asked of the provider that would be asked next (takeover_next) while a group comes from
+// the active one. A further one is asked for nothing: it is cold until it is the next.
 //   1. one frame in STANDBY_SAMPLE_FRAMES, to be compared: who takes them has both, and they must
 //   be
 //      the same bits. Which one, channel and group say (standby_sampled). It is asked for as soon

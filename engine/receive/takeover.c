@@ -69,16 +69,33 @@ static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_
     bool stuck = t->trend_ns && view->slack <= t->trend_frames;
     t->trend_ns = now_ns;
     t->trend_frames = view->slack;
-    return stuck && view->slack < t->lead_frames / 2 && // never without a clock
-           !lately(t->slow_ns, now_ns);
+    return stuck && view->slack < t->lead_frames / 2; // never without a clock
 }
 
-// The next one that shows life, or -1.
-static int next_alive(const struct takeover *t, const struct takeover_view *view)
+int takeover_next(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
-    for (int i = 1; i < t->count; i++)
-        if (view->alive[(t->active + i) % t->count])
-            return (t->active + i) % t->count;
+    int failed = -1;
+    for (int i = t->count - 1; i >= 1; i--) {
+        int p = (t->active + i) % t->count;
+        if (view->alive[p] && lately(t->failed_ns[p], now_ns))
+            failed = p;
+    }
+    for (int i = 1; i < t->count; i++) {
+        int p = (t->active + i) % t->count;
+        if (view->alive[p] && !lately(t->failed_ns[p], now_ns))
+            return p;
+    }
+    return failed;
+}
+
+// The same for slowness, which is better borne than another failure.
+static int next_quicker(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    for (int i = 1; i < t->count; i++) {
+        int p = (t->active + i) % t->count;
+        if (view->alive[p] && !lately(t->failed_ns[p], now_ns) && !lately(t->slow_ns[p], now_ns))
+            return p;
+    }
     return -1;
 }
 
@@ -94,17 +111,16 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
                                   : silent ? TAKEOVER_SILENT
                                   : slow   ? TAKEOVER_SLOW
                                            : TAKEOVER_NONE;
-    int next = reason == TAKEOVER_NONE ? -1 : next_alive(t, view);
-    if (next < 0 || (reason == TAKEOVER_SLOW && lately(t->failed_ns[next], now_ns)))
+    int next = reason == TAKEOVER_NONE   ? -1
+               : reason == TAKEOVER_SLOW ? next_quicker(t, view, now_ns)
+                                         : takeover_next(t, view, now_ns);
+    if (next < 0)
         return TAKEOVER_NONE;
-    if (reason != TAKEOVER_SLOW)
-        t->failed_ns[t->active] = now_ns;
+    *(reason == TAKEOVER_SLOW ? &t->slow_ns[t->active] : &t->failed_ns[t->active]) = now_ns;
     t->active = next;
     t->takeovers++;
     t->asked_ns = t->heard_ns = t->trend_ns = 0;
     t->since_ns = now_ns;
     t->met = true;
-    if (reason == TAKEOVER_SLOW)
-        t->slow_ns = now_ns;
     return reason;
 }

@@ -2,15 +2,16 @@
 // judges by what reaches it, so no coordinator is asked: frames are the same bits from everybody,
 // and asking two costs work, never correctness. Pure: the caller says what time it is.
 //
-// Turns to the next one that shows life when the one that is asked
+// Turns to the next one that shows life, before others to one that has not failed lately, when the
+// one that is asked
 //   1. shows no life any more, or not yet after TAKEOVER_START_NS,
 //   2. sends nothing that is asked for, for as long as a quarter of what is buffered lasts, at
 //   least
 //      max(4 frames, 150 ms) and no longer than 1 s; a newly asked one gets TAKEOVER_START_NS
 //      more, for opening files, and links' latency counts on top until frames flow,
 //   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
-//      Not more often than each TAKEOVER_AGAIN_NS, and not to one that 1 or 2 was said of since: if
-//      all are slow, turning makes it worse.
+//      Not to one that 1, 2 or 3 was said of within TAKEOVER_AGAIN_NS: if all are slow, turning to
+//      and fro makes it worse.
 // Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
 // half a second, and 3 says nothing.
 #pragma once
@@ -18,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TAKEOVER_PROVIDERS_MAX 2
+#define TAKEOVER_PROVIDERS_MAX 3 // a provider and two standbys
 #define TAKEOVER_START_NS      INT64_C(1000000000)
 #define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
 
@@ -38,8 +39,8 @@ struct takeover {
     int64_t asked_ns; // since when the active one has been asked without an answer; 0: is not
     int64_t heard_ns; // when it last answered; 0: not yet
     int64_t trend_ns, trend_frames;            // what was buffered half a second ago
-    int64_t slow_ns;                           // when it last turned for slowness; 0: never
-    int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // when 1 or 2 was last said of each; 0: never
+    int64_t slow_ns[TAKEOVER_PROVIDERS_MAX];   // when 3 was last said of each; 0: never
+    int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // 1 or 2
 };
 
 struct takeover_view {
@@ -51,6 +52,8 @@ struct takeover_view {
 
 void takeover_init(struct takeover *t, int count, int64_t frame_ns, int64_t latency_ns,
                    int lead_frames);
+// Whom it would turn to now if the active one failed; -1: nobody else shows life.
+int takeover_next(const struct takeover *t, const struct takeover_view *view, int64_t now_ns);
 // To be called each 20 ms or so. Says why `active` has changed, or TAKEOVER_NONE.
 enum takeover_reason takeover_look(struct takeover *t, const struct takeover_view *view,
                                    int64_t now_ns);

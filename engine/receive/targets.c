@@ -47,3 +47,11 @@ int link_targets(const Vistter__Control__V1__GroupPlan *group, const char *node,
                            link, reterr);
     return error ? error : count;
 }
+
+int links_await(const bool connected[], int count)
+{
+    bool any = count <= 1;
+    for (int i = 1; i < count; i++)
+        any = any || connected[i];
+    return !connected[0] ? 0 : any ? -1 : 1;
+}

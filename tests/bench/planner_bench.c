@@ -176,7 +176,8 @@ static bool is_well(struct bench *b)
         const struct farm_channel_view *v = &s->channels[i];
         bool good = v->plan_epoch && !v->next_plan_epoch && lives(b, v->edge);
         for (int g = 0; g < v->group_count; g++)
-            good = good && lives(b, v->groups[g].provider) && lives(b, v->groups[g].standby);
+            good = good && lives(b, v->groups[g].provider) && v->groups[g].standby_count > 0 &&
+                   lives(b, v->groups[g].standbys[0].node);
         well += good;
     }
     farm_snapshot_destroy(&s);

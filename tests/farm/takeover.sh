@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A worker is killed, or stands still, while there is neither coordinator nor database: the edge turns to the standby
 # by itself, and every frame is there once, in time, and the right one. Both workers provide groups, one of which
-# needs what lies beneath; so both kinds of taker turn. Then one is drained and stopped.
+# needs what lies beneath; so both kinds of taker turn. Then there are three, and two of them are killed in the same
+# moment. Then one is drained and stopped.
 # With "chaos": any one of three workers, the coordinator and the database, at random, is killed or frozen for a
 # moment or for longer, again and again, and no frame is missed either.
 # Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER [chaos [SEED [FAULTS]]]
@@ -29,25 +30,29 @@ is_protected() { # and all that is to be buffered is
     vistter --json channel status take |
         jq -e 'all(.groups[]; .protected) and .counters.slack_frames > 60' >/dev/null
 }
+has_two_standbys() {
+    vistter --json channel status take | jq -e 'all(.groups[]; [.standbys[] | select(.ready)] | length == 2)' >/dev/null
+}
 has_compared() { vistter --json channel status take | jq -e '.purity.sampled > 0' >/dev/null; }
 turns() { grep -c provider_changed "$var/log/edge.log" || true; }
 is_idle() { vistter --json node list | jq -e --arg name "$1" 'any(.[]; .name == $name and .stages == [])' >/dev/null; }
 
 # For longer than all that is buffered lasts, without coordinator and database.
-strike_alone() { # worker signal
-    local at before pid
-    wait_until 60 "not protected before $1 got $2" is_protected
+strike_alone() { # signal worker...
+    local at before pids=() signal=$1 worker
+    shift
+    wait_until 60 "not protected before $* got $signal" is_protected
     stop postgres
     stop coordinator KILL
     at=$(last_mixed) before=$(turns)
-    pid=$(cat "$run/$1.pid")
-    kill "-$2" "$pid"
-    wait_until 60 "no frames after $1 got $2" mixed_to $((at + 200))
-    check "the edge turned when $1 got $2" [ "$(turns)" -gt "$before" ]
-    [ "$2" = KILL ] || kill -CONT "$pid"
+    for worker; do pids+=("$(cat "$run/$worker.pid")"); done
+    kill "-$signal" "${pids[@]}"
+    wait_until 60 "no frames after $* got $signal" mixed_to $((at + 200))
+    check "the edge turned when $* got $signal" [ "$(turns)" -gt "$before" ]
+    [ "$signal" = KILL ] || kill -CONT "${pids[@]}"
     begin postgres
     begin coordinator
-    [ "$2" = STOP ] || { stop "$1" KILL; begin "$1"; }
+    [ "$signal" = STOP ] || for worker; do stop "$worker" KILL; begin "$worker"; done
 }
 # A worker that stays away long enough is planned around; the others wait until they are back.
 strike_anyone() {
@@ -82,8 +87,11 @@ if [ "${3:-}" = chaos ]; then
     wait_until 60 "not protected in the end" is_protected
 else
     wait_until 60 "no frame was made twice and compared" has_compared
-    strike_alone worker1 KILL
-    strike_alone worker2 STOP
+    strike_alone KILL worker1
+    strike_alone STOP worker2
+    begin worker3
+    wait_until 60 "no two standbys" has_two_standbys
+    strike_alone KILL worker1 worker2
     wait_until 60 "not protected in the end" is_protected
     # A drained worker may be stopped.
     vistter node drain worker1 >/dev/null

@@ -79,40 +79,46 @@ static void check_core(struct world *w, const channel_plan *p)
     w->seen[w->seen_count++] = (struct seen){p->channel, core, p->plan_epoch};
 }
 
-void check_prepared(struct world *w, int peer, uint64_t channel, uint32_t epoch)
+void check_prepared(struct world *w, int peer, uint64_t channel, uint32_t epoch, uint32_t group)
 {
     int *count = &w->prepared_count[peer][channel - 1];
-    uint32_t *ring = w->prepared[peer][channel - 1];
-    if (*count && ring[(*count - 1) % PREPARED_MAX] == epoch)
-        return;
-    ring[(*count)++ % PREPARED_MAX] = epoch;
+    struct prepared *ring = w->prepared[peer][channel - 1];
+    for (int i = 0; i < PREPARED_MAX; i++)
+        if (ring[i].epoch == epoch && ring[i].group == group)
+            return;
+    ring[(*count)++ % PREPARED_MAX] = (struct prepared){epoch, group};
 }
 
-static bool has_prepared(const struct world *w, const char *name, const channel_plan *p)
+static bool has_prepared(const struct world *w, const char *name, const channel_plan *p,
+                         uint32_t group)
 {
     for (int i = SIM_WORKER; i < SIM_DATABASE; i++)
         for (int k = 0; k < PREPARED_MAX && !strcmp(w->processes[i].name, name); k++)
-            if (w->prepared[i][p->channel - 1][k] == p->plan_epoch)
+            if (w->prepared[i][p->channel - 1][k].epoch == p->plan_epoch &&
+                w->prepared[i][p->channel - 1][k].group == group)
                 return true;
     return false;
 }
 
+// Edges, providers, and a standby of each group that has any.
 static void check_all_prepared(struct world *w, const channel_plan *p)
 {
     const char *missing = NULL;
     for (size_t i = 0; i < p->n_groups; i++) {
         const group_plan *g = p->groups[i];
-        if (!has_prepared(w, g->provider, p))
-            missing = g->provider;
+        bool any = !g->n_standbys;
         for (size_t k = 0; k < g->n_standbys; k++)
-            if (!has_prepared(w, g->standbys[k]->node, p))
-                missing = g->standbys[k]->node;
+            any = any || has_prepared(w, g->standbys[k]->node, p, g->group);
+        if (!any)
+            missing = g->standbys[0]->node;
+        if (!has_prepared(w, g->provider, p, g->group))
+            missing = g->provider;
     }
     for (size_t i = 0; i < p->n_outputs; i++) {
         const char *backup = p->outputs[i]->backup_edge;
-        if (!has_prepared(w, p->outputs[i]->edge, p))
+        if (!has_prepared(w, p->outputs[i]->edge, p, 0))
             missing = p->outputs[i]->edge;
-        if (*backup && !has_prepared(w, backup, p))
+        if (*backup && !has_prepared(w, backup, p, 0))
             missing = backup;
     }
     if (missing)

@@ -98,12 +98,17 @@ static bool reaches(const struct channel *c, const struct link_target *t)
 
 static bool waits_for(const struct channel *c, const struct slot *s, char *ret, size_t size)
 {
-    for (int i = 0; i < s->plan->group_count; i++)
-        for (int k = 0; k < s->plan->groups[i].provider_count; k++)
-            if (!reaches(c, &s->plan->groups[i].providers[k])) {
-                snprintf(ret, size, "%s", s->plan->groups[i].providers[k].address);
-                return true;
-            }
+    for (int i = 0; i < s->plan->group_count; i++) {
+        const struct plan_group *g = &s->plan->groups[i];
+        bool reached[TAKEOVER_PROVIDERS_MAX];
+        for (int k = 0; k < g->provider_count; k++)
+            reached[k] = reaches(c, &g->providers[k]);
+        int awaited = links_await(reached, g->provider_count);
+        if (awaited >= 0) {
+            snprintf(ret, size, "%s", g->providers[awaited].address);
+            return true;
+        }
+    }
     return false;
 }
 
@@ -412,7 +417,7 @@ static void channel_add(struct report *r, const struct channel *c)
             p->state = states[CHANNEL_PLAN_PREPARING];
             p->waits_for = waits;
         } else {
-            check_prepared(c->world, c->peer, c->id, s->plan->epoch);
+            check_prepared(c->world, c->peer, c->id, s->plan->epoch, 0);
         }
     }
     channel_report *m = r->channel_list[r->message.n_channels] =

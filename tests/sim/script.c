@@ -184,7 +184,20 @@ static void add_wish(struct sim_setup *s, uint64_t *random, int64_t at_ns)
     add(s, &a);
 }
 
-// Workers fail one after the other; meanwhile coordinators and the database do as they like.
+// Another worker fails in the same moment: there are two standbys.
+static void add_second(struct sim_setup *s, uint64_t *random, const struct sim_action *first)
+{
+    struct sim_action a = *first;
+    int other = (a.a - SIM_WORKER + between(random, 1, s->workers - 1)) % s->workers;
+    if (a.kind != SIM_KILL && a.kind != SIM_FREEZE)
+        return;
+    a.a = SIM_WORKER + other;
+    a.for_ns = span(random, 100, 8000);
+    add(s, &a);
+}
+
+// Workers fail one after the other, or two at once; meanwhile coordinators and the database do as
+// they like.
 static void make_apart(struct sim_setup *s, uint64_t *random)
 {
     s->workers = between(random, 3, 5);
@@ -202,6 +215,8 @@ static void make_apart(struct sim_setup *s, uint64_t *random)
             a.a = a.b, a.b = b;
         }
         add(s, &a);
+        if (between(random, 0, 1))
+            add_second(s, random, &a);
         if (between(random, 0, 1))
             add(s, &(struct sim_action){.at_ns = a.at_ns - span(random, 0, 4000),
                                         .kind = SIM_EDIT,

@@ -70,7 +70,7 @@ enum sim_profile {
     SIM_CHAOS,  // everything at once
     SIM_FAILS,  // also failovers of the database that lose commits
     SIM_LIGHTS, // the power goes everywhere; nodes are back long before coordinators and database
-    SIM_APART,  // one worker at a time is in trouble, whatever the others do: no frame is lost
+    SIM_APART,  // one worker at a time is in trouble, or two at once: no frame is lost
 };
 
 struct sim_setup {

@@ -15,6 +15,7 @@
 typedef Vistter__Control__V1__DesiredState desired_state;
 typedef Vistter__Control__V1__NodeReport node_report;
 typedef Vistter__Control__V1__PlanReport plan_report;
+typedef Vistter__Control__V1__GroupState group_state;
 
 // Stands for worker/render/stage.c: what is to be rendered is ready after a while, or refused.
 struct stage {
@@ -160,6 +161,32 @@ static void plan_add(node_report *report, plan_report *plans, const struct stage
     p->reason = "no room";
 }
 
+struct group_list {
+    size_t count;
+    group_state groups[DUTIES_STAGES_MAX], *list[DUTIES_STAGES_MAX];
+};
+
+// The groups of each plan.
+static void groups_add(struct world *w, int peer, node_report *report, struct group_list *g)
+{
+    const struct duties *d = w->workers[peer - SIM_WORKER];
+    for (size_t p = 0; p < report->n_plans; p++) {
+        plan_report *plan = report->plans[p];
+        plan->groups = &g->list[g->count];
+        for (int i = 0; i < d->stage_count; i++) {
+            const struct stage *s = d->stages[i];
+            if (s->channel != plan->channel || s->epoch != plan->plan_epoch)
+                continue;
+            group_state *group = plan->groups[plan->n_groups++] = &g->groups[g->count++];
+            vistter__control__v1__group_state__init(group);
+            group->group = s->group;
+            group->state = stage_state(s);
+            if (group->state == VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED)
+                check_prepared(w, peer, s->channel, s->epoch, s->group);
+        }
+    }
+}
+
 static void report(struct world *w, int peer)
 {
     const struct duties *d = w->workers[peer - SIM_WORKER];
@@ -179,9 +206,8 @@ static void report(struct world *w, int peer)
     r.plans = plan_list;
     for (int i = 0; i < d->stage_count; i++)
         plan_add(&r, plans, d->stages[i]);
-    for (size_t i = 0; i < r.n_plans; i++)
-        if (plans[i].state == VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_PREPARED)
-            check_prepared(w, peer, plans[i].channel, plans[i].plan_epoch);
+    struct group_list groups = {0};
+    groups_add(w, peer, &r, &groups);
     size_t size = vistter__control__v1__node_report__get_packed_size(&r);
     for (int c = 0; c < w->setup->coordinators; c++) {
         uint8_t *bytes = base_alloc(size);

@@ -13,7 +13,7 @@
 #define TRACKS_MAX   6
 #define COMMITS_MAX  512 // of a channel
 #define SEEN_MAX     1024
-#define PREPARED_MAX 16
+#define PREPARED_MAX 64
 #define SESSIONS     (SIM_COORDINATORS_MAX * 3)
 #define LEASE_TTL_NS (3 * SIM_S)
 
@@ -197,6 +197,10 @@ struct disk {
     struct blob *waiting;
 };
 
+struct prepared {
+    uint32_t epoch, group;
+};
+
 struct world {
     const struct sim_setup *setup;
     struct sim_result *result;
@@ -219,7 +223,8 @@ struct world {
     struct commit commits[SIM_CHANNELS_MAX][COMMITS_MAX];
     int seen_count;
     struct seen seen[SEEN_MAX];
-    uint32_t prepared[SIM_PEERS][SIM_CHANNELS_MAX][PREPARED_MAX]; // epochs as reported, a ring
+    // Epochs and groups (of an edge: 0) as reported, a ring.
+    struct prepared prepared[SIM_PEERS][SIM_CHANNELS_MAX][PREPARED_MAX];
     int prepared_count[SIM_PEERS][SIM_CHANNELS_MAX];
     struct aired aired[SIM_EDGES_MAX][SIM_CHANNELS_MAX];
     uint32_t dark[SIM_EDGES_MAX][SIM_CHANNELS_MAX]; // on air when the power went, 0: nothing
@@ -299,8 +304,8 @@ void edge_event(struct world *w, const struct event *event);
 
 void check_broken(struct world *w, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-// A node says that it has prepared a plan.
-void check_prepared(struct world *w, int peer, uint64_t channel, uint32_t epoch);
+// A worker says that it has prepared a group of a plan, or an edge (group 0) the plan.
+void check_prepared(struct world *w, int peer, uint64_t channel, uint32_t epoch, uint32_t group);
 // I3, I4, I7: a plan is written, or written again. `epoch`: under which.
 void check_commit(struct world *w, const struct request *request, uint32_t epoch);
 // A commit is not in the database any more.

@@ -134,10 +134,15 @@ void beneath_destroy(struct beneath **beneath)
 
 const char *beneath_waits_for(const struct beneath *b)
 {
-    for (int i = 0; i < b->config.group_count; i++)
-        for (int k = 0; k < b->config.groups[i].providers; k++)
-            if (!link_connected(b->link[i][k]))
-                return link_address(b->link[i][k]);
+    for (int i = 0; i < b->config.group_count; i++) {
+        bool connected[TAKEOVER_PROVIDERS_MAX];
+        int count = b->config.groups[i].providers;
+        for (int k = 0; k < count; k++)
+            connected[k] = link_connected(b->link[i][k]);
+        int awaited = links_await(connected, count);
+        if (awaited >= 0)
+            return link_address(b->link[i][awaited]);
+    }
     return NULL;
 }
 

@@ -21,8 +21,8 @@ struct beneath;
 int beneath_create(const struct beneath_config *config, struct beneath **ret,
                    struct diagnostic *reterr);
 void beneath_destroy(struct beneath **beneath);
-// Address of a provider or standby that is not connected; NULL: all are. Valid as long as
-// `beneath`.
+// Address of one that keeps the stage from being ready (links_await); NULL: nobody does. Valid as
+// long as `beneath`.
 const char *beneath_waits_for(const struct beneath *beneath);
 // Gives the picture under frame `n` and begins to ask for what follows, below `end`. -EAGAIN: not
 // all of it is here yet, `arrived` tells when to try again. A new reference, OPAQUE. -ENOMEM.

@@ -337,6 +337,11 @@ static void node_report(struct sim *sim, int index)
 
 // ---- Store ------------------------------------------------------------------------------------
 
+static bool has_prepared(const struct sim_node *node, const struct sim_job *job)
+{
+    return node->prepared[job->channel - 1][job->epoch / 64] >> (job->epoch % 64) & 1;
+}
+
 static void commit_check(struct sim *sim, const struct sim_job *job)
 {
     const struct sim_row *same = row_find(sim, job->channel, job->epoch);
@@ -356,13 +361,19 @@ static void commit_check(struct sim *sim, const struct sim_job *job)
         vistter__control__v1__channel_plan__unpack(NULL, job->size, job->bytes);
     CHECK_TRUE(plan && plan->committed && plan->at_frame == job->at_frame);
     for (int n = 0; plan && n < SIM_NODES; n++) {
-        const struct sim_node *node = &sim->nodes[n];
-        bool needed = makes_output(plan->outputs[0], node->name);
+        bool needed = makes_output(plan->outputs[0], sim->nodes[n].name);
         for (size_t g = 0; g < plan->n_groups; g++)
-            needed |= gives_group(plan->groups[g], node->name);
-        uint64_t bit = node->prepared[job->channel - 1][job->epoch / 64] >> (job->epoch % 64) & 1;
+            needed |= !strcmp(plan->groups[g]->provider, sim->nodes[n].name);
         if (needed)
-            CHECK(bit, ==, 1);
+            CHECK_TRUE(has_prepared(&sim->nodes[n], job));
+    }
+    for (size_t g = 0; plan && g < plan->n_groups; g++) {
+        bool any = !plan->groups[g]->n_standbys; // one is enough
+        for (int n = 0; n < SIM_NODES; n++)
+            any |= has_prepared(&sim->nodes[n], job) &&
+                   strcmp(plan->groups[g]->provider, sim->nodes[n].name) &&
+                   gives_group(plan->groups[g], sim->nodes[n].name);
+        CHECK_TRUE(any);
     }
     vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
 }

@@ -124,26 +124,44 @@ static bool forced(const struct planner_request *r, uint32_t t)
     return false;
 }
 
-// There is one where there can be: another worker of the same bits, of another host if possible.
-static void check_standby(const struct planner_request *r, const struct plan_group *g,
-                          const struct planner_node *provider)
+static bool shares_host(const struct planner_node *a, const struct planner_node *b)
 {
-    bool any = false, far = false;
-    for (int i = 0; i < r->worker_count; i++) {
-        const struct planner_node *w = &r->workers[i];
-        if (w == provider || memcmp(w->golden, provider->golden, PLANNER_GOLDEN_BYTES))
-            continue;
-        any = !r->no_standbys;
-        far = far || !w->host || w->host != provider->host;
+    return a->host && a->host == b->host;
+}
+
+// There are two where there can be: other workers of the same bits, each of another host than the
+// workers before it if possible.
+static void check_standbys(const struct planner_request *r, const struct plan_group *g,
+                           const struct planner_node *provider)
+{
+    const struct planner_node *taken[3] = {provider};
+    for (int n = 0; n < 2; n++) {
+        int least = -1;
+        for (int i = 0; i < r->worker_count && !r->no_standbys; i++) {
+            const struct planner_node *w = &r->workers[i];
+            int near = 0;
+            bool other = !memcmp(w->golden, provider->golden, PLANNER_GOLDEN_BYTES);
+            for (int k = 0; k <= n; k++) {
+                other = other && w != taken[k];
+                near += shares_host(w, taken[k]);
+            }
+            if (other && (least < 0 || near < least))
+                least = near;
+        }
+        CHECK(g->standby_count > n, ==, least >= 0);
+        const struct planner_node *standby =
+            g->standby_count > n ? find(r->workers, r->worker_count, g->standbys[n].node) : NULL;
+        if (!standby)
+            return;
+        CHECK_TEXT(g->standbys[n].address, standby->frame_address);
+        CHECK(memcmp(standby->golden, provider->golden, PLANNER_GOLDEN_BYTES), ==, 0);
+        for (int k = 0; k <= n; k++) {
+            CHECK_TRUE(standby != taken[k]);
+            least -= shares_host(standby, taken[k]);
+        }
+        CHECK(least, ==, 0);
+        taken[n + 1] = standby;
     }
-    CHECK(*g->standby != 0, ==, any);
-    const struct planner_node *standby = find(r->workers, r->worker_count, g->standby);
-    if (!any || !standby)
-        return;
-    CHECK_TRUE(standby != provider);
-    CHECK_TEXT(g->standby_address, standby->frame_address);
-    CHECK(memcmp(standby->golden, provider->golden, PLANNER_GOLDEN_BYTES), ==, 0);
-    CHECK(!standby->host || standby->host != provider->host, ==, far);
 }
 
 // The groups of one size, which stand together from index `at` on. Gives the index after them.
@@ -178,7 +196,7 @@ static int check_size(const struct planner_request *r, const struct plan_placeme
             continue;
         CHECK_TEXT(g->provider_address, worker->frame_address);
         CHECK(memcmp(worker->golden, first->golden, PLANNER_GOLDEN_BYTES), ==, 0);
-        check_standby(r, g, worker);
+        check_standbys(r, g, worker);
     }
     CHECK(next, ==, r->track_count);
     return i;
@@ -231,7 +249,8 @@ static void check_links(const struct planner_request *r, const struct plan_place
             continue;
         for (int below = i - 1; below >= 0; below--) {
             CHECK_TRUE(linked(&p->groups[below], g->provider));
-            CHECK_TRUE(!*g->standby || linked(&p->groups[below], g->standby));
+            for (int k = 0; k < g->standby_count; k++)
+                CHECK_TRUE(linked(&p->groups[below], g->standbys[k].node));
             if (p->groups[below].needs_beneath || p->groups[below].from_base)
                 break;
         }
@@ -296,6 +315,14 @@ static bool same(const struct plan_placement *a, const struct plan_placement *b)
 
 // ---- Random cases -----------------------------------------------------------------------------
 
+static bool has_part(const struct plan_group *group, const char *name)
+{
+    bool has = !strcmp(group->provider, name);
+    for (int k = 0; k < group->standby_count; k++)
+        has = has || !strcmp(group->standbys[k].node, name);
+    return has;
+}
+
 // Nodes in any order: only names may break ties.
 static void shuffle(struct planner_node *nodes, int count, uint64_t *seed)
 {
@@ -323,8 +350,7 @@ static void check_sticky(struct world *w, const struct plan_placement *placed, u
     struct planner_node gone = w->workers[victim];
     bool used = false;
     for (int g = 0; g < placed->group_count; g++)
-        used |=
-            !strcmp(placed->groups[g].provider, name) || !strcmp(placed->groups[g].standby, name);
+        used |= has_part(&placed->groups[g], name);
     w->workers[victim] = w->workers[--w->request.worker_count];
     if (w->request.worker_count > 0) {
         CHECK_OK(plan_place(&w->request, &again, NULL));
@@ -565,20 +591,33 @@ static void test_standby_follows(void)
     CHECK_OK(plan_place(&r, &p, NULL));
     CHECK(p.group_count, ==, 1);
     CHECK_TEXT(p.groups[0].provider, "a");
-    CHECK_TEXT(p.groups[0].standby, "c"); // of another host, though b is as free
+    CHECK(p.groups[0].standby_count, ==, 2);
+    CHECK_TEXT(p.groups[0].standbys[0].node, "c"); // of another host, though b is as free
+    CHECK_TEXT(p.groups[0].standbys[1].node, "b"); // one is near each
     r.previous = &p;
     r.workers = workers + 1; // a is lost
     r.worker_count = 3;
     CHECK_OK(plan_place(&r, &q, NULL));
     CHECK_TEXT(q.groups[0].provider, "c");
-    CHECK_TEXT(q.groups[0].standby, "b");
+    CHECK_TEXT(q.groups[0].standbys[0].node, "b");
+    CHECK_TEXT(q.groups[0].standbys[1].node, "d");
+    placement_finish(&q);
+    // Two are lost in the same moment.
+    struct planner_node left[] = {workers[1], workers[3]};
+    r.workers = left;
+    r.worker_count = 2;
+    CHECK_OK(plan_place(&r, &q, NULL));
+    CHECK_TEXT(q.groups[0].provider, "b"); // it stands by already
+    CHECK_TEXT(q.groups[0].standbys[0].node, "d");
+    CHECK(q.groups[0].standby_count, ==, 1);
     placement_finish(&q);
     // Another one would be freer now: no reason to change a standby.
     workers[2].busy_us = 3000;
     r.workers = workers;
     r.worker_count = 4;
     CHECK_OK(plan_place(&r, &q, NULL));
-    CHECK_TEXT(q.groups[0].standby, "c");
+    CHECK_TEXT(q.groups[0].standbys[0].node, "c");
+    CHECK_TEXT(q.groups[0].standbys[1].node, "b");
     placement_finish(&q);
     placement_finish(&p);
 }

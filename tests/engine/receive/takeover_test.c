@@ -15,7 +15,7 @@ static void begin(int count, int lead)
 {
     now = 1000 * MS;
     takeover_init(&t, count, FRAME, 240 * MS, lead);
-    view = (struct takeover_view){.alive = {true, true}, .slack = LEAD};
+    view = (struct takeover_view){.alive = {true, count > 1, count > 2}, .slack = LEAD};
 }
 
 // Looks each 20 ms for so long; a frame arrives each `every_ns` (0: none). Gives how long it took
@@ -114,6 +114,46 @@ static void test_silent(void)
     CHECK(run(20000 * MS, 0, TAKEOVER_NONE), ==, -1);
 }
 
+// The one that is turned to does not answer, or has gone too: the next one is asked.
+static void test_second(void)
+{
+    begin(3, LEAD);
+    view.waits = true;
+    CHECK(run(1000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    view.alive[0] = view.alive[1] = false; // in the same moment
+    CHECK(takeover_next(&t, &view, now), ==, 2);
+    CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 2);
+    CHECK(takeover_next(&t, &view, now), ==, -1);
+    // Dead and silent: in time for what is buffered, whatever is opened then takes.
+    begin(3, LEAD);
+    view.waits = true;
+    CHECK(run(1000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    view.alive[0] = false;
+    CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 1);
+    view.slack = LEAD * 9 / 10;
+    CHECK(run(5000 * MS, 0, TAKEOVER_SILENT), <, 2200 * MS);
+    CHECK(t.active, ==, 2);
+    // Back again, and not trusted as long as there is another.
+    view.alive[0] = true;
+    CHECK(takeover_next(&t, &view, now), ==, 0);
+    begin(3, LEAD);
+    view.waits = true;
+    CHECK(run(100 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    view.alive[0] = false;
+    CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 1);
+    CHECK(takeover_next(&t, &view, now), ==, 2);
+    view.alive[2] = false;
+    view.alive[0] = true;
+    CHECK(takeover_next(&t, &view, now), ==, 0);
+    view.alive[2] = true;
+    view.alive[1] = false;
+    CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 2);
+}
+
 // What is buffered shrinks by a frame each `shrink_ns`.
 static int64_t run_slow(int64_t for_ns, int64_t shrink_ns)
 {
@@ -145,6 +185,13 @@ static void test_slow(void)
     CHECK(run_slow(6000 * MS, 80 * MS), ==, -1);
     CHECK(view.slack, <, LEAD / 2);
     CHECK(t.active, ==, 1);
+    // A third one that may be quicker is asked before all of it is gone, and then nobody.
+    begin(3, LEAD);
+    view.waits = true;
+    CHECK(run_slow(60000 * MS, 100 * MS), >, 0);
+    CHECK(run_slow(2000 * MS, 100 * MS), >, 0);
+    CHECK(t.active, ==, 2);
+    CHECK(run_slow(6000 * MS, 100 * MS), ==, -1);
     // Little, and growing: it has just begun.
     begin(2, LEAD);
     view.waits = true;
@@ -185,6 +232,7 @@ int main(void)
     test_gone();
     test_start();
     test_silent();
+    test_second();
     test_slow();
     test_follows();
     test_no_clock();
