@@ -172,6 +172,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
         [STORE_WARM] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_WARM,
         [STORE_COLD] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_COLD,
         [STORE_NONE] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_NONE,
+        [STORE_HOT] = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_HOT,
     };
     const struct store_channel *c = parts->channel;
     memset(p, 0, sizeof *p);

@@ -62,7 +62,8 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
                                       destinations, count,   start_us};
         for (size_t i = 0; timeline && i < timeline->track_count; i++)
             start_us[i] =
-                clips_start_us(c, timeline, &timeline->tracks[i], channel.redundancy == STORE_WARM);
+                clips_start_us(c, timeline, &timeline->tracks[i],
+                               channel.redundancy == STORE_WARM || channel.redundancy == STORE_HOT);
         channel_plan_init(&plan, &parts, timeline, c->settings.cuts);
         error = farm_run_set_channel(farm, &plan.channel, reterr);
         channel_plan_finish(&plan);

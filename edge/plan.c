@@ -245,6 +245,7 @@ static int parse_format(const channel_message *m, struct plan *p, struct diagnos
     p->committed = m->committed;
     p->at_frame = m->at_frame;
     p->warm = m->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_WARM;
+    p->hot = m->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_HOT;
     p->width = (int)m->width;
     p->height = (int)m->height;
     p->rate = (struct rate){(int32_t)m->rate_num, (int32_t)m->rate_den};

@@ -52,6 +52,7 @@ struct plan {
     uint32_t epoch;
     bool committed;
     bool warm; // standbys follow
+    bool hot;  // or make every frame too
     int64_t at_frame;
     int width, height;
     struct rate rate;

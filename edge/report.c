@@ -178,6 +178,7 @@ static void add_channel(int index, struct state_channel *item, const struct repo
     c->mix_p99_ms = s.mix_p99_ms;
     c->sampled = s.purity.sampled;
     c->mismatched = s.purity.mismatched;
+    c->copies = s.intake.copies;
     c->n_groups = add_groups(index, id, &s);
     c->groups = store.group_list[index];
     c->n_destinations = add_destinations(index, id, channel);

@@ -106,6 +106,7 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
         .answered = on_answered,
         .compared = on_compared,
         .warm = p->warm,
+        .hot = p->hot,
         .opaque = slot,
     };
     memcpy(config.revision, p->revision, sizeof config.revision);

@@ -24,7 +24,7 @@
 // Shared with consumers on this host; beyond it frames are coded.
 #define BLOCK_BYTES_MAX ((size_t)2 << 30)
 #define REPORT_MS       100
-#define ALARMS_MAX      (3 * DUTIES_STAGES_MAX + 1)
+#define ALARMS_MAX      (4 * DUTIES_STAGES_MAX + 1)
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 
@@ -40,9 +40,9 @@ struct worker {
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
     struct state_file *state_file;
-    int state_fd;             // eventfd: a new desired state is there
-    _Atomic int64_t short_ns; // see stage_config
-    struct queue *ended;      // stages on their way out; full: main waits
+    int state_fd; // eventfd: a new desired state is there
+    struct stage_times times;
+    struct queue *ended; // stages on their way out; full: main waits
     pthread_t reaper;
     bool reaping;
     // -- guarded by state_lock
@@ -132,7 +132,7 @@ static void follow(struct worker *w, const desired_state *state)
         .links = w->links,
         .blocks = w->blocks,
         .host = w->host,
-        .short_ns = &w->short_ns,
+        .times = &w->times,
         // Wants and frames wait out the latency each; consumers repeat a little later.
         .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
     };
@@ -249,6 +249,11 @@ static void report_stage(struct report_memory *m, int i)
             "this worker is short of time: it stands by without following, and would start "
             "as slowly as a cold one",
             1);
+    if (s->left_out)
+        report_alarm(m, s->channel, "copies_left_out",
+                     "this worker is short of time: it makes no second copies for the channel, "
+                     "and stands by like a warm one",
+                     1);
 }
 
 static const Vistter__Control__V1__PlanState states[] = {

@@ -55,7 +55,7 @@ static int list_channels(struct request *r)
 
 static int refuse_redundancy(struct request *r)
 {
-    return answer_refusal(r, 422, "bad_value", "redundancy", "must be none, cold or warm");
+    return answer_refusal(r, 422, "bad_value", "redundancy", "must be none, cold, warm or hot");
 }
 
 static int create_channel(struct request *r)

@@ -213,8 +213,9 @@ static json_t *counters_json(const struct farm_channel_view *v)
 
 static json_t *purity_json(const struct farm_channel_view *v)
 {
-    return json_pack("{s:I, s:I}", "sampled", (json_int_t)(v ? v->sampled : 0), "mismatched",
-                     (json_int_t)(v ? v->mismatched : 0));
+    return json_pack("{s:I, s:I, s:I}", "sampled", (json_int_t)(v ? v->sampled : 0), "mismatched",
+                     (json_int_t)(v ? v->mismatched : 0), "copies",
+                     (json_int_t)(v ? v->copies : 0));
 }
 
 static const struct farm_channel_view *find_view(const struct farm_snapshot *snapshot, uint64_t id)

@@ -16,8 +16,8 @@ static int channel_create(const struct command *command, int argc, char **argv)
         {"width", OPTION_INTEGER, "PIXELS", "even width of the picture (1280)", &width, 16, 8192},
         {"height", OPTION_INTEGER, "PIXELS", "even height of the picture (720)", &height, 16, 8192},
         {"edges", OPTION_INTEGER, "N", "how many edges make it, 1 or 2 (2)", &edges, 1, 2},
-        {"redundancy", OPTION_TEXT, "CLASS", "none, cold or warm standbys (warm)", &redundancy, 0,
-         0},
+        {"redundancy", OPTION_TEXT, "CLASS", "none, cold, warm or hot standbys (warm)", &redundancy,
+         0, 0},
         {"rate", OPTION_TEXT, "RATE", "frames a second: 25, 29.97, 60000/1001 (30)", &rate, 0, 0},
         {0},
     };
@@ -205,12 +205,16 @@ const struct command channel_commands[] = {
      "With two, which is what a channel begins with, either may die: each feeds one of a\n"
      "platform's two addresses, and both record.",
      channel_edges},
-    {"channel", "redundancy", "NAME none|cold|warm", "Says what stands by for a channel's workers",
+    {"channel", "redundancy", "NAME none|cold|warm|hot",
+     "Says what stands by for a channel's workers",
      "warm, which is what a channel begins with: for each group of layers another worker keeps "
      "its\n"
      "decoders near what is on air, and is there within half a second of being asked. cold: it "
      "opens\n"
-     "its files when it is asked, which costs nothing until then. none: nobody stands by.",
+     "its files when it is asked, which costs nothing until then. hot: it makes every frame too, "
+     "and "
+     "the\n"
+     "edge takes the copy that comes first. none: nobody stands by.",
      channel_redundancy},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,

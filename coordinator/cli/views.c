@@ -284,6 +284,9 @@ void view_channel(json_t *channel, FILE *file)
     if (field_integer(purity, "sampled"))
         fprintf(file, "  %" PRId64 " frames made twice and compared, %" PRId64 " differed\n",
                 field_integer(purity, "sampled"), field_integer(purity, "mismatched"));
+    if (field_integer(purity, "copies"))
+        fprintf(file, "  %" PRId64 " frames came twice under this plan\n",
+                field_integer(purity, "copies"));
     const json_t *slate = json_object_get(channel, "slate");
     if (json_is_object(slate))
         view_line("slate", field_text(slate, "timeline"), file);

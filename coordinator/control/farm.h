@@ -285,6 +285,7 @@ struct farm_channel_view {
     int64_t cursor, slack_frames;
     uint64_t frames, late, concealed, skipped;
     uint64_t sampled, mismatched; // frames that provider and standby made; of those, different
+    uint64_t copies;              // group frames that came twice, since the plan took effect
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;

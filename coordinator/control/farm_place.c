@@ -86,6 +86,11 @@ static void load_add(const struct farm *farm, const struct channel *channel)
         struct planner_node *worker = entry_of(farm, p->groups[g].provider);
         if (worker)
             worker->busy_us += group_us(farm, plan, &p->groups[g], tracks, worker->host);
+        bool hot = plan->message->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_HOT;
+        worker = hot && p->groups[g].standby_count ? entry_of(farm, p->groups[g].standbys[0].node)
+                                                   : NULL;
+        if (worker)
+            worker->busy_us += group_us(farm, plan, &p->groups[g], tracks, worker->host);
     }
 }
 

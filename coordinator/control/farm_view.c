@@ -215,6 +215,7 @@ static void reports_view(const struct farm *farm, const struct channel *channel,
         ret->skipped += r->skipped;
         ret->sampled += r->sampled;
         ret->mismatched += r->mismatched;
+        ret->copies += r->copies;
         if (i == 0 || r->slack_frames < ret->slack_frames)
             ret->slack_frames = r->slack_frames;
         destinations_view(r, ret);

@@ -103,6 +103,7 @@ enum store_redundancy {
     STORE_WARM, // a worker whose decoders follow
     STORE_COLD, // one that opens its files when it is asked
     STORE_NONE,
+    STORE_HOT, // one that makes every frame too
 };
 // "warm"; and back: -EINVAL for what is none.
 const char *store_redundancy_name(enum store_redundancy redundancy);

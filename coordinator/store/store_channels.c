@@ -9,7 +9,7 @@
 static const char *const event_names[] = {"started", "stopped", "revision", "timeline"};
 
 static const char *const redundancy_names[] = {
-    [STORE_WARM] = "warm", [STORE_COLD] = "cold", [STORE_NONE] = "none"};
+    [STORE_WARM] = "warm", [STORE_COLD] = "cold", [STORE_NONE] = "none", [STORE_HOT] = "hot"};
 
 const char *store_redundancy_name(enum store_redundancy redundancy)
 {
@@ -18,7 +18,7 @@ const char *store_redundancy_name(enum store_redundancy redundancy)
 
 int store_redundancy_parse(const char *name, enum store_redundancy *ret)
 {
-    for (int i = STORE_WARM; i <= STORE_NONE; i++) {
+    for (int i = STORE_WARM; i <= STORE_HOT; i++) {
         if (strcmp(redundancy_names[i], name))
             continue;
         *ret = (enum store_redundancy)i;

@@ -5,8 +5,10 @@
 // Consumer -> provider: WANT, the wished state, sent on every change and repeated every 100 ms, so
 // that a lost or repeated one changes nothing. Provider -> consumer: PICTURE messages.
 //
-//   WANT(channel, group, plan_epoch, start, from, credit, missing[], ended, host, keep)
+//   WANT(channel, group, plan_epoch, start, spare, from, credit, missing[], ended, host, keep)
 //     start    another number whenever the consumer begins anew: the provider then begins at `from`
+//     spare    another provider makes the same frames for this consumer: they may be left out when
+//              there is no time for more important ones
 //     from     first frame the consumer still needs; the provider may forget everything below
 //     credit   the provider may send frames below this number (it has no clock of its own)
 //     missing  frames that have not arrived, to be sent once more, each named again only after the
@@ -35,9 +37,10 @@ struct block_name;
 
 struct frame_want {
     uint64_t channel;
-    uint32_t group, plan_epoch, start;
+    uint32_t group, plan_epoch;
+    uint32_t start; // below 2^31
     int64_t from, credit;
-    bool ended;
+    bool ended, spare;
     uint64_t host; // filled by the client: block_host of a consumer that reads blocks, else 0
     int64_t keep;  // filled by the client: no block with a lower frame is in use there any more
     int missing_count;

@@ -7,6 +7,7 @@
 #include "engine/link/bytes.h"
 
 #define VERSION 3
+#define SPARE   UINT32_C(0x80000000) // in `start`
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX])
 {
@@ -16,7 +17,7 @@ size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MA
     out[0] = VERSION;
     out[1] = want->ended;
     put_u16(out + 2, (uint16_t)count);
-    put_u32(out + 4, want->start);
+    put_u32(out + 4, (want->start & ~SPARE) | (want->spare ? SPARE : 0));
     put_u64(out + 8, want->channel);
     put_u32(out + 16, want->group);
     put_u32(out + 20, want->plan_epoch);
@@ -37,7 +38,8 @@ int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
     if (count > FRAME_WANT_MISSING_MAX || size != 56 + 8 * (size_t)count)
         return -EPROTO;
     *ret = (struct frame_want){
-        .start = get_u32(bytes + 4),
+        .start = get_u32(bytes + 4) & ~SPARE,
+        .spare = get_u32(bytes + 4) & SPARE,
         .channel = get_u64(bytes + 8),
         .group = get_u32(bytes + 16),
         .plan_epoch = get_u32(bytes + 20),

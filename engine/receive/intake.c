@@ -28,6 +28,10 @@ struct asked {
     int64_t turned_ns;      // to another, which has not answered yet; 0: no
     uint64_t arrived;       // frames until then
     struct frame_want sent; // newest
+    // Where `other` is hot.
+    int64_t other_from;           // what lies below was asked of others
+    int64_t paired_from;          // what lies below may be of a third
+    struct frame_want other_sent; // newest
 };
 
 struct intake {
@@ -43,7 +47,7 @@ struct intake {
     struct window *windows[INTAKE_GROUPS_MAX];
     int64_t cursor;
     bool closing, woken, dirty; // dirty: something to look at for the decode thread
-    uint64_t decoded;
+    uint64_t decoded, copies;
     struct asked asked[INTAKE_GROUPS_MAX];
     struct standby standbys[INTAKE_GROUPS_MAX]; // used where samples are compared
 };
@@ -131,7 +135,9 @@ static bool compare_one(struct intake *in)
     for (int i = 0; i < in->config.group_count && in->config.compared; i++) {
         if (!standby_take(&in->standbys[i], &pair))
             continue;
-        const int providers[2] = {in->asked[i].takeover.active, in->asked[i].other};
+        int active = in->asked[i].takeover.active;
+        const int providers[2] = {pair.provider == active ? in->asked[i].other : active,
+                                  pair.provider};
         pthread_mutex_unlock(&in->lock);
         compare(in, i, providers, &pair);
         pthread_mutex_lock(&in->lock);
@@ -144,7 +150,8 @@ static bool compare_one(struct intake *in)
 
 static bool want_differs(const struct frame_want *a, const struct frame_want *b)
 {
-    return a->from != b->from || a->credit != b->credit || a->missing_count != b->missing_count ||
+    return a->start != b->start || a->from != b->from || a->credit != b->credit ||
+           a->missing_count != b->missing_count ||
            memcmp(a->missing, b->missing, sizeof a->missing[0] * (size_t)a->missing_count) != 0;
 }
 
@@ -171,6 +178,9 @@ static void choose_other(struct intake *in, int index, int next)
     struct frame_want ended = ended_want(in, index, standby->start);
     bool told = before >= 0 && before != asked->takeover.active && standby->tells;
     asked->other = next;
+    asked->other_from = in->cursor + window_slack(in->windows[index]);
+    asked->paired_from = in->cursor + in->config.lead_frames;
+    asked->other_sent = (struct frame_want){0};
     standby_changed(standby);
     if (!told)
         return;
@@ -220,6 +230,35 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     pthread_mutex_lock(&in->lock);
 }
 
+// Named ones may lie below where a provider was asked to begin: keys, and what was broken.
+static void want_begin(struct frame_want *want, int64_t from)
+{
+    for (int i = 0; i < want->missing_count; i++)
+        from = want->missing[i] < from ? want->missing[i] : from;
+    want->from = from > want->from ? from : want->from;
+}
+
+// Asks a hot provider for the same. Called with the lock held, which is let go while telling.
+static void tell_hot(struct intake *in, int index, const struct frame_want *wanted)
+{
+    struct asked *asked = &in->asked[index];
+    struct frame_want want = *wanted;
+    int other = asked->other;
+    standby_expire(&in->standbys[index], in->cursor);
+    if (other < 0)
+        return;
+    want.start = in->standbys[index].start;
+    want.spare = true;
+    want_begin(&want, asked->other_from);
+    if (!want_differs(&want, &asked->other_sent))
+        return;
+    asked->other_sent = want;
+    in->standbys[index].tells = true;
+    pthread_mutex_unlock(&in->lock);
+    in->config.want(in->config.opaque, index, other, &want);
+    pthread_mutex_lock(&in->lock);
+}
+
 // Tells the other provider what it is to do meanwhile. Called with the lock held, which is let go
 // while telling.
 static void tell_standby(struct intake *in, int index, const struct frame_want *want, int64_t now)
@@ -251,13 +290,12 @@ static void tell_wish(struct intake *in, int index, int64_t now)
     struct frame_want want;
     window_want(in->windows[index], now, &want);
     look_at_provider(in, index, &want, now);
-    tell_standby(in, index, &want, now);
+    if (in->config.compared && in->config.hot)
+        tell_hot(in, index, &want);
+    else
+        tell_standby(in, index, &want, now);
     want.start = asked->start;
-    // Named ones may lie below where this provider was asked to begin: keys, and what was broken.
-    int64_t from = asked->from;
-    for (int i = 0; i < want.missing_count; i++)
-        from = want.missing[i] < from ? want.missing[i] : from;
-    want.from = from > want.from ? from : want.from;
+    want_begin(&want, asked->from);
     if (!want_differs(&want, &asked->sent))
         return;
     asked->sent = want;
@@ -389,7 +427,35 @@ static bool put_sample(struct intake *in, int index, const void *source,
     int other = in->asked[index].other;
     return in->config.compared && other >= 0 && source == in->config.groups[index].sources[other] &&
            window_admits(in->windows[index], header) &&
-           standby_put(&in->standbys[index], header, body);
+           standby_put(&in->standbys[index], header, body, other);
+}
+
+// A second copy of what a hot provider and the other make. Called with the lock held.
+static bool put_copy(struct intake *in, int index, const void *source,
+                     const struct frame_header *header, struct frame_body *body)
+{
+    const struct asked *asked = &in->asked[index];
+    const void *const *sources = in->config.groups[index].sources;
+    if (!in->config.compared || !in->config.hot || asked->other < 0 ||
+        !window_admits(in->windows[index], header) ||
+        !window_stores(in->windows[index], header->frame))
+        return false;
+    int provider = source == sources[asked->other] ? asked->other : asked->takeover.active;
+    in->copies++;
+    // One that is decoded already would not be kept for it.
+    return source == sources[provider] && header->frame >= asked->paired_from &&
+           header->frame > in->cursor + INTAKE_AHEAD &&
+           standby_copy(&in->standbys[index], header, body, provider);
+}
+
+// A difference to a key that is not here, of a hot provider that has begun later: the other's copy
+// needs no question. Called with the lock held.
+static bool is_keyless(const struct intake *in, int index, const void *source,
+                       const struct frame_header *header)
+{
+    int other = in->asked[index].other;
+    return in->config.hot && other >= 0 && source == in->config.groups[index].sources[other] &&
+           window_admits(in->windows[index], header) && !window_keyed(in->windows[index], header);
 }
 
 int intake_put(struct intake *in, const void *source, const struct frame_header *header,
@@ -401,9 +467,14 @@ int intake_put(struct intake *in, const void *source, const struct frame_header 
         return index;
     }
     pthread_mutex_lock(&in->lock);
-    int result = put_sample(in, index, source, header, body)
-                     ? 0
-                     : window_put(in->windows[index], header, body, clock_monotonic_ns());
+    if (is_keyless(in, index, source, header)) {
+        pthread_mutex_unlock(&in->lock);
+        frame_body_unref(&body);
+        return -ENOKEY;
+    }
+    bool pairs =
+        put_sample(in, index, source, header, body) || put_copy(in, index, source, header, body);
+    int result = pairs ? 0 : window_put(in->windows[index], header, body, clock_monotonic_ns());
     in->dirty = true;
     pthread_cond_signal(&in->work);
     pthread_mutex_unlock(&in->lock);
@@ -532,6 +603,7 @@ void intake_stats(struct intake *in, struct intake_stats *ret)
         ret->slack_frames = slack < ret->slack_frames ? slack : ret->slack_frames;
     }
     ret->decoded = in->decoded;
+    ret->copies = in->copies;
     pthread_mutex_unlock(&in->lock);
     cost_read(&in->cost, &ret->median_ms, &ret->p99_ms);
 }

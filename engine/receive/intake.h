@@ -26,7 +26,7 @@ struct intake_group {
     const void *sources[TAKEOVER_PROVIDERS_MAX];
 };
 
-// A frame that two providers have made: [0] of the one that is asked, [1] of the other.
+// A frame that two providers have made: [0] is the one that is mixed.
 struct intake_sample {
     int64_t frame;
     int providers[2];
@@ -58,6 +58,7 @@ struct intake_config {
     // NULL: providers are asked when they are needed only; or told of each comparison.
     void (*compared)(void *opaque, int index, const struct intake_sample *sample);
     bool warm; // with `compared`: they are told where they would have to begin
+    bool hot;  // with `compared`: the next one is asked for everything too
     // NULL, or called on the decode thread after each decoded frame; must not block.
     void (*decoded)(void *opaque);
     void *opaque;
@@ -66,8 +67,8 @@ struct intake_config {
 struct intake_stats {
     struct window_counts counts; // of all groups
     int64_t slack_frames;        // smallest of all groups
-    uint64_t decoded;
-    double median_ms, p99_ms; // decoding, per frame of a group
+    uint64_t decoded, copies;    // copies: second ones, of hot providers
+    double median_ms, p99_ms;    // decoding, per frame of a group
 };
 
 // What arrived of one group; both NULL: nothing.
@@ -84,7 +85,7 @@ void intake_destroy(struct intake **intake); // tells the providers that nothing
 bool intake_takes(const struct intake *intake, uint64_t channel, uint32_t plan_epoch,
                   uint32_t group);
 // A message of any group, from one of its sources; takes the body. As window_put, -ENOENT for
-// groups that it does not take.
+// groups that it does not take, -ENOKEY for a spare copy that would need a key first.
 int intake_put(struct intake *intake, const void *source, const struct frame_header *header,
                struct frame_body *body);
 // Whether all groups of frame `n` are decoded.

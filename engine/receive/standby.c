@@ -98,18 +98,37 @@ bool standby_want(struct standby *s, const struct standby_view *view, int64_t no
     return true;
 }
 
-bool standby_put(struct standby *s, const struct frame_header *header, struct frame_body *body)
+bool standby_put(struct standby *s, const struct frame_header *header, struct frame_body *body,
+                 int provider)
 {
     if (!s->asked || header->frame != s->pair.frame)
         return false;
     s->asked = false;
     if (header->base_frame == header->frame) {
         s->pair.body = body;
+        s->pair.provider = provider;
         return true;
     }
     frame_body_unref(&body); // others take frames from it: what this is a difference to is theirs
     standby_pair_finish(&s->pair);
     return true;
+}
+
+bool standby_copy(struct standby *s, const struct frame_header *header, struct frame_body *body,
+                  int provider)
+{
+    if (s->pair.frame >= 0 || header->base_frame != header->frame)
+        return false;
+    s->pair.frame = header->frame;
+    s->pair.body = body;
+    s->pair.provider = provider;
+    return true;
+}
+
+void standby_expire(struct standby *s, int64_t cursor)
+{
+    if (s->pair.frame >= 0 && s->pair.frame < cursor && !(s->pair.body && s->pair.own))
+        standby_pair_finish(&s->pair);
 }
 
 bool standby_needs(const struct standby *s, int64_t n)

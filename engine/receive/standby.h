@@ -5,7 +5,10 @@
 //      the same bits. Which one, channel and group say (standby_sampled). It is asked for as soon
 //      as the active one has delivered it, and only while all is calm: never when little is
 //      buffered or while the group changes providers.
-//   2. where it is to be warm, to be ready to begin with the first frame that has not arrived: it
+//   2. where it is to be hot, all that is asked of the active one, as spare copies. Whichever copy
+//      comes first is taken; of the second ones, which are there for nothing, a key is compared
+//      whenever none is being compared: instead of 1.
+//   3. where it is to be warm, to be ready to begin with the first frame that has not arrived: it
 //   is
 //      told its number each STANDBY_TELL_NS, by a want without credit (stage.h says what it does).
 // Pure; the caller locks and says what time it is. Thread: one at a time.
@@ -22,9 +25,10 @@
 // Both copies of a sampled frame, on their way to be compared.
 struct standby_pair {
     int64_t frame;
-    struct group_frame *own; // of the active provider
+    struct group_frame *own; // the one that is mixed
     int32_t *own_stem;       // malloc'ed
-    struct frame_body *body; // of the other one; always a key
+    struct frame_body *body; // the other one; always a key
+    int provider;            // of the body
 };
 void standby_pair_finish(struct standby_pair *pair);
 
@@ -61,7 +65,13 @@ bool standby_want(struct standby *s, const struct standby_view *view, int64_t no
                   struct frame_want *ret);
 // A message that it has sent, of the right geometry. Takes the body and returns true when that is
 // the frame that was asked for.
-bool standby_put(struct standby *s, const struct frame_header *header, struct frame_body *body);
+bool standby_put(struct standby *s, const struct frame_header *header, struct frame_body *body,
+                 int provider);
+// A second copy of a frame that is here and will be decoded. As standby_put, if it can be compared.
+bool standby_copy(struct standby *s, const struct frame_header *header, struct frame_body *body,
+                  int provider);
+// A pair that will not be complete any more is let go.
+void standby_expire(struct standby *s, int64_t cursor);
 // Whether the active provider's copy of frame `n` is needed; it is then given by standby_own, which
 // takes the reference and the malloc'ed stem.
 bool standby_needs(const struct standby *s, int64_t n);

@@ -350,6 +350,18 @@ void window_done(struct window *w, struct window_job *job, struct group_frame **
     *job = (struct window_job){0};
 }
 
+bool window_stores(const struct window *w, int64_t n)
+{
+    const struct slot *s = slot_of(w, n);
+    return s && s->present;
+}
+
+bool window_keyed(const struct window *w, const struct frame_header *h)
+{
+    return h->base_frame == h->frame || window_stores(w, h->base_frame) ||
+           find_base(w, h->base_frame);
+}
+
 bool window_has(const struct window *w, int64_t n)
 {
     const struct slot *s = slot_of(w, n);

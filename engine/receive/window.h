@@ -65,6 +65,10 @@ bool window_next_job(struct window *window, int64_t limit, struct window_job *re
 void window_done(struct window *window, struct window_job *job, struct group_frame **frame,
                  int32_t **stem, int64_t now_ns);
 
+// Whether frame `n` is here, decoded or not.
+bool window_stores(const struct window *window, int64_t n);
+// Whether a message can be decoded with what is here.
+bool window_keyed(const struct window *window, const struct frame_header *header);
 // Whether frame `n` is decoded.
 bool window_has(const struct window *window, int64_t n);
 // Gives frame `n`: a reference, and the stem itself, which can be taken once. False: not there.

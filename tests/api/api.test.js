@@ -213,9 +213,9 @@ test("a channel is made by two edges or by one", async () => {
 
 test("what stands by for a channel is none, cold or warm", async () => {
   assert.equal((await accepted(200, "GET", "/channels/one")).redundancy, "warm");
-  for (const redundancy of ["none", "cold", "warm"])
+  for (const redundancy of ["none", "cold", "hot", "warm"])
     assert.equal((await accepted(200, "PUT", "/channels/one/redundancy", { json: { redundancy } })).redundancy, redundancy);
-  await refused(422, "bad_value", "redundancy", "PUT", "/channels/one/redundancy", { json: { redundancy: "hot" } });
+  await refused(422, "bad_value", "redundancy", "PUT", "/channels/one/redundancy", { json: { redundancy: "boiling" } });
 });
 
 test("a slate is a timeline that is known", async () => {

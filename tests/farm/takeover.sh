@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A worker is killed, or stands still, while there is neither coordinator nor database: the edge turns to the standby
 # by itself, and every frame is there once, in time, and the right one. Both workers provide groups, one of which
-# needs what lies beneath; so both kinds of taker turn. Then there are three, and two of them are killed in the same
-# moment. Then one is drained and stopped.
+# needs what lies beneath; so both kinds of taker turn. Then there are three, one of which makes all frames too, and two
+# are killed in the same moment. Then one is drained and stopped.
 # With "chaos": any one of three workers, the coordinator and the database, at random, is killed or frozen for a
 # moment or for longer, again and again, and no frame is missed either.
 # Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER [chaos [SEED [FAULTS]]]
@@ -33,6 +33,7 @@ is_protected() { # and all that is to be buffered is
 has_two_standbys() {
     vistter --json channel status take | jq -e 'all(.groups[]; [.standbys[] | select(.ready)] | length == 2)' >/dev/null
 }
+has_copies() { vistter --json channel status take | jq -e '.purity.copies > 100' >/dev/null && is_protected && has_two_standbys; }
 has_compared() { vistter --json channel status take | jq -e '.purity.sampled > 0' >/dev/null; }
 turns() { grep -c provider_changed "$var/log/edge.log" || true; }
 is_idle() { vistter --json node list | jq -e --arg name "$1" 'any(.[]; .name == $name and .stages == [])' >/dev/null; }
@@ -91,6 +92,8 @@ else
     strike_alone STOP worker2
     begin worker3
     wait_until 60 "no two standbys" has_two_standbys
+    vistter channel redundancy take hot >/dev/null
+    wait_until 60 "no frame came twice" has_copies
     strike_alone KILL worker1 worker2
     wait_until 60 "not protected in the end" is_protected
     # A drained worker may be stopped.

@@ -16,23 +16,54 @@ static void want(int peer, uint32_t start, int64_t from, int64_t credit)
     consumers_note(&consumers, &peers[peer], &want);
 }
 
+// Copies of what another makes: they wait for nothing, and are left out first.
+static void test_spare(void)
+{
+    bool any;
+    struct frame_want spare = {.start = 5, .from = 1000, .credit = 1090, .spare = true};
+    CHECK_TRUE(!consumers_spare(&consumers, &any) && !any);
+    consumers_note(&consumers, &peers[0], &spare);
+    CHECK_TRUE(!consumers_wait(&consumers)); // though nothing has been made for it
+    CHECK_TRUE(consumers_spare(&consumers, &any) && any);
+    CHECK(consumers_stand_at(&consumers, false), ==, -1);
+    want(1, 1, 1000, 1090); // another consumer has nobody else
+    CHECK_TRUE(consumers_spare(&consumers, &any) && any);
+    consumers_skip_spare(&consumers);
+    CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1090);
+    CHECK(consumers_find(&consumers, &peers[1])->next, ==, 1000);
+    CHECK(consumers_stand_at(&consumers, true), ==, -1);
+    consumer_clear(consumers_find(&consumers, &peers[1]));
+    CHECK_TRUE(!consumers_spare(&consumers, &any) && any); // nothing is left to be made
+    CHECK(consumers_stand_at(&consumers, true), ==, 1090);
+    spare.from = 1010;
+    spare.credit = 1100;
+    consumers_note(&consumers, &peers[0], &spare); // what was left out stays so
+    CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1090);
+    spare.spare = false; // the other one has failed: from the first missing one on
+    spare.start = 6;
+    spare.from = 1050;
+    consumers_note(&consumers, &peers[0], &spare);
+    CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1050);
+    CHECK_TRUE(consumers_wait(&consumers));
+}
+
 int main(void)
 {
-    CHECK(consumers_stand_at(&consumers), ==, -1);
+    CHECK(consumers_stand_at(&consumers, false), ==, -1);
     CHECK_TRUE(!consumers_wait(&consumers));
     // Two stand by: the one further on is with the clock.
     want(0, 1, 1000, 1000);
     want(1, 1, 1010, 1010);
-    CHECK(consumers_stand_at(&consumers), ==, 1010);
+    CHECK(consumers_stand_at(&consumers, false), ==, 1010);
     CHECK_TRUE(!consumers_wait(&consumers));
     // One takes a sample: the other stays where it is.
     want(1, 2, 1020, 1021);
-    CHECK(consumers_stand_at(&consumers), ==, 1000);
+    CHECK(consumers_stand_at(&consumers, false), ==, 1000);
     CHECK(consumers_find(&consumers, &peers[1])->next, ==, 1020);
     CHECK_TRUE(!consumers_wait(&consumers));
     // One begins to take frames: nothing else matters, and it waits.
     want(1, 3, 1021, 1111);
-    CHECK(consumers_stand_at(&consumers), ==, -1);
+    CHECK(consumers_stand_at(&consumers, false), ==, -1);
     CHECK_TRUE(consumers_wait(&consumers));
     consumers_find(&consumers, &peers[1])->next = 1066;
     CHECK_TRUE(!consumers_wait(&consumers));
@@ -42,6 +73,8 @@ int main(void)
     want(1, 4, 1200, 1208);
     CHECK_TRUE(!consumers_wait(&consumers));
     consumers_clear(&consumers);
-    CHECK(consumers_stand_at(&consumers), ==, -1);
+    test_spare();
+    consumers_clear(&consumers);
+    CHECK(consumers_stand_at(&consumers, false), ==, -1);
     return check_end();
 }

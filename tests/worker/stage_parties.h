@@ -77,7 +77,7 @@ static struct block_pool *blocks; // NULL: memory is not shared
 static uint8_t revision[32];
 static char folder[] = "/tmp/vistter-stage-test-XXXXXX";
 static struct stage *providers[4]; // of links, by group
-static _Atomic int64_t short_ns;
+static struct stage_times times;
 
 static inline void peer_init(struct frame_peer *peer, int room)
 {
@@ -311,7 +311,7 @@ static inline struct stage *start(const struct test_plan *p, size_t group, struc
                                   .links = links,
                                   .blocks = blocks,
                                   .host = HOST,
-                                  .short_ns = &short_ns,
+                                  .times = &times,
                                   .repeat_ns = repeat_ns};
     return stage_create(&config);
 }

@@ -49,6 +49,33 @@ static void test_credit(void)
     peer_finish(&peer);
 }
 
+// Copies of what another worker makes are left out while the worker is short of time; what others
+// need is made, and copies go on from there.
+static void test_spare(void)
+{
+    struct frame_peer taker, other;
+    peer_init(&taker, 1000);
+    peer_init(&other, 1000);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    atomic_store(&times.short_ns, INT64_MAX / 2);
+    struct frame_want copy = want_of(1, AT, AT + 20), want = want_of(1, AT + 20, AT + 30);
+    copy.spare = true;
+    stage_want(s, &taker, &copy);
+    stage_want(s, &other, &want);
+    peer_wait(&other, &other.count[AT + 29], 1);
+    CHECK(frames_made(s), ==, 10);
+    atomic_store(&times.short_ns, 0);
+    copy.credit = AT + 40;
+    stage_want(s, &taker, &copy);
+    peer_wait(&taker, &taker.count[AT + 39], 1);
+    for (int64_t n = AT; n < AT + 40; n++)
+        CHECK(peer_count(&taker, n), ==, n >= AT + 20);
+    CHECK(frames_made(s), ==, 20);
+    stage_destroy(&s);
+    peer_finish(&taker);
+    peer_finish(&other);
+}
+
 // One who is behind gets what it may, and no more is made again than that.
 static void test_two_consumers(void)
 {
@@ -59,7 +86,7 @@ static void test_two_consumers(void)
     struct frame_want want = want_of(1, AT, AT + 100);
     stage_want(s, &early, &want);
     peer_wait(&early, &early.count[AT + 99], 1);
-    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 60
+    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 80
     stage_want(s, &early, &want);
     peer_wait(&early, &early.count[AT + 100], 1);
     want = want_of(1, AT + 10, AT + 30);
@@ -122,7 +149,7 @@ static void test_anew(void)
     struct frame_want want = want_of(1, AT, AT + 100);
     stage_want(s, &peer, &want);
     peer_wait(&peer, &peer.count[AT + 99], 1);
-    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 60
+    want = want_of(1, AT + 90, AT + 101); // the ring now begins with the key AT + 80
     stage_want(s, &peer, &want);
     peer_wait(&peer, &peer.count[AT + 100], 1);
     want = want_of(1, AT + 10, AT + 101);
@@ -276,6 +303,7 @@ int main(void)
     open_cache();
     test_commit();
     test_credit();
+    test_spare();
     test_two_consumers();
     test_missing();
     test_anew();

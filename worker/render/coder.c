@@ -81,13 +81,20 @@ static int join(const uint8_t *picture, size_t picture_size, const uint8_t *stem
     return 0;
 }
 
+// Keys come at the same frames whoever codes and wherever it began: a consumer that takes from two
+// finds the key of each frame whichever copy it has.
+static bool same_interval(int64_t a, int64_t b, int64_t interval)
+{
+    return a / interval == b / interval;
+}
+
 static int code_picture(struct coder *c, const struct coder_input *in, int64_t *ret_base,
                         uint8_t **ret, size_t *ret_size)
 {
     bool still = !c->last_was_key && c->last_bytes < STILL_SHARE(c->key_bytes);
     bool may_differ =
-        c->key_frame >= 0 &&
-        in->frame - c->key_frame < (still ? STILL_KEY_INTERVAL_FRAMES : KEY_INTERVAL_FRAMES);
+        c->key_frame >= 0 && same_interval(in->frame, c->key_frame,
+                                           still ? STILL_KEY_INTERVAL_FRAMES : KEY_INTERVAL_FRAMES);
     // Where everything moves, differences do not pay; look again when something settles.
     bool worth =
         c->last_bytes < DIFFERENCE_SHARE(c->key_bytes) || in->unchanged || in->frame % 16 == 0;

@@ -70,6 +70,7 @@ void consumers_note(struct consumers *cs, struct frame_peer *peer, const struct 
         c->next = c->first = want->from;
     c->shares = shares;
     loans_end(&c->loans, want->keep);
+    c->spare = want->spare;
     c->from = want->from;
     c->credit = want->credit;
     if (c->next < want->from)
@@ -93,17 +94,42 @@ bool consumers_wait(const struct consumers *cs)
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
         int64_t ahead = c->credit - c->from;
-        if (c->peer && ahead >= CREDIT_MIN && (c->next - c->from) * 2 < ahead)
+        if (c->peer && !c->spare && ahead >= CREDIT_MIN && (c->next - c->from) * 2 < ahead)
             return true;
     }
     return false;
 }
 
-int64_t consumers_stand_at(const struct consumers *cs)
+bool consumers_spare(const struct consumers *cs, bool *ret_any)
+{
+    bool any = false, may = false;
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        const struct consumer *c = &cs->list[i];
+        any = any || (c->peer && c->spare);
+        may = may || (c->peer && c->spare && c->next < c->credit);
+    }
+    *ret_any = any;
+    return may;
+}
+
+void consumers_skip_spare(struct consumers *cs)
+{
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        struct consumer *c = &cs->list[i];
+        if (c->peer && c->spare && c->next < c->credit)
+            c->next = c->first = c->credit;
+    }
+}
+
+int64_t consumers_stand_at(const struct consumers *cs, bool skipped)
 {
     int64_t at = -1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
+        if (c->peer && c->spare && skipped) {
+            at = c->next > at ? c->next : at;
+            continue;
+        }
         if (c->peer && c->credit > c->from + 1) // one frame is a sample
             return -1;
         if (c->peer && c->credit == c->from && c->from > at)

@@ -24,6 +24,7 @@ struct consumer {
     int again_count;
     struct again again[FRAME_WANT_MISSING_MAX];
     bool shares; // it is on this host, and reads blocks
+    bool spare;  // another one makes the same frames for it
     struct loans loans;
 };
 
@@ -41,8 +42,13 @@ void consumer_clear(struct consumer *consumer);
 void consumers_clear(struct consumers *consumers);
 // Whether there are any, and all of them read blocks.
 bool consumers_all_share(const struct consumers *consumers);
-// Whether one that takes frames ahead of time has used up more than half of those: whoever renders
-// for it is short of time.
+// Whether one that takes frames ahead of time, and not as a spare copy, has used up more than half
+// of those: whoever renders for it is short of time.
 bool consumers_wait(const struct consumers *consumers);
+// Whether somebody may have spare copies now. `*ret_any`: whether anybody takes such at all.
+bool consumers_spare(const struct consumers *consumers, bool *ret_any);
+// Leaves out the spare copies that might be made now.
+void consumers_skip_spare(struct consumers *consumers);
 // The frame from which on some would take frames if need be, when nobody takes any now; -1: none.
-int64_t consumers_stand_at(const struct consumers *consumers);
+// `skipped`: copies are being left out, who would take them takes none.
+int64_t consumers_stand_at(const struct consumers *consumers, bool skipped);

@@ -24,7 +24,9 @@
 #define PREPARE_WAIT_MS 500
 #define LINKS_LOOK_NS   20000000
 // Whoever stands by does nothing for so long after a stage of this worker was short of time.
-#define SHORT_NS  INT64_C(2000000000)
+#define SHORT_NS INT64_C(2000000000)
+// Nor gives up following before spare copies have been left out for so long.
+#define SPARE_NS  INT64_C(1000000000)
 #define BEHIND_NS INT64_C(5000000000) // and says so when it has not followed for so long
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
@@ -44,7 +46,7 @@ struct stage {
     struct rate rate;
     uint8_t revision[32];
     struct media_cache *cache;
-    _Atomic int64_t *short_ns;
+    struct stage_times *times;
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
     struct cost render_cost, code_cost;
@@ -67,6 +69,7 @@ struct stage {
     int32_t *sound;
     int64_t position;    // where the renderer was last
     int64_t followed_ns; // when it last was where it has to be
+    int64_t copied_ns;   // when it last had no spare copies to leave out
 };
 
 bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint32_t group)
@@ -453,16 +456,39 @@ static bool prepare(struct stage *s)
     return !error;
 }
 
-// Stands where a consumer would go on if need be: clips open, decoders near. The first thing that a
+static bool is_short(const struct stage *s, int64_t now)
+{
+    return now - atomic_load(&s->times->short_ns) < SHORT_NS;
+}
+
+// Copies of what another worker makes are the first thing that is left out when a worker is short
+// of time. Called with the lock held.
+static void leave_out(struct stage *s)
+{
+    int64_t now = clock_monotonic_ns();
+    bool any, copies = consumers_spare(&s->consumers, &any);
+    if (!is_short(s, now)) {
+        s->copied_ns = now;
+        if (copies)
+            atomic_store(&s->times->copied_ns, now);
+    } else if (copies) {
+        consumers_skip_spare(&s->consumers);
+    }
+    s->status.left_out = any && now - s->copied_ns > BEHIND_NS;
+}
+
+// Stands where a consumer would go on if need be: clips open, decoders near. The next thing that a
 // worker leaves out when it is short of time. Called with the lock held, which is let go meanwhile.
 // Returns whether anything was done.
 static bool follow(struct stage *s)
 {
-    int64_t now = clock_monotonic_ns(), at = consumers_stand_at(&s->consumers);
+    int64_t now = clock_monotonic_ns();
+    int64_t at = consumers_stand_at(&s->consumers, is_short(s, now));
     if (at < 0 || !s->committed || at == s->position)
         s->followed_ns = now;
     s->status.behind = now - s->followed_ns > BEHIND_NS;
-    if (s->followed_ns == now || now - atomic_load(s->short_ns) < SHORT_NS)
+    bool copies = now - atomic_load(&s->times->copied_ns) < SPARE_NS;
+    if (s->followed_ns == now || (is_short(s, now) && !copies))
         return false;
     int64_t local = at - s->start_frame;
     pthread_mutex_unlock(&s->lock);
@@ -482,6 +508,7 @@ static void *stage_main(void *opaque)
         s->woken = false;
         s->busy = true;
         s->turns++;
+        leave_out(s);
         bool full = serve(s);
         int64_t credit, frame = next_to_render(s, &credit);
         if (frame < 0 && follow(s))
@@ -491,7 +518,7 @@ static void *stage_main(void *opaque)
             continue;
         }
         if (consumers_wait(&s->consumers))
-            atomic_store(s->short_ns, clock_monotonic_ns());
+            atomic_store(&s->times->short_ns, clock_monotonic_ns());
         int64_t start_frame = s->start_frame;
         bool store = consumers_all_share(&s->consumers);
         pthread_mutex_unlock(&s->lock);
@@ -531,7 +558,7 @@ struct stage *stage_create(const struct stage_config *config)
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     s->cache = config->cache;
-    s->short_ns = config->short_ns;
+    s->times = config->times;
     s->consumers.host = config->blocks ? config->host : 0;
     s->consumers.repeat_ns = config->repeat_ns;
     s->warm_frame = plan->at_frame > 0 ? plan->at_frame : 0;

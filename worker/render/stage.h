@@ -11,6 +11,8 @@
 // and made again from anywhere when a consumer asks for frames that are no longer here. A want
 // without credit (credit = from) says where a consumer would begin if its provider failed: while
 // nobody takes frames the stage follows there, clips open and decoders near (renderer_follow).
+// Frames that another worker makes too are left out for as long as any stage of the worker is short
+// of time; the stage follows then.
 #pragma once
 
 #include "engine/link/block_pool.h"
@@ -18,6 +20,13 @@
 #include "engine/link/media_cache.h"
 #include "engine/timeline/timeline.h"
 #include "proto/control.pb-c.h"
+
+// What the stages of a worker tell each other, for the order in which work is left out: copies that
+// are spare first, then following. Times of the monotonic clock, 0: never.
+struct stage_times {
+    _Atomic int64_t short_ns;  // when one was last short of time
+    _Atomic int64_t copied_ns; // when one last made a spare copy
+};
 
 struct stage;
 struct stage_config {
@@ -28,7 +37,7 @@ struct stage_config {
     struct links *links;       // to the providers of what lies beneath
     struct block_pool *blocks; // memory shared with consumers on this host; NULL: none is
     uint64_t host;             // block_host
-    _Atomic int64_t *short_ns; // of all stages of the worker: when one was last short of time
+    struct stage_times *times; // of all stages of the worker
     int64_t repeat_ns; // a frame that was sent again is not sent again to that peer for so long
 };
 
@@ -70,5 +79,6 @@ struct stage_status {
     uint64_t problems;                    // frames with a fallback, that of preparing included
     char problem[768];                    // the newest, in words
     bool behind;                          // stands by, and has had no time to follow for a while
+    bool left_out;                        // nor for spare copies
 };
 void stage_read(struct stage *stage, struct stage_status *ret);

@@ -8,6 +8,8 @@
 #include "engine/receive/intake.h"
 #include "tests/check.h"
 
+#include <errno.h>
+
 #define MS INT64_C(1000000)
 
 static atomic_uint starts;
@@ -53,8 +55,8 @@ static void test_when(void)
     CHECK_TRUE(!want.ended);
     CHECK_TRUE(!standby_want(&s, &view, 0, &want)); // asked once
     struct frame_body *body = frame_body_coded(malloc(8), 8);
-    CHECK_TRUE(!standby_put(&s, &other, body));
-    CHECK_TRUE(standby_put(&s, &h, body));
+    CHECK_TRUE(!standby_put(&s, &other, body, 1));
+    CHECK_TRUE(standby_put(&s, &h, body, 1));
     CHECK_TRUE(!standby_take(&s, &pair));
     CHECK_TRUE(standby_needs(&s, 1345) && !standby_needs(&s, 1344));
     standby_own(&s, group_frame_create(64, 32), malloc(8));
@@ -94,13 +96,13 @@ static void test_not_then(void)
     uint32_t start = want.start;
     standby_changed(&s);
     struct frame_body *body = frame_body_coded(malloc(8), 8);
-    CHECK_TRUE(!standby_put(&s, &h, body));
+    CHECK_TRUE(!standby_put(&s, &h, body, 1));
     CHECK_TRUE(!standby_needs(&s, 1345));
     CHECK_TRUE(s.start != start);
     // A difference cannot be compared: what it refers to was sent to others.
     standby_init(&s, 9, 2, 5, false, 1050, &starts);
     CHECK_TRUE(standby_want(&s, &due, 0, &want));
-    CHECK_TRUE(standby_put(&s, &h, body));
+    CHECK_TRUE(standby_put(&s, &h, body, 1));
     CHECK_TRUE(!standby_take(&s, &pair));
     CHECK_TRUE(!standby_needs(&s, 1345));
     standby_finish(&s);
@@ -128,7 +130,7 @@ static void test_positions(void)
     view.frontier = 1360;
     CHECK_TRUE(!standby_want(&s, &view, 2500 * MS, &want)); // until that has come
     struct frame_header h = header(1345, 1345);
-    CHECK_TRUE(standby_put(&s, &h, frame_body_coded(malloc(8), 8)));
+    CHECK_TRUE(standby_put(&s, &h, frame_body_coded(malloc(8), 8), 1));
     CHECK_TRUE(standby_want(&s, &view, 2501 * MS, &want));
     CHECK(want.from, ==, 1360);
     view.calm = false; // positions matter most when others are in trouble
@@ -146,6 +148,8 @@ static void test_positions(void)
 
 static const struct rate rate = {30, 1};
 
+#define COMPARED_MAX 64
+
 struct farm {
     struct intake *intake;
     pthread_mutex_t lock;
@@ -153,8 +157,11 @@ struct farm {
     int64_t next[2], credit; // credit: of provider 0
     uint32_t start[2];
     int64_t made[2], wrong_picture, wrong_sound; // made: frames of each; wrong: of provider 1
-    int64_t compared[8];
-    int differs[8], count; // 1: picture, 2: sound
+    int64_t compared[COMPARED_MAX];
+    int differs[COMPARED_MAX], count; // 1: picture, 2: sound
+    atomic_int dead;                  // a provider, -1: none
+    atomic_bool mute;                 // provider 0: it lives, and gives nothing
+    bool hot;
 };
 
 static void put(struct farm *f, int provider, int64_t n)
@@ -187,8 +194,9 @@ static void put(struct farm *f, int provider, int64_t n)
     h.plan_epoch = 5;
     h.width = W;
     h.height = H;
-    CHECK_OK(intake_put(f->intake, &f->next[provider], &h,
-                        frame_body_coded(payload, 8 + size + sound_size)));
+    int result = intake_put(f->intake, &f->next[provider], &h,
+                            frame_body_coded(payload, 8 + size + sound_size));
+    CHECK_TRUE(!result || (f->hot && (result == -EEXIST || result == -ESTALE)));
     f->made[provider]++;
     free(coded);
     free(sound);
@@ -202,15 +210,18 @@ static void want(void *opaque, int index, int provider, const struct frame_want 
 {
     struct farm *f = opaque;
     CHECK(index, ==, 0);
-    if (want->ended)
+    if (want->ended || provider == atomic_load(&f->dead))
         return;
+    // All is asked of one, and may be left out by the other.
+    CHECK_TRUE(!want->spare || (f->hot && provider == 1));
+    CHECK_TRUE(!f->hot || provider == 0 || want->spare || atomic_load(&f->dead) == 0);
     if (want->start != f->start[provider] || f->next[provider] < want->from)
         f->next[provider] = want->from;
     f->start[provider] = want->start;
-    while (f->next[provider] < want->credit)
+    while (f->next[provider] < want->credit && !(provider == 0 && atomic_load(&f->mute)))
         put(f, provider, f->next[provider]++);
     pthread_mutex_lock(&f->lock);
-    if (provider == 0)
+    if (provider == 0 || f->hot)
         f->credit = want->credit;
     pthread_cond_signal(&f->changed);
     pthread_mutex_unlock(&f->lock);
@@ -218,17 +229,18 @@ static void want(void *opaque, int index, int provider, const struct frame_want 
 
 static bool alive(void *opaque, int index, int provider)
 {
-    (void)opaque, (void)index, (void)provider;
-    return true;
+    struct farm *f = opaque;
+    (void)index;
+    return provider != atomic_load(&f->dead);
 }
 
 static void compared(void *opaque, int index, const struct intake_sample *sample)
 {
     struct farm *f = opaque;
     CHECK(index, ==, 0);
-    CHECK(sample->providers[0], ==, 0);
-    CHECK(sample->providers[1], ==, 1);
-    CHECK(f->count, <, 8);
+    CHECK(sample->providers[0] + sample->providers[1], ==, 1);
+    CHECK_TRUE(f->hot || sample->providers[0] == 0);
+    CHECK(f->count, <, COMPARED_MAX);
     if (sample->picture_differs) { // both are there to be shown
         const struct picture *a = sample->pictures[0]->level[0].picture;
         const struct picture *b = sample->pictures[1]->level[0].picture;
@@ -246,7 +258,7 @@ static void await_credit(struct farm *f, int64_t credit)
     pthread_mutex_unlock(&f->lock);
 }
 
-static void watch(struct farm *f)
+static void open_intake(struct farm *f)
 {
     struct intake_config config = {
         .channel = 9,
@@ -267,6 +279,7 @@ static void watch(struct farm *f)
         .want = want,
         .alive = alive,
         .compared = compared,
+        .hot = f->hot,
         .opaque = f,
     };
     pthread_mutex_init(&f->lock, NULL);
@@ -275,6 +288,11 @@ static void watch(struct farm *f)
     config.end = config.cursor;
     CHECK_OK(intake_create(&config, &f->intake));
     intake_set_end(f->intake, INT64_MAX);
+}
+
+static void watch(struct farm *f)
+{
+    open_intake(f);
     for (int64_t n = 1050; n < 2000; n++) {
         if (n % 10 == 0)
             await_credit(f, n + LEAD);
@@ -293,7 +311,7 @@ static void watch(struct farm *f)
 
 static void test_pure(void)
 {
-    struct farm f = {.wrong_picture = -1, .wrong_sound = -1};
+    struct farm f = {.wrong_picture = -1, .wrong_sound = -1, .dead = -1};
     watch(&f);
     for (int i = 0; i < 3; i++)
         CHECK(f.differs[i], ==, 0);
@@ -301,11 +319,47 @@ static void test_pure(void)
 
 static void test_corrupt(void)
 {
-    struct farm f = {.wrong_picture = 1645, .wrong_sound = 1945};
+    struct farm f = {.wrong_picture = 1645, .wrong_sound = 1945, .dead = -1};
     watch(&f);
     CHECK(f.differs[0], ==, 0);
     CHECK(f.differs[1], ==, 1);
     CHECK(f.differs[2], ==, 2);
+}
+
+// Of two that both make everything one falls silent, and dies: what is buffered does not shrink for
+// a frame, before anybody has noticed. Copies have been compared all the time, not one in 300.
+static void test_hot(void)
+{
+    struct farm f = {.wrong_picture = -1, .wrong_sound = -1, .dead = -1, .hot = true};
+    struct intake_stats stats;
+    uint32_t takeovers;
+    open_intake(&f);
+    for (int64_t n = 1050; n < 2000; n++) {
+        if (n % 10 == 0) {
+            await_credit(&f, n + LEAD);
+            intake_stats(f.intake, &stats);
+            CHECK(stats.slack_frames, ==, LEAD);
+        }
+        atomic_store(&f.mute, n >= 1600 && n < 1700);
+        if (n == 1600) {
+            CHECK(stats.copies, >=, 540); // of 550, some of which are on their way
+            CHECK(f.count, >=, 6);        // one at a time, decoded shortly before its turn
+        }
+        if (n == 1800) {
+            CHECK(intake_provider(f.intake, 0, &takeovers), ==, 0);
+            atomic_store(&f.dead, 0);
+        }
+        intake_wait(f.intake, n, clock_monotonic_ns() + 10000 * MS);
+        CHECK_TRUE(intake_ready(f.intake, n));
+        intake_advance(f.intake, n + 1);
+    }
+    CHECK(intake_provider(f.intake, 0, &takeovers), ==, 1);
+    CHECK(takeovers, ==, 1);
+    intake_destroy(&f.intake);
+    for (int i = 0; i < f.count; i++)
+        CHECK(f.differs[i], ==, 0);
+    pthread_cond_destroy(&f.changed);
+    pthread_mutex_destroy(&f.lock);
 }
 
 int main(void)
@@ -316,6 +370,7 @@ int main(void)
     test_positions();
     test_pure();
     test_corrupt();
+    test_hot();
     CHECK(picture_outstanding(), ==, 0);
     return check_end();
 }
