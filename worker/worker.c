@@ -303,6 +303,7 @@ static void report_groups(struct report_memory *m, int count)
             vistter__control__v1__group_state__init(group);
             group->group = s->group;
             group->state = states[s->state];
+            group->start_ms = (uint32_t)s->start_ms;
             plan->n_groups++;
         }
     }

@@ -58,9 +58,10 @@ static json_t *node_json(const struct farm_node_view *n, const char *state)
 {
     bool edge = n->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     int64_t age_ms = n->report_age_ns / 1000000;
-    return json_pack("{s:o, s:s, s:s, s:b, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}",
                      "name", json_text(n->name), "role", edge ? "edge" : "worker", "state", state,
-                     "draining", n->draining, "age_ms", (json_int_t)age_ms, "seen_at",
+                     "draining", n->draining, "unprotected", (json_int_t)n->unprotected, "age_ms",
+                     (json_int_t)age_ms, "seen_at",
                      time_json(clock_realtime_ns() / 1000000 - age_ms), "version",
                      json_text(n->version), "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load,
                      "memory_bytes", (json_int_t)n->memory_bytes, "frame_address",
@@ -188,13 +189,14 @@ static json_t *groups_json(const struct farm_channel_view *v)
         const struct farm_group_view *g = &v->groups[i];
         json_array_append_new(
             groups,
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:o, s:b, s:I, s:o, s:I}", "group",
-                      (json_int_t)g->group, "width", (json_int_t)g->width, "height",
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:o, s:b, s:o, s:I, s:I, s:o, s:I}",
+                      "group", (json_int_t)g->group, "width", (json_int_t)g->width, "height",
                       (json_int_t)g->height, "track_from", (json_int_t)g->track_from, "track_to",
                       (json_int_t)g->track_to, "provider", json_text(g->provider), "alive",
                       g->provider_alive, "standbys", standbys_json(g), "protected", g->protected,
-                      "takeover_ms", (json_int_t)g->takeover_ms, "active", json_text(g->active),
-                      "takeovers", (json_int_t)g->takeovers));
+                      "unprotected", json_text(g->unprotected), "takeover_ms",
+                      (json_int_t)g->takeover_ms, "slack_ms", (json_int_t)g->slack_ms, "active",
+                      json_text(g->active), "takeovers", (json_int_t)g->takeovers));
     }
     return groups;
 }

@@ -38,8 +38,9 @@ void view_coordinators(const json_t *coordinators, int indent, FILE *file)
 
 void view_nodes(const json_t *nodes, int indent, FILE *file)
 {
-    static const char *const titles[] = {"NODE",   "ROLE",    "STATE",   "WORK",   ">SEEN AGO",
-                                         ">CORES", ">IN USE", ">MEMORY", "VERSION"};
+    static const char *const titles[] = {"NODE",         "ROLE",      "STATE",  "WORK",
+                                         ">UNPROTECTED", ">SEEN AGO", ">CORES", ">IN USE",
+                                         ">MEMORY",      "VERSION"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *node;
@@ -52,6 +53,7 @@ void view_nodes(const json_t *nodes, int indent, FILE *file)
         bool drains = json_is_true(json_object_get(node, "draining"));
         bool up = !strcmp(field_text(node, "state"), "up");
         table_add(table, "%s%s", !up ? "-" : busy ? "busy" : "idle", drains ? ", draining" : "");
+        table_add(table, "%" PRId64, field_integer(node, "unprotected"));
         table_add(table, "%.1f s", field_number(node, "age_ms") / 1000);
         table_add(table, "%" PRId64, field_integer(node, "cores"));
         table_add(table, "%.2f", field_number(node, "cpu_load"));
@@ -237,8 +239,8 @@ static const char *standbys_text(const json_t *standbys, char *ret, size_t size)
 static void view_groups(const json_t *channel, int indent, FILE *file)
 {
     char standbys[256];
-    static const char *const titles[] = {">GROUP", "FORMAT",   "TRACKS",    "WORKER",
-                                         "ALIVE",  "STANDBYS", "PROTECTED", "ACTIVE"};
+    static const char *const titles[] = {">GROUP",   "FORMAT", "TRACKS",    "WORKER", "ALIVE",
+                                         "STANDBYS", "ACTIVE", ">TAKEOVER", ">SLACK", "PROTECTED"};
     struct table *table = table_create(COLUMNS(titles));
     size_t i;
     const json_t *group;
@@ -253,8 +255,11 @@ static void view_groups(const json_t *channel, int indent, FILE *file)
         table_add(table, "%s", json_is_true(json_object_get(group, "alive")) ? "yes" : "no");
         table_add(table, "%s",
                   standbys_text(json_object_get(group, "standbys"), standbys, sizeof standbys));
-        table_add(table, "%s", json_is_true(json_object_get(group, "protected")) ? "yes" : "no");
         table_add(table, "%s", field_text(group, "active"));
+        table_add(table, "%" PRId64 " ms", field_integer(group, "takeover_ms"));
+        table_add(table, "%" PRId64 " ms", field_integer(group, "slack_ms"));
+        bool protected = json_is_true(json_object_get(group, "protected"));
+        table_add(table, "%s%s", protected ? "yes" : "no: ", field_text(group, "unprotected"));
     }
     show(table, indent, file);
 }

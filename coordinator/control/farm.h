@@ -216,6 +216,7 @@ struct farm_node_view {
     uint32_t cores;
     double cpu_load;
     uint8_t golden[PLANNER_GOLDEN_BYTES];
+    int unprotected; // of a worker: groups, of an edge: channels that depend on it alone
     int stage_count, alarm_count;
     struct farm_stage_view *stages;
     struct farm_alarm_view *alarms;
@@ -242,11 +243,12 @@ struct farm_group_view {
     int standby_count;
     struct farm_standby_view standbys[PLANNER_STANDBYS_MAX]; // in the order in which they are asked
     bool provider_alive;
-    // Both workers have the plan, where it says (and the one on its way in), and the standby
-    // would be in time: what is buffered lasts longer than noticing a loss and starting take, which
-    // is takeover_ms.
+    // Two workers have the plan, where it says (and the one on its way in), and the one that would
+    // be asked next would be in time: takeover_ms is at most slack_ms.
     bool protected;
-    int64_t takeover_ms;             // 0: there is no standby
+    int64_t takeover_ms, slack_ms;   // takeover_ms 0: nobody, or it is hot
+    char unprotected[192];           // why not, in words; "": it is
+    char alone[PLANNER_NAME_BYTES];  // the worker whose loss would be seen; "": none
     char active[PLANNER_NAME_BYTES]; // whom an edge takes it from; "": none says so
     uint32_t takeovers;
 };

@@ -548,6 +548,7 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
                   const struct farm_outputs *outputs)
 {
     int64_t now_ns = now.monotonic_ns;
+    protection_look(farm, channel, now_ns);
     if (!channel->running) {
         channel_plans_drop(farm, channel);
         return;

@@ -83,6 +83,7 @@ struct channel {
     struct exclusion excluded[FARM_EXCLUDED_MAX];
     int64_t measured_us[PLANNER_TRACKS_MAX]; // 0: not yet
     uint8_t measured_revision[32];
+    int64_t protection_ns, unprotected_ns; // when looked at next; since when it is not, 0: it is
     char text[512];
 };
 
@@ -160,6 +161,28 @@ bool channel_excludes(const struct channel *channel, const char *node, int64_t n
 // Asks the planner with the live nodes that the channel does not exclude.
 int farm_place(const struct farm *farm, const struct channel *channel, uint32_t plan_epoch,
                int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr);
+
+// ---- farm_protect.c ---------------------------------------------------------------------------
+#define PROTECTION_LOOK_NS  INT64_C(1000000000)
+#define PROTECTION_ALARM_NS INT64_C(10000000000)
+// How a group stands if the worker that it is taken from is lost.
+struct protection {
+    bool protected;      // another one is ready, and would be in time
+    int64_t takeover_ms; // from the last frame of the one to the first of the other; 0: nobody, or
+                         // it is hot
+    int64_t slack_ms;    // how long what is buffered lasts
+    const char *alone;   // whose loss would be seen; "": nobody's, or nobody is there
+    char why[160];       // not protected: in words
+};
+void group_protection(const struct farm *farm, const struct plan *plan,
+                      const struct plan_group *group, struct protection *ret);
+// There, where the plan says, and with the group prepared: one that is started anew has to be told
+// first.
+bool standby_ready(const struct farm *farm, const struct plan *plan, uint32_t group,
+                   const char *name, const char *address);
+// Notes since when a channel has not been protected, though standbys are wished.
+void protection_look(const struct farm *farm, struct channel *channel, int64_t now_ns);
+bool protection_alarm(const struct channel *channel, int64_t now_ns);
 
 // ---- farm_adopt.c -----------------------------------------------------------------------------
 // Seals a committed plan for edges; without it they cannot give it back.

@@ -5,10 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// From a worker's last frame to the first of its standby, what starting takes aside: half a second
-// of silence (FRAME_QUIET_MS), a look each 20 ms, the links' latency there and back, a frame.
-#define TAKEOVER_FIXED_MS (500 + 20 + 240 + 40)
-
 const char *farm_channel_state_name(enum farm_channel_state state)
 {
     static const char *const names[] = {
@@ -30,7 +26,8 @@ static void *list_alloc(size_t count, size_t size)
     return count ? base_alloc(count * size) : NULL;
 }
 
-static void stages_view(const farm_report_message *report, struct farm_node_view *ret)
+// `more`: alarms that are added later.
+static void stages_view(const farm_report_message *report, int more, struct farm_node_view *ret)
 {
     ret->stages = list_alloc(report->n_stages, sizeof *ret->stages);
     for (size_t i = 0; i < report->n_stages; i++) {
@@ -45,7 +42,7 @@ static void stages_view(const farm_report_message *report, struct farm_node_view
                                                                    .frames = s->frames,
                                                                    .bytes = s->bytes};
     }
-    ret->alarms = list_alloc(report->n_alarms, sizeof *ret->alarms);
+    ret->alarms = list_alloc(report->n_alarms + (size_t)more, sizeof *ret->alarms);
     for (size_t i = 0; i < report->n_alarms; i++) {
         const Vistter__Control__V1__AlarmReport *a = report->alarms[i];
         struct farm_alarm_view *alarm = &ret->alarms[ret->alarm_count++];
@@ -74,32 +71,7 @@ static void node_view(const struct farm *farm, const struct node *node, int64_t 
     ret->cpu_load = report->cpu_load;
     if (report->golden.len == PLANNER_GOLDEN_BYTES)
         memcpy(ret->golden, report->golden.data, PLANNER_GOLDEN_BYTES);
-    stages_view(report, ret);
-}
-
-static int64_t takeover_ms(const struct plan_group *group)
-{
-    return group->standby_count ? TAKEOVER_FIXED_MS + group->start_us / 1000 : 0;
-}
-
-// There, where the plan says, and with the plan: one that is started anew has to be told first.
-static bool is_ready(const struct farm *farm, const struct plan *plan, uint32_t group,
-                     const char *name, const char *address)
-{
-    return farm_node_serves(farm, name, address) &&
-           farm_group_prepared(farm_node(farm, name), plan, group);
-}
-
-// Whether any one of the group's workers may go.
-static bool is_protected(const struct farm *farm, const struct plan *plan,
-                         const struct plan_group *group)
-{
-    const channel_plan_message *m = plan->message;
-    int ready = is_ready(farm, plan, group->group, group->provider, group->provider_address);
-    for (int i = 0; i < group->standby_count; i++)
-        ready +=
-            is_ready(farm, plan, group->group, group->standbys[i].node, group->standbys[i].address);
-    return ready > 1 && takeover_ms(group) <= m->lead_frames * 1000 * m->rate_den / m->rate_num;
+    stages_view(report, farm->channel_count, ret);
 }
 
 static void standbys_view(const struct farm *farm, const struct plan *plan,
@@ -109,7 +81,7 @@ static void standbys_view(const struct farm *farm, const struct plan *plan,
         const struct plan_standby *standby = &group->standbys[k];
         struct farm_standby_view *view = &ret->standbys[ret->standby_count++];
         copy_text(view->node, sizeof view->node, standby->node);
-        view->ready = is_ready(farm, plan, group->group, standby->node, standby->address);
+        view->ready = standby_ready(farm, plan, group->group, standby->node, standby->address);
     }
 }
 
@@ -117,9 +89,10 @@ static void groups_view(const struct farm *farm, const struct channel *channel,
                         const struct plan *plan, struct farm_channel_view *ret)
 {
     const struct plan_placement *p = &plan->placement;
-    bool next = true; // what is on its way in has to be protected as well
-    for (int i = 0; channel->next && i < channel->next->placement.group_count; i++)
-        next = next && is_protected(farm, channel->next, &channel->next->placement.groups[i]);
+    struct protection next = {.protected = true}; // what is on its way in has to be so as well
+    for (int i = 0; channel->next && next.protected && i < channel->next->placement.group_count;
+         i++)
+        group_protection(farm, channel->next, &channel->next->placement.groups[i], &next);
     ret->groups = list_alloc((size_t)p->group_count, sizeof *ret->groups);
     for (int i = 0; i < p->group_count; i++) {
         const struct node *node = farm_node(farm, p->groups[i].provider);
@@ -131,8 +104,16 @@ static void groups_view(const struct farm *farm, const struct channel *channel,
         group->height = p->groups[i].height;
         group->provider_alive = node && node->alive;
         copy_text(group->provider, sizeof group->provider, p->groups[i].provider);
-        group->takeover_ms = takeover_ms(&p->groups[i]);
-        group->protected = next && is_protected(farm, plan, &p->groups[i]);
+        struct protection own;
+        group_protection(farm, plan, &p->groups[i], &own);
+        group->takeover_ms = own.takeover_ms;
+        group->slack_ms = own.slack_ms;
+        group->protected = own.protected && next.protected;
+        copy_text(group->alone, sizeof group->alone, own.alone);
+        if (!own.protected)
+            copy_text(group->unprotected, sizeof group->unprotected, own.why);
+        else if (!next.protected)
+            snprintf(group->unprotected, sizeof group->unprotected, "the next plan: %s", next.why);
         standbys_view(farm, plan, &p->groups[i], group);
     }
 }
@@ -306,6 +287,70 @@ static int node_order(const void *a, const void *b)
                   ((const struct farm_node_view *)b)->name);
 }
 
+static struct farm_node_view *node_named(struct farm_snapshot *s, const char *name)
+{
+    struct farm_node_view key;
+    copy_text(key.name, sizeof key.name, name);
+    return s->node_count ? bsearch(&key, s->nodes, (size_t)s->node_count, sizeof key, node_order)
+                         : NULL;
+}
+
+// One alarm a channel and node; it counts the groups.
+static void alarm_add(struct farm_node_view *node, const struct farm_channel_view *channel,
+                      const struct farm_group_view *group)
+{
+    for (int i = 0; i < node->alarm_count; i++)
+        if (node->alarms[i].channel == channel->channel &&
+            !strcmp(node->alarms[i].code, "unprotected")) {
+            node->alarms[i].count++;
+            return;
+        }
+    struct farm_alarm_view *alarm = &node->alarms[node->alarm_count++];
+    *alarm =
+        (struct farm_alarm_view){.code = "unprotected", .channel = channel->channel, .count = 1};
+    snprintf(alarm->text, sizeof alarm->text, "its loss would be seen: group %u: %.150s",
+             group->group, group->unprotected);
+}
+
+// Whether an edge of the output lives beside this one.
+static bool other_edge(struct farm_snapshot *s, const struct farm_output_view *o, const char *edge)
+{
+    const char *other = strcmp(o->edge, edge) ? o->edge : o->backup_edge;
+    const struct farm_node_view *node = *other ? node_named(s, other) : NULL;
+    return node && node->alive;
+}
+
+// Counts what depends on one node alone. `s->nodes` are in order.
+static void dependence_view(const struct farm *farm, const struct farm_channel_view *view,
+                            int64_t now_ns, struct farm_snapshot *s)
+{
+    const struct channel *channel = farm_channel_find(farm, view->channel);
+    bool alarm = protection_alarm(channel, now_ns);
+    for (int i = 0; i < view->group_count; i++) {
+        const struct farm_group_view *group = &view->groups[i];
+        struct farm_node_view *node = *group->alone ? node_named(s, group->alone) : NULL;
+        if (!node)
+            continue;
+        node->unprotected++;
+        if (alarm)
+            alarm_add(node, view, group);
+    }
+    const struct farm_node_view *counted[2 * PLANNER_OUTPUTS_MAX];
+    int count = 0;
+    for (int i = 0; i < 2 * view->output_count; i++) {
+        const struct farm_output_view *o = &view->outputs[i / 2];
+        const char *name = i % 2 ? o->backup_edge : o->edge;
+        struct farm_node_view *edge = *name ? node_named(s, name) : NULL;
+        bool seen = !edge || !edge->alive || other_edge(s, o, name);
+        for (int k = 0; k < count; k++)
+            seen = seen || counted[k] == edge;
+        if (seen)
+            continue;
+        edge->unprotected++;
+        counted[count++] = edge;
+    }
+}
+
 static int channel_order(const void *a, const void *b)
 {
     uint64_t x = ((const struct farm_channel_view *)a)->channel;
@@ -324,6 +369,8 @@ struct farm_snapshot *farm_snapshot_create(const struct farm *farm, struct farm_
         channel_view(farm, farm->channels[i], now, &s->channels[s->channel_count++]);
     if (s->node_count)
         qsort(s->nodes, (size_t)s->node_count, sizeof *s->nodes, node_order);
+    for (int i = 0; i < s->channel_count; i++)
+        dependence_view(farm, &s->channels[i], now.monotonic_ns, s);
     if (s->channel_count)
         qsort(s->channels, (size_t)s->channel_count, sizeof *s->channels, channel_order);
     s->deposed = farm->deposed;

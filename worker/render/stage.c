@@ -361,6 +361,7 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
         return diagnostic_set(reterr, -ENOMEM, "render_memory", "", "out of memory");
     if (black)
         picture_clear(black);
+    int64_t start_ns = clock_monotonic_ns();
     int error =
         renderer_frame(s->renderer, s->warm_local, s->warm_frame, black, &group, s->sound, &report);
     group_frame_unref(&group);
@@ -369,6 +370,7 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
         return diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
                               strerror(-error));
     pthread_mutex_lock(&s->lock);
+    s->status.start_ms = (int)((clock_monotonic_ns() - start_ns) / 1000000) + 1;
     note_problems(s, &report);
     pthread_mutex_unlock(&s->lock);
     s->position = s->warm_frame;

@@ -68,6 +68,7 @@ struct stage_status {
     uint32_t plan_epoch, group;
     enum stage_state state;
     char reason[512];    // why refused
+    int start_ms;        // opening and the first frame took so long; 0: not yet
     char waits_for[128]; // PREPARING: address of a provider beneath that is not connected
     char lacks[512];     // PREPARING: what of its media cannot be had now
     double render_median_ms, render_p99_ms, code_median_ms, code_p99_ms;

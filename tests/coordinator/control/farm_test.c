@@ -732,6 +732,115 @@ static void test_unheard_commit(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// ---- Protection -------------------------------------------------------------------------------
+
+// The first group of the only channel, and a node.
+static void protection(const char *node, struct farm_group_view *ret_group,
+                       struct farm_node_view *ret_node, struct farm_alarm_view *ret_alarm)
+{
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    *ret_group = s->channels[0].groups[0];
+    *ret_alarm = (struct farm_alarm_view){0};
+    for (int i = 0; i < s->node_count; i++) {
+        if (strcmp(s->nodes[i].name, node))
+            continue;
+        *ret_node = s->nodes[i];
+        if (s->nodes[i].alarm_count)
+            *ret_alarm = s->nodes[i].alarms[0];
+    }
+    farm_snapshot_destroy(&s);
+}
+
+// What a takeover takes, and what is buffered, by hand: half a second of silence, 20 ms for a look,
+// the slowest files, a frame, 120 ms each way; what is buffered, but a frame and one way.
+static void test_protection(uint64_t seed)
+{
+    enum { FRAME_MS = 1000 / SIM_RATE, FIXED_MS = 500 + 20 + FRAME_MS + 1 + 240 };
+    struct farm_group_view group;
+    struct farm_node_view node;
+    struct farm_alarm_view alarm;
+    sim_create(&sim, seed);
+    sim_kill(&sim, 2);
+    sim_kill(&sim, 3);
+    sim.start_us = 400000;
+    sim_channel(&sim, 0, true, 1, 3);
+    sim_run(&sim, 12 * SECOND);
+    protection(sim.nodes[0].name, &group, &node, &alarm);
+    CHECK_TRUE(group.protected && !*group.unprotected && !*group.alone);
+    CHECK(group.standby_count, ==, 1);
+    CHECK_TRUE(group.standbys[0].ready);
+    CHECK(group.takeover_ms, ==, FIXED_MS + 3 * 400);
+    CHECK(group.slack_ms, ==, SIM_LEAD * 1000 / SIM_RATE - FRAME_MS - 120);
+    CHECK(node.unprotected, ==, 0);
+    CHECK(node.alarm_count, ==, 0);
+    // One of two is gone: seen at once, an alarm after ten seconds.
+    const char *lost = group.provider;
+    char left[sizeof group.provider];
+    snprintf(left, sizeof left, "%s", group.standbys[0].node);
+    sim_kill(&sim, strcmp(lost, sim.nodes[0].name) != 0);
+    sim_run(&sim, 3 * SECOND);
+    protection(left, &group, &node, &alarm);
+    CHECK_TRUE(!group.protected);
+    CHECK_TEXT(group.alone, left);
+    CHECK(group.takeover_ms, ==, 0);
+    CHECK_TRUE(strstr(group.unprotected, "is not there") != NULL);
+    CHECK(node.unprotected, ==, 1);
+    CHECK(node.alarm_count, ==, 0);
+    sim_run(&sim, 12 * SECOND); // planned anew meanwhile
+    protection(left, &group, &node, &alarm);
+    CHECK_TRUE(strstr(group.unprotected, "no second worker") != NULL);
+    CHECK_TEXT(alarm.code, "unprotected");
+    CHECK(alarm.channel, ==, 1);
+    CHECK(alarm.count, ==, 1);
+    // The edge that has no other is one, too.
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    int edges = 0;
+    for (int i = 0; i < s->node_count; i++)
+        edges += !strcmp(s->nodes[i].name, s->channels[0].edge) && s->nodes[i].unprotected == 1;
+    CHECK(edges, ==, 1);
+    farm_snapshot_destroy(&s);
+    sim_destroy(&sim);
+}
+
+// Files that open too slowly for what is buffered; and a hot standby, which opens none.
+static void test_too_slow(uint64_t seed)
+{
+    struct farm_group_view group;
+    struct farm_node_view node;
+    struct farm_alarm_view alarm;
+    char expected[80];
+    sim_create(&sim, seed);
+    sim.start_us = 900000;
+    sim_channel(&sim, 0, true, 1, 4);
+    sim_run(&sim, 25 * SECOND);
+    protection(sim.nodes[0].name, &group, &node, &alarm);
+    CHECK(group.standby_count, ==, 2);
+    CHECK_TRUE(!group.protected);
+    CHECK(group.takeover_ms, >, group.slack_ms);
+    snprintf(expected, sizeof expected, "would need %lld ms, and %lld ms are buffered",
+             (long long)group.takeover_ms, (long long)group.slack_ms);
+    CHECK_TRUE(strstr(group.unprotected, expected) != NULL);
+    protection(group.provider, &group, &node, &alarm);
+    CHECK(node.unprotected, ==, 1);
+    CHECK_TEXT(alarm.code, "unprotected");
+    sim.redundancy = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_HOT;
+    sim_channel(&sim, 0, true, 1, 4);
+    sim_run(&sim, 10 * SECOND);
+    protection(group.provider, &group, &node, &alarm);
+    CHECK_TRUE(group.protected && group.takeover_ms == 0);
+    CHECK(node.unprotected, ==, 0);
+    CHECK(node.alarm_count, ==, 0);
+    // Nobody stands by, as it is wished: told, and no alarm.
+    sim.redundancy = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_NONE;
+    sim_channel(&sim, 0, true, 1, 4);
+    sim_run(&sim, 25 * SECOND);
+    protection(group.provider, &group, &node, &alarm);
+    CHECK_TEXT(group.unprotected, "the channel's redundancy is none");
+    CHECK(node.unprotected, ==, 1);
+    CHECK(node.alarm_count, ==, 0);
+    sim_destroy(&sim);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(0x2545f4914f6cdd1d);
@@ -748,6 +857,8 @@ int main(int argc, char **argv)
     test_unreachable_provider(seed);
     test_drain(seed);
     test_return(seed);
+    test_protection(seed);
+    test_too_slow(seed);
     test_lost_answer(seed);
     test_mute_worker(seed);
     test_restart_touches_nothing(seed);

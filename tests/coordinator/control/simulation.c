@@ -557,7 +557,10 @@ static void channel_set(struct sim *sim, int index)
     plan.lead_frames = SIM_LEAD;
     plan.playout_delay_ns = PLAYOUT_NS;
     plan.start_frame = FARM_START_AT_SWITCH;
+    plan.redundancy = sim->redundancy;
     plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
+    for (int t = 0; t < PLANNER_TRACKS_MAX; t++)
+        tracks[t].start_us = sim->start_us;
     output.output = 1;
     plan.n_outputs = 1;
     plan.outputs = outputs;

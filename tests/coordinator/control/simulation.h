@@ -91,7 +91,9 @@ struct sim {
     bool running[SIM_CHANNELS];
     bool backup_edges; // of all channels
     uint8_t revision[SIM_CHANNELS];
-    uint64_t run[SIM_CHANNELS]; // of the timeline; 0 unless a test says otherwise
+    Vistter__Control__V1__Redundancy redundancy; // of all channels
+    int64_t start_us;                            // of each of their tracks
+    uint64_t run[SIM_CHANNELS];                  // of the timeline; 0 unless a test says otherwise
     int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];
     struct sim_seen seen[SIM_PLANS];
     int seen_count;
