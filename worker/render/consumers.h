@@ -6,7 +6,8 @@
 #include "engine/link/frame_link.h"
 #include "worker/render/loans.h"
 
-#define CONSUMERS_MAX 16
+#define CONSUMERS_MAX                                                                              \
+    19 // two edges for each of eight outputs, and the three workers of a group above
 
 // A frame to be sent once more, and when that was done; 0: not yet. Kept for a while, so that the
 // same wish, repeated, is not answered twice.
