@@ -27,6 +27,13 @@ of() { # previous|this: which programs are started from here on
     build=$VISTTER_BUILD top=$source
     [ "$1" = this ] || build=$previous/build top=$previous/source
 }
+# What the version before does not know as a flag stands in the environment.
+worker_start() { # number
+    local port=$((frame_port + $1))
+    VISTTER_STATE_FOLDER=$var/state/worker$1 start "worker$1" "$build/worker/vistter-worker" --name "worker$1" \
+        --coordinators "$coordinators" --cluster-key "$var/keys/cluster.key" --frame-listen "127.0.0.1:$port" \
+        --cache "$var/cache/worker$1"
+}
 begin() { # program
     case $1 in
     coordinator) coordinator_start --cuts 1 ;;
