@@ -43,9 +43,10 @@ const struct command node_commands[] = {
      "IN USE is the number of processor cores that the program keeps busy; WORK whether it has "
      "any.",
      node_list},
-    {"node", "drain", "NAME", "Gives a worker's work to others, and gives it none",
-     "So that it may be stopped without a lost frame. It stays so until it is resumed.",
+    {"node", "drain", "NAME", "Gives a node's work to others, and gives it none",
+     "So that it may be stopped: a worker without a lost frame; an edge whose addresses the other\n"
+     "takes, each with a new connection. It stays so until it is resumed.",
      node_drain},
-    {"node", "resume", "NAME", "A worker that was drained may have work again", NULL, node_drain},
+    {"node", "resume", "NAME", "A node that was drained may have work again", NULL, node_drain},
     {0},
 };

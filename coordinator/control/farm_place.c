@@ -155,9 +155,11 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
         .cut_count = channel->cut_count,
     };
     int r = plan_place(&request, ret, reterr);
-    if (r == -EHOSTUNREACH && !request.worker_count && farm->draining_count)
-        diagnostic_set(reterr, r, "no_worker", "",
-                       "no worker is up that may have work: %s is draining", farm->draining[0]);
+    if (r == -EHOSTUNREACH && farm->draining_count) {
+        const char *kind = request.worker_count ? "edge" : "worker";
+        diagnostic_set(reterr, r, request.worker_count ? "no_edge" : "no_worker", "",
+                       "no %s is up that may have work: %s is draining", kind, farm->draining[0]);
+    }
     free(nodes);
     return r;
 }

@@ -99,7 +99,7 @@ struct farm {
     struct channel *channel_table[FARM_TABLE_SIZE]; // by id
     int places;                                     // of this tick
     int draining_count;
-    char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // workers that get no work
+    char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // nodes that get no work
     uint64_t generation; // rises when something changes that all nodes are told
     uint64_t deposed;    // by this epoch; 0: not
     bool settled;        // has heard the nodes

@@ -255,7 +255,7 @@ struct store_node {
     bool draining;   // not read by put either
 };
 int store_node_drain(struct store *store, const char *name, bool draining,
-                     struct diagnostic *reterr); // -ENOENT; -EEXIST for an edge
+                     struct diagnostic *reterr); // -ENOENT
 int store_node_put(struct store *store, const struct store_node *node, struct diagnostic *reterr);
 int store_node_list(struct store *store, struct store_node **ret, size_t *ret_count,
                     struct diagnostic *reterr);

@@ -21,17 +21,11 @@ int store_node_drain(struct store *store, const char *name, bool draining,
                      struct diagnostic *reterr)
 {
     static const char sql[] =
-        "update nodes set draining = case when role = 'worker' then $2::boolean "
-        "else draining end where name = $1 returning role";
-    char *role = NULL;
+        "update nodes set draining = $2::boolean where name = $1 returning name";
+    char *found = NULL; // an error when there is none
     const char *values[] = {name, draining ? "true" : "false"};
-    int error = store_write(store, sql, 2, values, name, &role, reterr);
-    if (!error && draining && strcmp(role, "worker"))
-        error =
-            diagnostic_set(reterr, -EEXIST, "node_is_edge", name,
-                           "an edge cannot be drained: its outputs have nowhere to go without a "
-                           "break; stop the channels, or the edge");
-    free(role);
+    int error = store_write(store, sql, 2, values, name, &found, reterr);
+    free(found);
     return error;
 }
 

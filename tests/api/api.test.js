@@ -588,12 +588,13 @@ test("without the database the state is still told, and changes are refused", as
   assert.equal((await accepted(200, "GET", "/status")).database, "up");
 });
 
-test("workers are drained and resumed, edges are not", async () => {
+test("nodes are drained and resumed", async () => {
   await server.sql("insert into nodes (name, role, facts) values ('w1', 'worker', '{}'), ('e1', 'edge', '{}')");
   const drains = (nodes) => nodes.filter((n) => n.draining).map((n) => n.name);
   assert.deepEqual(drains(await accepted(200, "PUT", "/nodes/w1/drain")), ["w1"]);
   assert.deepEqual(drains(await accepted(200, "GET", "/nodes")), ["w1"]);
-  await refused(409, "node_is_edge", "e1", "PUT", "/nodes/e1/drain");
+  assert.deepEqual(drains(await accepted(200, "PUT", "/nodes/e1/drain")), ["e1", "w1"]);
+  assert.deepEqual(drains(await accepted(200, "DELETE", "/nodes/e1/drain")), ["w1"]);
   await refused(404, null, "nobody", "PUT", "/nodes/nobody/drain");
   assert.deepEqual(drains(await accepted(200, "DELETE", "/nodes/w1/drain")), []);
 });

@@ -392,9 +392,9 @@ static void test_rows(void)
     snprintf(node.name, sizeof node.name, "e");
     snprintf(node.role, sizeof node.role, "edge");
     CHECK_OK(store_node_put(store, &node, NULL));
-    CHECK_ERROR(store_node_drain(store, "e", true, NULL), -EEXIST);
+    CHECK_OK(store_node_drain(store, "e", true, NULL));
     CHECK_OK(store_node_list(store, &nodes, &count, NULL));
-    CHECK_TRUE(!nodes[0].draining && !nodes[1].draining);
+    CHECK_TRUE(nodes[0].draining && !nodes[1].draining);
     free(nodes);
     CHECK(store_media_known(store, REVISION, NULL), ==, 0);
     CHECK_OK(store_media_put(store, REVISION, "name", "{}", NULL));
