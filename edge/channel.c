@@ -175,11 +175,14 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
     if (send && error) { // no memory: this frame is lost, the next one may not be
         atomic_fetch_add(&c->skipped, 1);
         ledger_skipped(c->ledger, p, n, n);
+        outputs_unplanned(c->outputs, n, n + 1);
         step_on(c);
     } else if (send) {
         if (atomic_exchange(&c->epoch, p->epoch) != p->epoch)
             log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
                      (unsigned long long)c->config.channel, p->epoch, (long long)n);
+        if (result.concealed) // before its GOP is coded
+            outputs_unplanned(c->outputs, n, n + 1);
         give_frames(c, p, frames);
         atomic_fetch_add(&c->frames, 1);
         atomic_fetch_add(&c->late, (uint64_t)result.late);
@@ -208,6 +211,7 @@ static void *run(void *opaque)
         if (c->playout.next != n) { // frames were left out: another plan may be in force now
             atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
             ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
+            outputs_unplanned(c->outputs, n, c->playout.next);
             continue;
         }
         if (action == PLAYOUT_WAIT)
@@ -257,6 +261,8 @@ static int arm(void *opaque, struct slot *slot, struct diagnostic *reterr)
     start_playout(c, slot->plan);
     int64_t cursor = atomic_load(&c->cursor);
     slot->from = roster_from(slot->plan, cursor, atomic_load(&c->epoch) != 0);
+    if (slot->from > slot->plan->at_frame)
+        outputs_unplanned(c->outputs, slot->plan->at_frame, slot->from);
     if (slot->from != slot->plan->at_frame)
         log_warning("plan_late", "channel=%llu plan_epoch=%u at_frame=%lld from=%lld",
                     (unsigned long long)c->config.channel, slot->plan->epoch,
@@ -408,6 +414,7 @@ void channel_tend(struct channel *c)
     pthread_mutex_unlock(&c->lock);
     if (plan && plan != c->applied)
         follow_outputs(c, plan);
+    outputs_tend(c->outputs);
     plan_unref(&plan);
 }
 
@@ -538,4 +545,9 @@ int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
 int channel_destinations(struct channel *c, struct outputs_destination *ret, int max)
 {
     return outputs_destinations(c->outputs, ret, max);
+}
+
+int channel_gops(struct channel *c, struct outputs_gop *ret, int max)
+{
+    return outputs_gops(c->outputs, ret, max);
 }

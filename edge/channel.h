@@ -75,3 +75,4 @@ bool channel_hung(struct channel *channel, int64_t now_ns);
 void channel_stats(struct channel *channel, struct channel_stats *ret);
 int channel_plans(struct channel *channel, struct channel_plan_report *ret, int max);
 int channel_destinations(struct channel *channel, struct outputs_destination *ret, int max);
+int channel_gops(struct channel *channel, struct outputs_gop *ret, int max);

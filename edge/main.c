@@ -98,12 +98,16 @@ static const struct setting table[] = {
     {0},
 };
 
-// What the control link's thread leaves for the main thread: the newest state, packed.
+// What the control link's thread leaves for the main thread, packed: the newest state, and the
+// newest renewal, which comes after it.
+#define MAILS 2
 static struct mailbox {
     pthread_mutex_t lock;
     int wake_fd;
-    uint8_t *bytes;
-    size_t size;
+    struct mail {
+        uint8_t *bytes;
+        size_t size;
+    } mails[MAILS];
 } mailbox = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct edge {
@@ -132,9 +136,9 @@ static void on_state(void *opaque, const desired_state_message *message)
     }
     vistter__control__v1__desired_state__pack(message, bytes);
     pthread_mutex_lock(&mailbox.lock);
-    free(mailbox.bytes);
-    mailbox.bytes = bytes;
-    mailbox.size = size;
+    struct mail *mail = &mailbox.mails[message->renewal != NULL];
+    free(mail->bytes);
+    *mail = (struct mail){bytes, size};
     pthread_mutex_unlock(&mailbox.lock);
     uint64_t one = 1;
     ssize_t written = write(mailbox.wake_fd, &one, sizeof one);
@@ -146,14 +150,16 @@ static void empty_mailbox(struct edge *e)
     uint64_t count;
     ssize_t got = read(mailbox.wake_fd, &count, sizeof count);
     (void)got; // only empties the counter
+    struct mail mails[MAILS];
     pthread_mutex_lock(&mailbox.lock);
-    uint8_t *bytes = mailbox.bytes;
-    size_t size = mailbox.size;
-    mailbox.bytes = NULL;
+    memcpy(mails, mailbox.mails, sizeof mails);
+    memset(mailbox.mails, 0, sizeof mailbox.mails);
     pthread_mutex_unlock(&mailbox.lock);
-    if (bytes)
-        (void)state_apply(e->state, bytes, size, true); // refusals are reported, old ones ignored
-    free(bytes);
+    for (int i = 0; i < MAILS; i++) {
+        if (mails[i].bytes) // refusals are reported, old ones ignored
+            (void)state_apply(e->state, mails[i].bytes, mails[i].size, true);
+        free(mails[i].bytes);
+    }
 }
 
 static int create_parts(struct edge *e, struct diagnostic *reterr)
@@ -202,6 +208,7 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
         .ledger_folder = settings.state_folder,
     };
     e->state = state_create(settings.name, e->state_file, &config);
+    publish_start(&e->state->publish, settings.name, clock_monotonic_ns());
     return 0;
 }
 
@@ -274,9 +281,11 @@ static void destroy_parts(struct edge *e)
     media_cache_destroy(&e->cache);
     outlet_destroy(&e->preview);
     outlet_hub_destroy(&e->hub);
-    if (mailbox.bytes)
-        explicit_bzero(mailbox.bytes, mailbox.size);
-    free(mailbox.bytes);
+    for (int i = 0; i < MAILS; i++) {
+        if (mailbox.mails[i].bytes)
+            explicit_bzero(mailbox.mails[i].bytes, mailbox.mails[i].size);
+        free(mailbox.mails[i].bytes);
+    }
 }
 
 static int block_signals(void)

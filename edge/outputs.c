@@ -1,5 +1,6 @@
 #include "edge/outputs.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 
@@ -11,7 +12,8 @@
 
 struct target {
     struct plan_destination plan;
-    struct outlet *outlet; // for the preview: the shared one
+    struct outlet *outlet;          // for the preview: the shared one
+    struct deliver_publish publish; // RTMP: what it was told
 };
 
 struct output {
@@ -21,7 +23,10 @@ struct output {
     uint64_t channel;
     char channel_name[128]; // with the output's name: recordings are called so
     struct rendition *rendition;
+    struct gops gops;
     struct relay_stream *relay; // NULL: there is no relay
+    struct link_target other;   // the edge that makes the same; node "": none
+    bool reached;               // that edge gives a sign of life
     // -- guarded by lock
     pthread_mutex_t lock;
     struct target targets[PLAN_DESTINATIONS_MAX + 1];
@@ -35,11 +40,15 @@ struct outputs {
     pthread_mutex_t lock;
     struct output *items[PLAN_RENDITIONS_MAX];
     int count;
+    // -- guarded by unplanned_lock
+    pthread_mutex_t unplanned_lock;
+    struct unplanned unplanned;
 };
 
 static void on_packet(void *opaque, struct packet *packet)
 {
     struct output *o = opaque;
+    gops_add(&o->gops, packet);
     if (o->relay)
         relay_stream_push(o->relay, packet);
     pthread_mutex_lock(&o->lock);
@@ -81,6 +90,88 @@ static void fill_setup(const struct output *o, const struct plan_destination *d,
     memcpy(ret->audio_extradata, bytes, ret->audio_extradata_size);
 }
 
+// ---- Publishing -------------------------------------------------------------------------------
+
+static struct deliver_publish publish_of(const struct output *o, const struct plan_destination *d)
+{
+    const struct publish *p = o->owner->config.publish;
+    const struct publish_grant *g = p ? publish_find(p, o->channel, o->plan.output) : NULL;
+    struct deliver_publish ret = {.mode = publish_mode(p, g, d->backup, !d->others, *o->other.node,
+                                                       o->reached, clock_monotonic_ns())};
+    if (g)
+        ret.id = g->id;
+    return ret;
+}
+
+// Where a publisher finds the other edge's packets; one that is not to publish takes none.
+static void tell_second(const struct output *o, const struct target *t)
+{
+    bool there = *o->other.node && t->publish.mode != PUBLISH_NO;
+    struct deliver_second second = {.there = there};
+    if (there) {
+        snprintf(second.address, sizeof second.address, "%s", o->other.address);
+        snprintf(second.consumer, sizeof second.consumer, "%s", o->owner->config.node);
+        snprintf(second.link_id, sizeof second.link_id, "%.42s.%llu%s", o->other.link_id,
+                 (unsigned long long)t->plan.destination, t->plan.backup ? "b" : "");
+        memcpy(second.key, o->other.key, sizeof second.key);
+        second.channel = o->channel;
+        second.group = relay_group(o->plan.output, o->plan.rendition);
+        second.latency_ms = o->owner->config.frame_latency_ms;
+    }
+    outlet_set_second(t->outlet, &second);
+    explicit_bzero(&second, sizeof second);
+}
+
+static void tend_target(struct output *o, struct target *t)
+{
+    struct deliver_report report;
+    outlet_report(t->outlet, &report);
+    if (report.taken && t->publish.mode != PUBLISH_NO && o->owner->config.publish)
+        publish_taken(o->owner->config.publish, o->channel, o->plan.output, t->plan.backup);
+    struct deliver_publish now = publish_of(o, &t->plan);
+    bool was = t->publish.mode != PUBLISH_NO, is = now.mode != PUBLISH_NO;
+    if (now.mode == t->publish.mode && now.id.leader == t->publish.id.leader &&
+        now.id.epoch == t->publish.id.epoch)
+        return;
+    if (was != is)
+        log_info(is ? "publisher_begins" : "publisher_ends", "channel=%llu destination=%llu%s",
+                 (unsigned long long)o->channel, (unsigned long long)t->plan.destination,
+                 t->plan.backup ? " backup" : "");
+    t->publish = now;
+    outlet_set_publish(t->outlet, &now);
+    if (was != is)
+        tell_second(o, t);
+}
+
+static bool hears_other(const struct output *o)
+{
+    bool heard = o->relay && relay_takers(o->owner->config.relay, o->channel);
+    for (int i = 0; i < o->target_count && !heard; i++) {
+        struct deliver_report report;
+        outlet_report(o->targets[i].outlet, &report);
+        heard = report.other == DELIVER_OTHER_HEARD;
+    }
+    return heard;
+}
+
+void outputs_tend(struct outputs *outputs)
+{
+    for (int i = 0; i < outputs->count; i++) {
+        struct output *o = outputs->items[i];
+        o->reached = hears_other(o);
+        // Whom we take over from is told first.
+        const struct publish *p = outputs->config.publish;
+        const struct publish_grant *g = p ? publish_find(p, o->channel, o->plan.output) : NULL;
+        for (int which = 0; g && o->relay && which < 2; which++)
+            relay_stream_claim(o->relay, which,
+                               !strcmp(g->holders[which], outputs->config.node) && !g->taken[which],
+                               g->id);
+        for (int k = 0; k < o->target_count; k++)
+            if (o->targets[k].plan.kind == DELIVER_KIND_RTMP)
+                tend_target(o, &o->targets[k]);
+    }
+}
+
 static void add_target(struct output *o, const struct plan_destination *d)
 {
     static const char *const kinds[] = {"none", "rtmp", "recording", "preview"};
@@ -94,6 +185,10 @@ static void add_target(struct output *o, const struct plan_destination *d)
     t.outlet = preview ? o->owner->config.preview : outlet_create(o->owner->config.hub, label);
     struct deliver_setup setup;
     fill_setup(o, d, &setup);
+    if (d->kind == DELIVER_KIND_RTMP) { // before it connects
+        t.publish = publish_of(o, d);
+        outlet_set_publish(t.outlet, &t.publish);
+    }
     outlet_set_programme(t.outlet, &setup);
     explicit_bzero(&setup, sizeof setup);
     pthread_mutex_lock(&o->lock);
@@ -145,6 +240,9 @@ static void apply_destinations(struct output *o, const struct plan_rendition *r,
             there = same_destination(&o->targets[i].plan, &wanted[k]);
         if (!there)
             add_target(o, &wanted[k]);
+        for (int i = 0; i < o->target_count && there; i++) // it may be another edge's by now
+            if (same_destination(&o->targets[i].plan, &wanted[k]))
+                o->targets[i].plan.others = wanted[k].others;
     }
     explicit_bzero(wanted, sizeof wanted);
 }
@@ -159,25 +257,16 @@ static void apply_other(struct output *o, const struct plan *plan)
     if (!o->relay)
         return;
     relay_stream_allow(o->relay, other);
-    struct deliver_second second = {.there = other != NULL};
-    if (other) {
-        snprintf(second.address, sizeof second.address, "%s", other->address);
-        snprintf(second.consumer, sizeof second.consumer, "%s", o->owner->config.node);
-        memcpy(second.key, other->key, sizeof second.key);
-        second.channel = o->channel;
-        second.group = relay_group(o->plan.output, o->plan.rendition);
-        second.latency_ms = o->owner->config.frame_latency_ms;
-    }
-    for (int i = 0; i < o->target_count; i++) {
-        const struct plan_destination *d = &o->targets[i].plan;
-        if (d->kind != DELIVER_KIND_RTMP)
-            continue;
-        if (other)
-            snprintf(second.link_id, sizeof second.link_id, "%.42s.%llu%s", other->link_id,
-                     (unsigned long long)d->destination, d->backup ? "b" : "");
-        outlet_set_second(o->targets[i].outlet, &second);
-    }
-    explicit_bzero(&second, sizeof second);
+    explicit_bzero(&o->other, sizeof o->other);
+    if (other)
+        o->other = *other;
+}
+
+static void tell_other(const struct output *o)
+{
+    for (int i = 0; i < o->target_count; i++)
+        if (o->targets[i].plan.kind == DELIVER_KIND_RTMP)
+            tell_second(o, &o->targets[i]);
 }
 
 // ---- Renditions --------------------------------------------------------------------------------
@@ -190,8 +279,10 @@ static void output_end(void *opaque)
     relay_stream_destroy(&o->relay);
     while (o->target_count)
         remove_target(o, o->target_count - 1);
+    gops_finish(&o->gops);
     pthread_mutex_destroy(&o->lock);
     explicit_bzero(&o->plan, sizeof o->plan);
+    explicit_bzero(&o->other, sizeof o->other);
     free(o);
 }
 
@@ -220,6 +311,7 @@ static int output_create(struct outputs *owner, const struct plan *plan,
     snprintf(o->channel_name, sizeof o->channel_name, "%s%s%s", plan->name, *output ? "-" : "",
              output);
     mutex_init_urgent(&o->lock);
+    gops_init(&o->gops, plan->rate);
     if (owner->config.relay)
         o->relay = relay_stream_create(owner->config.relay, plan->channel, r->output, r->rendition);
     char name[32];
@@ -239,6 +331,7 @@ static int output_create(struct outputs *owner, const struct plan *plan,
     int result = rendition_create(&config, &o->rendition, reterr);
     if (result) {
         relay_stream_destroy(&o->relay);
+        gops_finish(&o->gops);
         pthread_mutex_destroy(&o->lock);
         free(o);
         return result;
@@ -307,8 +400,9 @@ int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagn
     for (int i = 0; i < count; i++)
         for (int k = 0; k < plan->rendition_count; k++)
             if (same_rendition(next[i], plan, &plan->renditions[k])) {
-                apply_destinations(next[i], &plan->renditions[k], k == preview);
                 apply_other(next[i], plan);
+                apply_destinations(next[i], &plan->renditions[k], k == preview);
+                tell_other(next[i]);
             }
     return result;
 }
@@ -318,6 +412,7 @@ struct outputs *outputs_create(const struct outputs_config *config)
     struct outputs *o = base_alloc(sizeof *o);
     o->config = *config;
     mutex_init_urgent(&o->lock);
+    mutex_init_urgent(&o->unplanned_lock);
     return o;
 }
 
@@ -330,7 +425,33 @@ void outputs_destroy(struct outputs **outputs)
     for (int i = 0; i < o->count; i++)
         output_destroy(o->items[i]);
     pthread_mutex_destroy(&o->lock);
+    pthread_mutex_destroy(&o->unplanned_lock);
     free(o);
+}
+
+void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to)
+{
+    pthread_mutex_lock(&outputs->unplanned_lock);
+    unplanned_add(&outputs->unplanned, from, to);
+    pthread_mutex_unlock(&outputs->unplanned_lock);
+}
+
+int outputs_gops(struct outputs *outputs, struct outputs_gop *ret, int max)
+{
+    int count = 0;
+    for (int i = 0; i < outputs->count; i++) {
+        struct output *o = outputs->items[i];
+        struct gop_sum sums[2 * GOPS_KEPT];
+        int sum_count = *o->other.node ? gops_read(&o->gops, sums) : 0;
+        pthread_mutex_lock(&outputs->unplanned_lock);
+        for (int k = 0; k < sum_count && count < max; k++)
+            ret[count++] = (struct outputs_gop){
+                o->plan.output, o->plan.rendition,
+                sums[k].whole && !unplanned_has(&outputs->unplanned, sums[k].from, sums[k].to),
+                sums[k]};
+        pthread_mutex_unlock(&outputs->unplanned_lock);
+    }
+    return count;
 }
 
 void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame)
@@ -367,6 +488,8 @@ int outputs_destinations(struct outputs *outputs, struct outputs_destination *re
             const struct target *t = &outputs->items[i]->targets[k];
             if (t->plan.kind == DELIVER_KIND_PREVIEW && !t->plan.destination)
                 continue; // not one that anybody asked for
+            if (t->plan.kind == DELIVER_KIND_RTMP && t->publish.mode == PUBLISH_NO)
+                continue;
             ret[count].destination = t->plan.destination;
             ret[count].backup = t->plan.backup;
             outlet_report(t->outlet, &ret[count++].report);

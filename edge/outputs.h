@@ -3,12 +3,13 @@
 // outputs_apply brings them in line with a plan: what is the same in the plan before goes on
 // without a gap, what is new starts at the next key frame, what is gone stops. The preview takes
 // the rendition that names it, or the first. What is gone is drained and ended by the reaper; its
-// last packets still reach its destinations. Threads: outputs_apply, _stats: the control thread.
-// outputs_push: the mix thread; never blocks. Packets pass on the renditions' threads.
+// last packets still reach its destinations. Threads: outputs_apply, _tend, _stats: the control
+// thread. outputs_push: the mix thread; never blocks. Packets pass on the renditions' threads.
 #pragma once
 
 #include "edge/deliver/outlet.h"
 #include "edge/encode/rendition.h"
+#include "edge/gops.h"
 #include "edge/plan.h"
 #include "edge/reaper.h"
 #include "edge/relay.h"
@@ -16,6 +17,7 @@
 struct outputs_config {
     struct outlet_hub *hub;
     struct relay *relay;        // for the other edge's publishers; may be NULL
+    struct publish *publish;    // what it may publish; NULL: what plans say. The control thread's
     const char *node;           // this edge's name
     int frame_latency_ms;       // of links
     struct outlet *preview;     // shared by all channels; NULL: no preview
@@ -31,13 +33,26 @@ struct outputs_destination {
     struct deliver_report report;
 };
 
+// Of a rendition that another edge makes, too.
+struct outputs_gop {
+    uint32_t output, rendition;
+    bool planned;
+    struct gop_sum sum;
+};
+
 struct outputs;
 struct outputs *outputs_create(const struct outputs_config *config);
 void outputs_destroy(struct outputs **outputs);
 // A rendition that cannot be made is left out: the first such gives the error and the diagnostic.
 int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagnostic *reterr);
+// Tells the publishers what they may do, ten times a second and when a leader has spoken.
+void outputs_tend(struct outputs *outputs);
 // A frame of output number `output`, to the renditions that encode it.
 void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame);
 // Sum of the renditions; the times are those of the slowest.
 void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
+// These frames, half open, are not as planned. Any thread; never blocks.
+void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to);
+int outputs_gops(struct outputs *outputs, struct outputs_gop *ret, int max);
+// Those that this edge is to feed now.
 int outputs_destinations(struct outputs *outputs, struct outputs_destination *ret, int max);

@@ -102,13 +102,14 @@ static int parse_groups(const channel_message *message, const char *node, struct
 }
 
 static int add_destination(const Vistter__Control__V1__DestinationPlan *from, bool backup,
-                           struct plan_rendition *r, struct diagnostic *reterr)
+                           bool others, struct plan_rendition *r, struct diagnostic *reterr)
 {
     if (r->destination_count == PLAN_DESTINATIONS_MAX)
         return refuse(reterr, "destinations", "an edge feeds at most 32 addresses by a rendition");
     struct plan_destination *d = &r->destinations[r->destination_count++];
     d->destination = from->destination;
     d->backup = backup;
+    d->others = others;
     d->kind = (int)from->kind;
     bool second = backup && d->kind == DELIVER_KIND_RTMP;
     if (d->kind < DELIVER_KIND_RTMP || d->kind > DELIVER_KIND_PREVIEW)
@@ -127,10 +128,10 @@ static int parse_destinations(const rendition_message *message, const output_mes
     for (size_t i = 0; i < message->n_destinations && !result; i++) {
         const Vistter__Control__V1__DestinationPlan *from = message->destinations[i];
         bool rtmp = from->kind == VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP;
-        if (!backup)
-            result = add_destination(from, false, r, reterr);
-        if (!result && (rtmp ? *from->backup_url && (backup || alone) : backup))
-            result = add_destination(from, true, r, reterr);
+        if (!backup || rtmp)
+            result = add_destination(from, false, backup, r, reterr);
+        if (!result && (rtmp ? *from->backup_url != 0 : backup))
+            result = add_destination(from, true, !backup && !alone, r, reterr);
     }
     return result;
 }

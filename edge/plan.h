@@ -18,10 +18,11 @@ struct plan_group {
     struct link_target providers[TAKEOVER_PROVIDERS_MAX]; // in the order in which they are asked
 };
 
-// One address of a destination that this edge feeds.
+// One address of a destination that this edge feeds, or may have to.
 struct plan_destination {
     uint64_t destination;
     bool backup; // its second address; of a recording: the backup edge's
+    bool others; // the other edge's, by the plan; this one's when it is named (edge/publish.h)
     int kind;    // enum deliver_kind
     char name[64];
     char url[2048]; // secret
@@ -72,7 +73,8 @@ struct plan {
 struct Vistter__Control__V1__ChannelPlan;
 // The part of `message` that concerns edge `node`: outputs that it makes, as their edge or as their
 // backup. A platform's first address is the edge's, the second the backup's, or the edge's too
-// where there is no backup. Both record. -EINVAL with a diagnostic that names the field.
+// where there is no backup; each may have to take the other's. Both record. -EINVAL with a
+// diagnostic that names the field.
 int plan_parse(const struct Vistter__Control__V1__ChannelPlan *message, const char *node,
                struct plan **ret, struct diagnostic *reterr);
 struct plan *plan_ref(const struct plan *plan);

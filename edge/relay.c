@@ -32,7 +32,9 @@ struct relay_stream {
     uint32_t group;
     struct unit unit; // being filled; the rendition's thread
     // -- guarded by the relay's lock
-    struct link_target other;      // who may take it; node "": nobody
+    struct link_target other; // who may take it; node "": nobody
+    bool claims[2];           // what this edge publishes to itself
+    struct publish_id ids[2];
     struct kept ring[RELAY_UNITS]; // by number % RELAY_UNITS
     int64_t oldest, newest;        // newest < oldest: none
     size_t bytes;
@@ -96,7 +98,7 @@ static int64_t newest_key(struct relay_stream *s)
 
 // ---- Takers (with the lock held) ----------------------------------------------------------------
 
-static int send_unit(const struct relay_stream *s, const struct taker *t, int64_t number,
+static int send_unit(const struct relay_stream *s, struct frame_peer *peer, int64_t number,
                      const void *bytes, size_t size)
 {
     struct frame_header header = {.kind = FRAME_MESSAGE_PICTURE,
@@ -104,23 +106,37 @@ static int send_unit(const struct relay_stream *s, const struct taker *t, int64_
                                   .group = s->group,
                                   .frame = number,
                                   .base_frame = number};
-    return frame_peer_send(t->peer, &header, bytes, size);
+    return frame_peer_send(peer, &header, bytes, size);
 }
 
 static void serve_taker(struct relay_stream *s, struct taker *t)
 {
     for (; t->next <= s->newest; t->next++) {
         const struct kept *k = kept_at(s, t->next);
-        if (k && send_unit(s, t, k->number, k->bytes, k->size))
+        if (k && send_unit(s, t->peer, k->number, k->bytes, k->size))
             return; // its queue is full, or it is gone
     }
 }
 
-// It is told that no more comes: a sign, which no unit is.
+// Of which addresses a publisher is: 0 the first, 1 the second ones.
+static int which_of(struct frame_peer *peer)
+{
+    const char *consumer, *link_id;
+    frame_peer_name(peer, &consumer, &link_id);
+    return *link_id && link_id[strlen(link_id) - 1] == 'b';
+}
+
+// That no more comes: a sign, which no unit is.
+static void send_end(const struct relay_stream *s, struct frame_peer *peer)
+{
+    uint8_t end[UNIT_END_BYTES];
+    int which = which_of(peer);
+    (void)send_unit(s, peer, -1, end, unit_end_pack(s->claims[which] ? &s->ids[which] : NULL, end));
+}
+
 static void dismiss_taker(struct taker *t)
 {
-    static const uint8_t end = 0;
-    (void)send_unit(t->stream, t, -1, &end, sizeof end);
+    send_end(t->stream, t->peer);
     frame_peer_unref(&t->peer);
     *t = (struct taker){0};
 }
@@ -185,6 +201,10 @@ static void on_want(void *opaque, struct frame_peer *peer, const struct frame_wa
     struct relay_stream *s = find_stream(r, want->channel, want->group);
     frame_peer_name(peer, &consumer, &link_id);
     bool allowed = s && allows(s, consumer, link_id);
+    if (allowed && s->claims[which_of(peer)]) {
+        send_end(s, peer);
+        allowed = false;
+    }
     struct taker *t = allowed ? find_taker(r, s, peer) : NULL;
     if (allowed && !t)
         t = add_taker(r, s, peer);
@@ -198,7 +218,7 @@ static void on_want(void *opaque, struct frame_peer *peer, const struct frame_wa
         for (int i = 0; i < want->missing_count; i++) {
             const struct kept *k = kept_at(s, want->missing[i]);
             if (k)
-                (void)send_unit(s, t, k->number, k->bytes, k->size);
+                (void)send_unit(s, t->peer, k->number, k->bytes, k->size);
         }
         serve_taker(s, t);
     }
@@ -248,6 +268,18 @@ void relay_stream_allow(struct relay_stream *s, const struct link_target *other)
     OPENSSL_cleanse(&s->other, sizeof s->other);
     if (other)
         s->other = *other;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void relay_stream_claim(struct relay_stream *s, int which, bool claims, struct publish_id id)
+{
+    struct relay *r = s->relay;
+    pthread_mutex_lock(&r->lock);
+    s->claims[which] = claims;
+    s->ids[which] = id;
+    for (int i = 0; i < TAKERS_MAX && claims; i++)
+        if (r->takers[i].peer && r->takers[i].stream == s && which_of(r->takers[i].peer) == which)
+            dismiss_taker(&r->takers[i]);
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "edge/encode/packet.h"
+#include "edge/publish.h"
 #include "engine/base/diagnostic.h"
 #include "engine/receive/links.h"
 
@@ -29,8 +30,12 @@ struct relay_stream *relay_stream_create(struct relay *relay, uint64_t channel, 
                                          uint32_t rendition);
 void relay_stream_destroy(struct relay_stream **stream); // tells its takers
 // Who may take it: publishers of edge `other->node` that have this link's key, each by an id of its
-// own: the link's, a dot, and more; NULL: nobody. Those that may no more are told.
+// own: the link's, a dot, the destination's number, and "b" if it is of a second address; NULL:
+// nobody. Those that may no more are told.
 void relay_stream_allow(struct relay_stream *stream, const struct link_target *other);
+// Whether this edge publishes to the first (0) or second (1) addresses itself, by this id: the
+// other edge's publishers of these get no packets then, but the id.
+void relay_stream_claim(struct relay_stream *stream, int which, bool claims, struct publish_id id);
 void relay_stream_push(struct relay_stream *stream, const struct packet *packet); // borrowed
 
 // The group number of a rendition's units.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define DESTINATIONS_MAX 64
+#define GOPS_MAX         (PLAN_RENDITIONS_MAX * 2 * GOPS_KEPT)
 #define PLANS_MAX        CHANNEL_PLANS_MAX
 #define STAGES_MAX       4   // of a channel
 #define ALARMS_MAX       512 // more say nothing that these do not
@@ -19,6 +20,7 @@ typedef Vistter__Control__V1__PlanReport plan_report;
 typedef Vistter__Control__V1__ChannelReport channel_report;
 typedef Vistter__Control__V1__GroupReport group_report;
 typedef Vistter__Control__V1__DestinationReport destination_report;
+typedef Vistter__Control__V1__GopReport gop_report;
 typedef Vistter__Control__V1__AlarmReport alarm_report;
 
 // Everything a message points to; static, since reports come ten times a second from one thread.
@@ -35,9 +37,13 @@ static struct storage {
     destination_report destinations[STATE_CHANNELS_MAX][DESTINATIONS_MAX],
         *destination_list[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
     struct outputs_destination sources[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
+    struct outputs_gop sums[STATE_CHANNELS_MAX][GOPS_MAX];
+    gop_report gops[STATE_CHANNELS_MAX][GOPS_MAX], *gop_list[STATE_CHANNELS_MAX][GOPS_MAX];
     alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];
     char alarm_text[ALARMS_MAX][256];
     Vistter__Control__V1__HeldPlan held[HELD_MAX], *held_list[HELD_MAX];
+    Vistter__Control__V1__Publisher publishers[PUBLISH_GRANTS_MAX],
+        *publisher_list[PUBLISH_GRANTS_MAX];
     size_t stage_count, plan_count, alarm_count;
 } store;
 
@@ -100,6 +106,7 @@ static void add_plans(int index, uint64_t id, struct channel *channel)
 static size_t add_destinations(int index, uint64_t id, struct channel *channel)
 {
     int count = channel_destinations(channel, store.sources[index], DESTINATIONS_MAX);
+    bool lost = false;
     for (int i = 0; i < count; i++) {
         struct outputs_destination *source = &store.sources[index][i];
         destination_report *d = &store.destinations[index][i];
@@ -119,6 +126,29 @@ static size_t add_destinations(int index, uint64_t id, struct channel *channel)
             add_alarm(id, source->report.alarm, text, 1);
         }
         store.destination_list[index][i] = d;
+        lost = lost || source->report.other == DELIVER_OTHER_LOST;
+    }
+    if (lost)
+        add_alarm(id, "other_edge_lost",
+                  "the packets of the channel's other edge do not come: publishers have this one's "
+                  "only",
+                  1);
+    return (size_t)count;
+}
+
+static size_t add_gops(int index, struct channel *channel)
+{
+    int count = channel_gops(channel, store.sums[index], GOPS_MAX);
+    for (int i = 0; i < count; i++) {
+        const struct outputs_gop *from = &store.sums[index][i];
+        gop_report *g = store.gop_list[index][i] = &store.gops[index][i];
+        vistter__control__v1__gop_report__init(g);
+        g->output = from->output;
+        g->rendition = from->rendition;
+        g->planned = from->planned;
+        g->sound = from->sum.sound;
+        g->first = from->sum.first;
+        g->sum = from->sum.sum;
     }
     return (size_t)count;
 }
@@ -183,6 +213,8 @@ static void add_channel(int index, struct state_channel *item, const struct repo
     c->groups = store.group_list[index];
     c->n_destinations = add_destinations(index, id, channel);
     c->destinations = store.destination_list[index];
+    c->n_gops = add_gops(index, channel);
+    c->gops = store.gop_list[index];
     store.channel_list[index] = c;
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE,
               s.intake.median_ms, s.intake.p99_ms, s.cursor, s.intake.decoded);
@@ -264,6 +296,8 @@ int report_send(struct control_client *client, struct state *state,
         add_alarm(0, "preview_failed", preview.error, 1);
     report.n_held = held_report(&state->held, store.held, store.held_list);
     report.held = store.held_list;
+    report.n_publishers = publish_report(&state->publish, store.publishers, store.publisher_list);
+    report.publishers = store.publisher_list;
     report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     report.version = (char *)(uintptr_t)VISTTER_VERSION;
     report.preview_url = (char *)(uintptr_t)context->preview_url;
@@ -282,5 +316,8 @@ int report_send(struct control_client *client, struct state *state,
     report.channels = store.channel_list;
     report.n_alarms = store.alarm_count;
     report.alarms = store.alarm_list;
-    return control_client_report(client, &report);
+    int64_t before_ns = clock_monotonic_ns();
+    int result = control_client_report(client, &report);
+    publish_sent(&state->publish, report.instance, report.sequence, before_ns);
+    return result;
 }

@@ -19,6 +19,7 @@ struct state *state_create(const char *node, struct state_file *file,
     s->node = node;
     s->file = file;
     s->config = *config;
+    s->config.outputs.publish = &s->publish;
     return s;
 }
 
@@ -138,6 +139,13 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
         vistter__control__v1__desired_state__free_unpacked(message, NULL);
         return 0;
     }
+    if (message->renewal) {
+        if (message->epoch == s->epoch && message->version == s->version)
+            publish_renew(&s->publish, message->epoch, message->renewal->instance,
+                          message->renewal->sequence);
+        vistter__control__v1__desired_state__free_unpacked(message, NULL);
+        return 0;
+    }
     bool older =
         message->epoch < s->epoch || (message->epoch == s->epoch && message->version < s->version);
     bool same = message->epoch == s->epoch && message->version == s->version;
@@ -149,6 +157,7 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
     s->version = message->version;
     s->refusal_count = 0;
     held_take(&s->held, message);
+    publish_take(&s->publish, message);
     if (s->config.cache)
         media_cache_set_origin(s->config.cache, message->media_url);
     for (int i = s->channel_count - 1; i >= 0; i--)

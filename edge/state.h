@@ -6,6 +6,7 @@
 
 #include "edge/channel.h"
 #include "edge/held.h"
+#include "edge/publish.h"
 #include "edge/recent.h"
 #include "engine/link/state_file.h"
 
@@ -36,6 +37,7 @@ struct state {
     struct state_channel channels[STATE_CHANNELS_MAX];
     int channel_count;
     struct held held;
+    struct publish publish;
     struct state_refusal refusals[STATE_CHANNELS_MAX];
     int refusal_count;
 };
@@ -44,7 +46,8 @@ struct state {
 struct state *state_create(const char *node, struct state_file *file,
                            const struct channel_config *config);
 void state_destroy(struct state **state); // stops all channels
-// A packed DesiredState. Older ones are ignored (-ESTALE); `remember`: written to disk.
+// A packed DesiredState, or a renewal. Older ones are ignored (-ESTALE); `remember`: written to
+// disk.
 int state_apply(struct state *state, const uint8_t *bytes, size_t size, bool remember);
 // Applies what was remembered: the newest that can be read. -ENOENT: nothing.
 int state_resume(struct state *state);

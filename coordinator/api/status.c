@@ -220,6 +220,13 @@ static json_t *purity_json(const struct farm_channel_view *v)
                      (json_int_t)(v ? v->copies : 0));
 }
 
+static json_t *gops_json(const struct farm_channel_view *v)
+{
+    return json_pack("{s:I, s:I, s:I}", "compared", (json_int_t)(v ? v->gops_compared : 0),
+                     "explained", (json_int_t)(v ? v->gops_explained : 0), "mismatched",
+                     (json_int_t)(v ? v->gops_mismatched : 0));
+}
+
 static const struct farm_channel_view *find_view(const struct farm_snapshot *snapshot, uint64_t id)
 {
     for (int i = 0; snapshot && i < snapshot->channel_count; i++)
@@ -245,7 +252,7 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
                         : json_null();
     return json_pack(
         "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
         rate, "edges", c->edges, "redundancy", store_redundancy_name(c->redundancy), "state", state,
         "text", json_text(v ? v->text : ""), "timeline", c->timeline, "revision", revision,
@@ -253,7 +260,7 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
         (json_int_t)(v ? v->plan_epoch : 0), "edge", json_text(v ? v->edge : ""), "backup_edge",
         json_text(v ? v->backup_edge : ""), "preview_url", json_text(preview), "slate", slate,
         "outputs", outputs_json(view, c->id, v), "groups", groups_json(v), "counters",
-        counters_json(v), "purity", purity_json(v), "destinations",
+        counters_json(v), "purity", purity_json(v), "gops", gops_json(v), "destinations",
         destinations_json(view, c->id, v));
 }
 

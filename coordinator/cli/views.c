@@ -292,6 +292,14 @@ void view_channel(json_t *channel, FILE *file)
     if (field_integer(purity, "copies"))
         fprintf(file, "  %" PRId64 " frames came twice under this plan\n",
                 field_integer(purity, "copies"));
+    const json_t *gops = json_object_get(channel, "gops");
+    if (field_integer(gops, "compared"))
+        fprintf(file,
+                "  %" PRId64 " GOPs of both edges compared, %" PRId64 " differed, %" PRId64
+                " of them as the ledger explains\n",
+                field_integer(gops, "compared"),
+                field_integer(gops, "mismatched") + field_integer(gops, "explained"),
+                field_integer(gops, "explained"));
     const json_t *slate = json_object_get(channel, "slate");
     if (json_is_object(slate))
         view_line("slate", field_text(slate, "timeline"), file);

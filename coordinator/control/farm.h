@@ -130,7 +130,7 @@ int farm_load(struct farm *farm, const void *plan, size_t size, struct diagnosti
 // again changes nothing. -EINVAL with words for what cannot be, -ENOSPC beyond FARM_CHANNELS_MAX.
 int farm_set_channel(struct farm *farm, const struct farm_channel *channel,
                      struct diagnostic *reterr);
-// A worker that is to have no work, or may have some again; by name, known or not yet. What it does
+// A node that is to have no work, or may have some again; by name, known or not yet. What it does
 // is planned anew with the others.
 void farm_set_draining(struct farm *farm, const char *node, bool draining);
 // Channel deleted: as stopped, then forgotten.
@@ -288,6 +288,9 @@ struct farm_channel_view {
     uint64_t frames, late, concealed, skipped;
     uint64_t sampled, mismatched; // frames that provider and standby made; of those, different
     uint64_t copies;              // group frames that came twice, since the plan took effect
+    // GOPs and blocks of sound that two edges made and that were compared, since this leader leads;
+    // of those that differ: what an edge says was not as planned, and what nothing explains.
+    uint64_t gops_compared, gops_explained, gops_mismatched;
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;

@@ -78,6 +78,7 @@ void channel_plans_drop(struct farm *farm, struct channel *channel)
 {
     if (!channel->current && !channel->next)
         return;
+    publishers_leave(channel);
     farm_plan_touch(farm, channel->current);
     channel->known_epoch = channel->last_plan_epoch; // edges are to drop them, too
     channel->asked_epoch = 0;
@@ -489,15 +490,8 @@ static bool other_node(const struct farm *farm, const struct channel *channel,
     return false;
 }
 
-static bool relays(const struct node *edge, uint64_t channel)
-{
-    const Vistter__Control__V1__ChannelReport *report = farm_channel_report(edge, channel);
-    return report && report->relayed;
-}
-
-// Whether the groups' workers and the outputs' edges that are left do all that the plan asks for. A
-// platform's only address is fed by the edge alone, or its publisher that has outlived it; a backup
-// does so under the next plan.
+// Whether the groups' workers and the outputs' edges that are left do all that the plan asks for.
+// Who of two edges publishes is no matter of the plan (farm_publish.c).
 static bool others_serve(const struct farm *farm, const struct channel *channel)
 {
     const struct plan *plan = channel->current;
@@ -514,9 +508,7 @@ static bool others_serve(const struct farm *farm, const struct channel *channel)
     for (int o = 0; o < p->output_count; o++) {
         const struct node *edge = farm_node(farm, p->edges[o]);
         const struct node *backup = farm_node(farm, p->backups[o]);
-        bool edge_lives = edge && edge->alive;
-        if (!edge_lives && (!backup || !backup->alive ||
-                            (plan_has_single_address(plan, o) && !relays(backup, channel->id))))
+        if ((!edge || !edge->alive) && (!backup || !backup->alive))
             return false;
     }
     return true;
@@ -566,6 +558,7 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
     }
     if (farm->deposed || outputs->fenced)
         return; // what is on air stays; changes are the new leader's
+    publish_step(farm, channel);
     if (!restored_step(channel, now_ns, outputs) || channel->adopted || channel->asked_epoch)
         return; // first what was
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&

@@ -210,6 +210,7 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
     farm->reports++;
     report_note(farm, copy);
     farm_adopt(farm, copy);
+    farm_gops(farm, node);
     return 0;
 }
 

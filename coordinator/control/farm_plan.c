@@ -305,20 +305,6 @@ bool plan_matches(const struct plan *plan, const struct channel *channel)
     return equal;
 }
 
-bool plan_has_single_address(const struct plan *plan, int o)
-{
-    const output_message *output = plan->message->outputs[o];
-    for (size_t r = 0; r < output->n_renditions; r++)
-        for (size_t d = 0; d < output->renditions[r]->n_destinations; d++) {
-            const Vistter__Control__V1__DestinationPlan *to =
-                output->renditions[r]->destinations[d];
-            if (to->kind == VISTTER__CONTROL__V1__DESTINATION_KIND__DESTINATION_KIND_RTMP &&
-                !*to->backup_url)
-                return true;
-        }
-    return false;
-}
-
 const char *plan_edge(const struct plan *plan, int i, const char **ret_address)
 {
     const struct plan_placement *p = &plan->placement;

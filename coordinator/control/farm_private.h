@@ -22,6 +22,7 @@ struct node {
     // part in has changed since.
     uint64_t version, generation;
     int64_t sent_ns;            // 0: not since the content changed
+    int64_t renewed_ns;         // of edges: when it was last told which report was heard
     struct planner_node *entry; // in the list of a placement that is being made; NULL: not
 };
 
@@ -48,6 +49,26 @@ enum phase {    // of `next`
 struct exclusion {
     char node[PLANNER_NAME_BYTES];
     int64_t until_ns;
+};
+
+// Who publishes an output: [0] to its first addresses, [1] to the second ones.
+struct publisher {
+    uint32_t output;
+    uint64_t epoch;                      // rises at each change
+    bool unsaid;                         // nobody was ever named
+    bool unsent;                         // by this leader
+    char holders[2][PLANNER_NAME_BYTES]; // "": nobody for the moment
+    char leaving[2][PLANNER_NAME_BYTES]; // who was it until then; "": not known
+    char next[2][PLANNER_NAME_BYTES];    // who is to be named
+    uint32_t decided[2];                 // plan epoch that it was chosen for
+};
+
+#define COMPARED_MAX 32
+
+struct compared { // of a rendition's pictures, or sound, by two edges
+    uint32_t output, rendition;
+    bool sound;
+    int64_t newest; // frame or sample
 };
 
 struct channel {
@@ -84,6 +105,13 @@ struct channel {
     int64_t measured_us[PLANNER_TRACKS_MAX]; // 0: not yet
     uint8_t measured_revision[32];
     int64_t protection_ns, unprotected_ns; // when looked at next; since when it is not, 0: it is
+    int publisher_count;
+    struct publisher publishers[PLANNER_OUTPUTS_MAX];
+    int compared_count;
+    struct compared compared[COMPARED_MAX];
+    uint64_t gops_compared, gops_explained, gops_mismatched; // under this leader
+    int64_t gops_mismatch_ns;                                // of the newest
+    char gops_text[256];                                     // about it
     char text[512];
 };
 
@@ -151,8 +179,6 @@ bool plan_needs(const struct plan *plan, const char *node);
 const char *plan_node(const struct plan *plan, int i, const char **ret_address);
 // The i-th edge, by outputs (edge, backup); NULL at the end. May repeat.
 const char *plan_edge(const struct plan *plan, int i, const char **ret_address);
-// Whether output `o` goes to a platform that has no second address.
-bool plan_has_single_address(const struct plan *plan, int o);
 // What the farm knows of the costs of the channel's tracks. `ret` has PLANNER_TRACKS_MAX.
 void channel_tracks(const struct channel *channel, struct planner_track *ret);
 
@@ -200,6 +226,20 @@ bool channel_unstored(const struct channel *channel);
 bool farm_restored(struct channel *channel, uint32_t plan_epoch, int result);
 // A stored plan that no edge knows and that would come too late.
 void unheard_drop(struct farm *farm, struct channel *channel, struct farm_time now);
+
+// ---- farm_gops.c ------------------------------------------------------------------------------
+// Compares what the node's newest report says of coded GOPs with what its channels' other edges
+// say.
+void farm_gops(struct farm *farm, const struct node *node);
+
+// ---- farm_publish.c ---------------------------------------------------------------------------
+// Names who publishes, as far as that can be known.
+void publish_step(struct farm *farm, struct channel *channel);
+// The channel stops: nobody does, once they know.
+void publishers_leave(struct channel *channel);
+// What nodes are told: PLANNER_OUTPUTS_MAX at most; borrows the names.
+size_t publishers_fill(const struct channel *channel, Vistter__Control__V1__Publisher *ret,
+                       Vistter__Control__V1__Publisher **list);
 
 // ---- farm_state.c -----------------------------------------------------------------------------
 // What the nodes of a plan are told has changed, or is about to.

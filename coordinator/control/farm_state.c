@@ -2,6 +2,7 @@
 // changed, compared as bytes, sent until the node shows its version.
 #include "coordinator/control/farm_private.h"
 #include "engine/base/thread.h"
+#include "engine/link/control_link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 typedef Vistter__Control__V1__GroupPlan group_message;
 typedef Vistter__Control__V1__LinkPlan link_message;
 typedef Vistter__Control__V1__OutputPlan output_message;
+typedef Vistter__Control__V1__Publisher publisher_message;
+
+#define PUBLISHERS_MAX 512 // an edge runs at most 64 channels
 
 // A plan as one node sees it: shallow copies with foreign links and outputs left out.
 struct plan_view {
@@ -54,6 +58,9 @@ struct views {
     channel_plan_message *messages[2 * FARM_CHANNELS_MAX];
     uint64_t stopped[FARM_CHANNELS_MAX];
     size_t count, stopped_count;
+    // Of an edge's channels.
+    publisher_message publishers[PUBLISHERS_MAX], *publisher_list[PUBLISHERS_MAX];
+    size_t publisher_count;
 };
 
 static void views_add(struct views *views, const struct plan *plan, const char *node)
@@ -64,6 +71,18 @@ static void views_add(struct views *views, const struct plan *plan, const char *
     view_fill(view, plan, node);
     views->messages[views->count] = &view->message;
     views->list[views->count++] = view;
+}
+
+// `before`: how many plans the node had before those of the channel.
+static void publishers_add(struct views *views, size_t before, const struct channel *channel)
+{
+    bool edge = false;
+    for (size_t i = before; i < views->count; i++)
+        edge = edge || views->messages[i]->n_outputs;
+    size_t at = views->publisher_count;
+    if (edge && at + PLANNER_OUTPUTS_MAX <= PUBLISHERS_MAX)
+        views->publisher_count +=
+            publishers_fill(channel, &views->publishers[at], &views->publisher_list[at]);
 }
 
 static void content_set(struct node *node, uint8_t *bytes, size_t size)
@@ -81,12 +100,14 @@ static bool content_build(const struct farm *farm, struct node *node)
     struct views *views = base_alloc(sizeof *views);
     for (int i = 0; i < farm->channel_count; i++) {
         const struct channel *channel = farm->channels[i];
+        size_t before = views->count;
         if (!channel->running)
             views->stopped[views->stopped_count++] = channel->id;
         views_add(views, channel->current, node->name);
         // Not before its epoch is reserved: an epoch that a node has seen is used for good.
         if (channel->phase >= PHASE_PREPARING)
             views_add(views, channel->next, node->name);
+        publishers_add(views, before, channel);
     }
     farm_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
     state.epoch = farm->config.leader_epoch;
@@ -95,6 +116,8 @@ static bool content_build(const struct farm *farm, struct node *node)
     state.channels = views->messages;
     state.n_stopped_channels = views->stopped_count;
     state.stopped_channels = views->stopped;
+    state.n_publishers = views->publisher_count;
+    state.publishers = views->publisher_list;
     size_t size = vistter__control__v1__desired_state__get_packed_size(&state);
     uint8_t *bytes = base_alloc(size ? size : 1);
     vistter__control__v1__desired_state__pack(&state, bytes);
@@ -133,6 +156,25 @@ static void node_refresh(struct farm *farm, struct node *node)
     node->sent_ns = 0;
 }
 
+// Tells an edge that has all which report of it was heard: what it may publish it may go on with.
+static void renew(struct farm *farm, struct node *node, int64_t now_ns,
+                  const struct farm_outputs *outputs)
+{
+    const farm_report_message *report = node->report;
+    if (report->role != VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE || farm->deposed ||
+        now_ns - node->renewed_ns < CONTROL_RENEW_NS)
+        return;
+    Vistter__Control__V1__Renewal renewal = VISTTER__CONTROL__V1__RENEWAL__INIT;
+    renewal.instance = report->instance;
+    renewal.sequence = report->sequence;
+    farm_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
+    state.epoch = farm->config.leader_epoch;
+    state.version = node->version;
+    state.renewal = &renewal;
+    outputs->send(outputs->opaque, node->name, &state);
+    node->renewed_ns = now_ns;
+}
+
 void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
 {
     if (outputs->fenced)
@@ -148,6 +190,8 @@ void farm_states_send(struct farm *farm, int64_t now_ns, const struct farm_outpu
             node->sent_ns = 0;
         }
         bool shown = ours && report->state_version == node->version && node->sent_ns != 0;
+        if (node->alive && shown)
+            renew(farm, node, now_ns, outputs);
         if (!node->alive || shown ||
             (node->sent_ns != 0 && now_ns - node->sent_ns < FARM_RESEND_NS))
             continue;

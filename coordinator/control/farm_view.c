@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MISMATCH_NS INT64_C(60000000000) // an alarm lasts after the newest
+
 const char *farm_channel_state_name(enum farm_channel_state state)
 {
     static const char *const names[] = {
@@ -53,6 +55,33 @@ static void stages_view(const farm_report_message *report, int more, struct farm
     }
 }
 
+static void alarm_add(struct farm_node_view *ret, const char *code, uint64_t channel,
+                      uint64_t count, const char *text)
+{
+    struct farm_alarm_view *alarm = &ret->alarms[ret->alarm_count++];
+    *alarm = (struct farm_alarm_view){.channel = channel, .count = count};
+    copy_text(alarm->code, sizeof alarm->code, code);
+    copy_text(alarm->text, sizeof alarm->text, text);
+}
+
+// What the farm itself finds about a node: beside what it reports. Room for these is in the list.
+static void alarms_find(const struct farm *farm, const struct node *node, int64_t now_ns,
+                        struct farm_node_view *ret)
+{
+    if (!node->alive) {
+        char text[96];
+        snprintf(text, sizeof text, "it has not reported for %lld s",
+                 (long long)((now_ns - node->report_ns) / 1000000000));
+        alarm_add(ret, "node_lost", 0, 1, text);
+    }
+    for (int i = 0; i < farm->channel_count; i++) {
+        const struct channel *c = farm->channels[i];
+        if (c->gops_mismatched && now_ns - c->gops_mismatch_ns < MISMATCH_NS && c->current &&
+            !strcmp(c->current->placement.edges[0], node->name))
+            alarm_add(ret, "gop_mismatch", c->id, c->gops_mismatched, c->gops_text);
+    }
+}
+
 static void node_view(const struct farm *farm, const struct node *node, int64_t now_ns,
                       struct farm_node_view *ret)
 {
@@ -71,7 +100,8 @@ static void node_view(const struct farm *farm, const struct node *node, int64_t 
     ret->cpu_load = report->cpu_load;
     if (report->golden.len == PLANNER_GOLDEN_BYTES)
         memcpy(ret->golden, report->golden.data, PLANNER_GOLDEN_BYTES);
-    stages_view(report, farm->channel_count, ret);
+    stages_view(report, 2 * farm->channel_count + 1, ret);
+    alarms_find(farm, node, now_ns, ret);
 }
 
 static void standbys_view(const struct farm *farm, const struct plan *plan,
@@ -251,6 +281,9 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
     const struct node *edge = NULL;
     const Vistter__Control__V1__ChannelReport *report = NULL;
     ret->channel = channel->id;
+    ret->gops_compared = channel->gops_compared;
+    ret->gops_explained = channel->gops_explained;
+    ret->gops_mismatched = channel->gops_mismatched;
     copy_text(ret->text, sizeof ret->text, channel->text);
     if (channel->wanted)
         copy_text(ret->name, sizeof ret->name, channel->wanted->channel_name);

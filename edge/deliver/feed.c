@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct feed {
     bool closed;
     bool cut; // packets are dropped until the next key frame
     uint64_t dropped;
+    _Atomic int publish; // enum publish_mode
 };
 
 struct feed *feed_create(void)
@@ -33,6 +35,7 @@ struct feed *feed_create(void)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&f->changed, &attr);
     pthread_condattr_destroy(&attr);
+    atomic_store(&f->publish, PUBLISH_YES);
     return f;
 }
 
@@ -161,15 +164,29 @@ bool feed_wait_closed(struct feed *f, int timeout_ms)
     return closed;
 }
 
-void feed_skip_to_newest_key(struct feed *f)
+bool feed_skip_to_newest_key(struct feed *f)
 {
     pthread_mutex_lock(&f->lock);
     size_t newest = 0;
+    bool any = false;
     for (size_t i = 0; i < f->count; i++)
-        if (is_key(&f->items[(f->head + i) % FEED_ITEMS]))
+        if (is_key(&f->items[(f->head + i) % FEED_ITEMS])) {
             newest = i;
+            any = true;
+        }
     drop_packets(f, newest);
     pthread_mutex_unlock(&f->lock);
+    return any;
+}
+
+void feed_set_publish(struct feed *f, enum publish_mode mode)
+{
+    atomic_store(&f->publish, (int)mode);
+}
+
+enum publish_mode feed_publish(const struct feed *f)
+{
+    return (enum publish_mode)atomic_load(&f->publish);
 }
 
 uint64_t feed_dropped(struct feed *f)

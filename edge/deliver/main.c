@@ -4,7 +4,8 @@
 // know, secrets included, arrives there. It ends when told so or when the edge is gone; a recording
 // is sealed in both cases. A publisher that knows where the channel's other edge gives the same
 // packets outlives its edge: it goes on with those, its connection untouched, until the edge is
-// back and adopts it, or the other edge says that no more comes.
+// back and adopts it, or the other edge says that no more comes. It ends its connection at once
+// when its edge says so, or the other edge, by a newer word of a leader (edge/publish.h).
 #include "edge/deliver/second.h"
 #include "edge/deliver/sink.h"
 #include "edge/deliver/splice.h"
@@ -44,6 +45,8 @@ struct process {
     pthread_mutex_t lock;
     struct splice *splice; // NULL: packets go as they come
     uint64_t programme;
+    struct publish_id publish; // what the edge was told last
+    bool taken;                // the other edge knows more
 };
 
 static const struct sink_ops *ops_of(enum deliver_kind kind)
@@ -121,6 +124,7 @@ struct reader {
     size_t head_done, body_done;
     struct feed_item item;
     struct deliver_second second;
+    struct deliver_publish publish;
 };
 
 static int begin_body(struct reader *r)
@@ -164,11 +168,27 @@ static void on_unit(void *opaque, struct unit *unit)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void on_end(void *opaque)
+static void on_end(void *opaque, const struct publish_id *taken)
 {
     struct process *p = opaque;
     pthread_mutex_lock(&p->lock);
     splice_ended(p->splice, SPLICE_SECOND, clock_monotonic_ns());
+    bool loses = taken && !p->taken && publish_newer(*taken, p->publish);
+    if (loses) {
+        p->taken = true;
+        feed_set_publish(p->feed, PUBLISH_NO);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (loses)
+        log_warning("publisher_taken", "outlet=%s by=other_edge", p->label);
+}
+
+static void set_publish(struct process *p, const struct deliver_publish *publish)
+{
+    pthread_mutex_lock(&p->lock);
+    p->publish = publish->id;
+    p->taken = false;
+    feed_set_publish(p->feed, publish->mode);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -177,7 +197,7 @@ static void set_second(struct process *p, const struct deliver_second *link)
     // An edge that is back says again what is so already: the link stays.
     if (p->second && deliver_second_equal(link, second_link(p->second)))
         return;
-    second_destroy(&p->second);
+    second_leave(&p->second);
     pthread_mutex_lock(&p->lock);
     p->programme = link->channel;
     if (!p->splice && link->there)
@@ -236,6 +256,8 @@ static void *body_of(struct reader *r)
 {
     if (r->item.packet)
         return r->item.packet->data;
+    if (r->header.kind == DELIVER_PUBLISH)
+        return &r->publish;
     return r->header.kind == DELIVER_SECOND ? (void *)&r->second : (void *)r->item.setup;
 }
 
@@ -260,10 +282,13 @@ static int read_messages(struct process *p, struct reader *r)
         if (r->header.kind == DELIVER_STOP)
             return 1;
         if ((r->item.setup && deliver_setup_check(r->item.setup)) ||
-            (r->header.kind == DELIVER_SECOND && deliver_second_check(&r->second)))
+            (r->header.kind == DELIVER_SECOND && deliver_second_check(&r->second)) ||
+            (r->header.kind == DELIVER_PUBLISH && deliver_publish_check(&r->publish)))
             return -EPROTO;
         if (r->header.kind == DELIVER_SECOND)
             set_second(p, &r->second);
+        else if (r->header.kind == DELIVER_PUBLISH)
+            set_publish(p, &r->publish);
         else
             give_item(p, &r->item);
     }
@@ -278,6 +303,12 @@ static void send_state(struct process *p)
     status_get(p->status, &message.report);
     message.report.dropped = feed_dropped(p->feed);
     cost_read(&p->cost, &message.report.median_ms, &message.report.p99_ms);
+    if (p->second)
+        message.report.other = second_heard(p->second, clock_monotonic_ns()) ? DELIVER_OTHER_HEARD
+                                                                             : DELIVER_OTHER_LOST;
+    pthread_mutex_lock(&p->lock);
+    message.report.taken = p->taken;
+    pthread_mutex_unlock(&p->lock);
     // Small and rare: when it does not fit the edge is not reading, and the next one will do.
     ssize_t n = send(p->fd, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)n;

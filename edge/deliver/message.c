@@ -26,6 +26,8 @@ int deliver_header_check(const struct deliver_header *h)
         return h->size <= PACKET_BYTES_MAX && h->stream <= PACKET_AUDIO ? 0 : -EPROTO;
     case DELIVER_SECOND:
         return h->size == sizeof(struct deliver_second) ? 0 : -EPROTO;
+    case DELIVER_PUBLISH:
+        return h->size == sizeof(struct deliver_publish) ? 0 : -EPROTO;
     case DELIVER_CLEAR:
     case DELIVER_STOP:
         return h->size == 0 ? 0 : -EPROTO;
@@ -65,6 +67,11 @@ int deliver_second_check(const struct deliver_second *s)
                  memchr(s->consumer, 0, sizeof s->consumer) &&
                  memchr(s->link_id, 0, sizeof s->link_id);
     return texts && s->latency_ms >= 0 ? 0 : -EPROTO;
+}
+
+int deliver_publish_check(const struct deliver_publish *p)
+{
+    return p->mode >= PUBLISH_NO && p->mode <= PUBLISH_YES ? 0 : -EPROTO;
 }
 
 bool deliver_second_equal(const struct deliver_second *a, const struct deliver_second *b)

@@ -6,6 +6,7 @@
 //   SETUP   edge -> child: what one programme looks like, and (with secrets) where it goes
 //   CLEAR   edge -> child: the programme ends
 //   SECOND  edge -> child: where the channel's other edge gives the same packets (splice.h)
+//   PUBLISH edge -> child: whether it may connect (edge/publish.h); before the first: it may
 //   PACKET  edge -> child: one coded packet of a programme
 //   STOP    edge -> child: finish (seal the file, say good-bye) and exit
 //   STATE   child -> edge: five times a second; a child whose `turns` stand still hangs, also when
@@ -16,6 +17,7 @@
 #pragma once
 
 #include "edge/encode/packet.h"
+#include "edge/publish.h"
 #include "engine/base/rate.h"
 
 #define DELIVER_SOCKET_FD       3 // where a child finds its end
@@ -29,6 +31,7 @@ enum deliver_message_kind {
     DELIVER_STOP = 4,
     DELIVER_STATE = 5,
     DELIVER_SECOND = 6,
+    DELIVER_PUBLISH = 7,
 };
 
 enum deliver_kind { DELIVER_KIND_RTMP = 1, DELIVER_KIND_RECORDING = 2, DELIVER_KIND_PREVIEW = 3 };
@@ -73,12 +76,22 @@ struct deliver_second {
     int latency_ms;
 };
 
+// Body of a PUBLISH message.
+struct deliver_publish {
+    enum publish_mode mode;
+    struct publish_id id; // of what was said
+};
+
+enum deliver_other { DELIVER_OTHER_NONE, DELIVER_OTHER_HEARD, DELIVER_OTHER_LOST };
+
 // Body of a STATE message.
 struct deliver_report {
     uint32_t state; // enum deliver_state
     uint32_t reconnects;
     uint64_t bytes, dropped;
     uint64_t turns;           // of the sink's loop
+    uint32_t other;           // enum deliver_other: the edge of the SECOND message
+    bool taken;               // that edge has shown that it is to publish, by a newer id
     double median_ms, p99_ms; // of one picture in the sink: the time its write waited
     char alarm[32];           // stable code of what a person has to mend; "": nothing
     char error[192];          // last error in words, never with the key
@@ -97,4 +110,6 @@ int deliver_setup_check(struct deliver_setup *setup);
 bool deliver_setup_equal(const struct deliver_setup *a, const struct deliver_setup *b);
 // Checks a SECOND that arrived. -EPROTO.
 int deliver_second_check(const struct deliver_second *second);
+// Checks a PUBLISH that arrived. -EPROTO.
+int deliver_publish_check(const struct deliver_publish *publish);
 bool deliver_second_equal(const struct deliver_second *a, const struct deliver_second *b);

@@ -32,7 +32,7 @@
 struct entry {
     struct deliver_header header;
     struct packet *packet; // PACKET
-    void *body;            // SETUP, SECOND: secret
+    void *body;            // SETUP, SECOND (secret), PUBLISH
 };
 
 struct programme {
@@ -50,6 +50,7 @@ struct outlet {
     struct programme programmes[PROGRAMMES_MAX];
     int programme_count;
     struct deliver_second second;
+    struct deliver_publish publish;
     bool stopping;
     uint64_t dropped; // on this side
     uint32_t restarts;
@@ -185,6 +186,7 @@ struct outlet *outlet_create(struct outlet_hub *hub, const char *label)
     o->back_off_ns = RESTART_FIRST_NS;
     o->child.fd = -1;
     o->report.state = DELIVER_CONNECTING;
+    o->publish.mode = PUBLISH_YES;
     pthread_mutex_lock(&hub->lock);
     o->next = hub->outlets;
     hub->outlets = o;
@@ -228,6 +230,15 @@ void outlet_set_second(struct outlet *o, const struct deliver_second *second)
     pthread_mutex_lock(&o->hub->lock);
     o->second = *second;
     queue_body(o, DELIVER_SECOND, second->channel, second, sizeof *second);
+    pthread_mutex_unlock(&o->hub->lock);
+    hub_wake(o->hub);
+}
+
+void outlet_set_publish(struct outlet *o, const struct deliver_publish *publish)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    o->publish = *publish;
+    queue_body(o, DELIVER_PUBLISH, 0, publish, sizeof *publish);
     pthread_mutex_unlock(&o->hub->lock);
     hub_wake(o->hub);
 }
@@ -311,6 +322,7 @@ static void start_child(struct outlet *o, int64_t now)
     o->child = child;
     if (o->started) { // the first child finds everything in the queue
         queue_clear(o);
+        queue_body(o, DELIVER_PUBLISH, 0, &o->publish, sizeof o->publish); // before it connects
         for (int i = 0; i < o->programme_count; i++) {
             o->programmes[i].cut = true;
             queue_setup(o, o->programmes[i].setup);

@@ -38,6 +38,9 @@ void outlet_clear_programme(struct outlet *outlet, uint64_t programme);
 // Where the destination's process finds the same packets when this edge fails (splice.h). Kept for
 // children started later.
 void outlet_set_second(struct outlet *outlet, const struct deliver_second *second);
+// Whether the destination's process may connect. Kept for children started later; before the first
+// call it may.
+void outlet_set_publish(struct outlet *outlet, const struct deliver_publish *publish);
 // Borrowed packet; a reference is queued. Never blocks.
 void outlet_push(struct outlet *outlet, uint64_t programme, const struct packet *packet);
 

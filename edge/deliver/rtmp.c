@@ -11,6 +11,10 @@
 // nothing unsent was acknowledged for two seconds is given up. libavformat hides the socket; it is
 // the only TCP socket of this process.
 //
+// Whether it may connect at all the edge says (edge/publish.h): a connection that is to end is
+// reset at once. While there is none, the GOP under way is kept, and sent first on the next
+// connection.
+//
 // A refusal (key, name in use) shows in libavformat 59 as the same EIO as a cut connection; only
 // its log tells them apart. Refused tries back off to a minute, all others to ten seconds.
 #include "edge/deliver/sink.h"
@@ -42,6 +46,13 @@
 #define SEND_BUFFER_MIN  65536
 #define SOCKETS_SEARCHED 256
 #define SESSION_SECONDS  (20 * 24 * 3600)
+#define KEEP_NS          INT64_C(60000000000)  // PUBLISH_KEEP: between connections
+#define NAMED_NS         INT64_C(300000000000) // so long a server may think that another publishes
+#define NAMED_SOON_NS    INT64_C(2000000000)   // who published before may be about to end
+#define NAMED_SOON_MS    250
+#define NAMED_REFUSED_MS 2000
+#define GOP_PACKETS      2048
+#define GOP_BYTES        (16 << 20)
 #define STALLED          AVERROR(ENOBUFS)
 
 // What libavformat's log said about the connection under way. Sink thread.
@@ -65,6 +76,13 @@ struct rtmp {
     int64_t next_try_ns;
     int back_off_ms, refused_ms;
     bool was_connected;
+    enum publish_mode mode; // as last seen
+    int64_t named_ns;       // when this publisher took over from another; 0: it has not
+    int64_t ended_ns;       // when the last connection ended; 0: there was none
+    // The GOP under way while there is no connection; from its key frame on.
+    struct packet *gop[GOP_PACKETS];
+    int gop_count;
+    size_t gop_bytes;
     int socket;          // of the connection; -1: none
     uint64_t acked;      // bytes that the peer had acknowledged at
     int64_t acked_at_ns; // this time, or nothing was left to acknowledge
@@ -123,7 +141,7 @@ static int interrupt(void *opaque)
 {
     struct rtmp *r = opaque;
     int64_t now = clock_monotonic_ns();
-    if (now > r->deadline_ns || is_stalled(r, now))
+    if (now > r->deadline_ns || is_stalled(r, now) || feed_publish(r->feed) == PUBLISH_NO)
         return 1;
     // When asked to stop, what is under way may take a second more.
     if (feed_closed(r->feed) && r->deadline_ns > now + CLOSE_NS)
@@ -139,6 +157,7 @@ static void *rtmp_create(struct feed *feed, struct status *status)
     r->back_off_ms = BACK_OFF_FIRST;
     r->refused_ms = REFUSED_FIRST;
     r->socket = -1;
+    r->mode = PUBLISH_YES;
     r->packet = av_packet_alloc();
     av_log_set_callback(on_log);
     avformat_network_init();
@@ -156,6 +175,7 @@ static void close_connection(struct rtmp *r, bool polite)
     else if (r->socket >= 0)
         (void)setsockopt(r->socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     r->socket = -1;
+    r->ended_ns = clock_monotonic_ns();
     avio_closep(&r->context->pb);
     avformat_free_context(r->context);
     r->context = NULL;
@@ -193,6 +213,28 @@ static const char *describe(int error)
     }
 }
 
+// ---- The GOP under way ------------------------------------------------------------------------
+
+static void gop_clear(struct rtmp *r)
+{
+    while (r->gop_count)
+        packet_unref(&r->gop[--r->gop_count]);
+    r->gop_bytes = 0;
+}
+
+static void gop_add(struct rtmp *r, const struct packet *packet)
+{
+    bool key = packet->stream == PACKET_VIDEO && packet->key;
+    if (key || r->gop_count == GOP_PACKETS || r->gop_bytes + packet->size > GOP_BYTES)
+        gop_clear(r);
+    if (!key && !r->gop_count)
+        return; // it has no beginning
+    r->gop[r->gop_count++] = packet_ref(packet);
+    r->gop_bytes += packet->size;
+}
+
+// ---- Connecting -------------------------------------------------------------------------------
+
 static int random_below(int limit)
 {
     uint32_t value = 0;
@@ -214,6 +256,8 @@ static void fail(struct rtmp *r, int error)
         error = AVERROR(ETIMEDOUT);
     bool refused = is_refused(r, error);
     close_connection(r, false);
+    if (feed_publish(r->feed) == PUBLISH_NO)
+        return; // that is why
     status_error(r->status, "%s",
                  refused ? "refused by the server: check the stream key, and whether another "
                            "publisher uses it"
@@ -222,11 +266,14 @@ static void fail(struct rtmp *r, int error)
     status_set(r->status, DELIVER_WAITING);
     // Full jitter, so that a platform that comes back is not met by everybody at once. A refused
     // key does not become right by itself, and platforms lock out who tries often.
+    bool named = r->named_ns && now - r->named_ns < NAMED_NS;
     int wait_ms = refused ? r->refused_ms : random_below(r->back_off_ms) + 1;
+    if (refused && named)
+        wait_ms = now - r->named_ns < NAMED_SOON_NS ? NAMED_SOON_MS : NAMED_REFUSED_MS;
     r->next_try_ns = now + (int64_t)wait_ms * 1000000;
-    if (refused)
+    if (refused && !named)
         r->refused_ms = twice_up_to(r->refused_ms, REFUSED_LAST);
-    else
+    else if (!refused)
         r->back_off_ms = twice_up_to(r->back_off_ms, BACK_OFF_LAST);
 }
 
@@ -262,39 +309,6 @@ static int open_connection(struct rtmp *r)
     return result < 0 ? result : 0;
 }
 
-static void connect_now(struct rtmp *r)
-{
-    status_set(r->status, DELIVER_CONNECTING);
-    int result = open_connection(r);
-    if (result < 0) {
-        fail(r, result);
-        return;
-    }
-    if (r->was_connected)
-        status_add(r->status, 0, 1);
-    r->was_connected = true;
-    r->last_dts[0] = r->last_dts[1] = INT64_MIN;
-    feed_skip_to_newest_key(r->feed);
-}
-
-static void rtmp_setup(void *sink, const struct deliver_setup *setup)
-{
-    struct rtmp *r = sink;
-    close_connection(r, true);
-    r->setup = *setup;
-    r->has_setup = true;
-    r->next_try_ns = 0;
-}
-
-static void rtmp_clear(void *sink, uint64_t programme)
-{
-    struct rtmp *r = sink;
-    (void)programme; // it has only one
-    close_connection(r, true);
-    r->has_setup = false;
-    status_set(r->status, DELIVER_STOPPED);
-}
-
 static void write_packet(struct rtmp *r, const struct packet *packet)
 {
     sink_fill_packet(r->context, &r->setup, packet, r->base, r->packet);
@@ -321,12 +335,55 @@ static void write_packet(struct rtmp *r, const struct packet *packet)
     }
 }
 
+static void connect_now(struct rtmp *r)
+{
+    status_set(r->status, DELIVER_CONNECTING);
+    int result = open_connection(r);
+    if (result < 0) {
+        fail(r, result);
+        return;
+    }
+    if (r->was_connected)
+        status_add(r->status, 0, 1);
+    r->was_connected = true;
+    r->last_dts[0] = r->last_dts[1] = INT64_MIN;
+    if (feed_skip_to_newest_key(r->feed))
+        gop_clear(r);
+    for (int i = 0; i < r->gop_count && r->context; i++) {
+        if (r->base == INT64_MIN)
+            r->base = r->gop[i]->dts;
+        write_packet(r, r->gop[i]);
+    }
+    gop_clear(r);
+}
+
+static void rtmp_setup(void *sink, const struct deliver_setup *setup)
+{
+    struct rtmp *r = sink;
+    close_connection(r, true);
+    r->setup = *setup;
+    r->has_setup = true;
+    r->next_try_ns = 0;
+    gop_clear(r);
+}
+
+static void rtmp_clear(void *sink, uint64_t programme)
+{
+    struct rtmp *r = sink;
+    (void)programme; // it has only one
+    close_connection(r, true);
+    r->has_setup = false;
+    status_set(r->status, DELIVER_STOPPED);
+}
+
 static void rtmp_packet(void *sink, uint64_t programme, const struct packet *packet)
 {
     struct rtmp *r = sink;
     (void)programme;
-    if (!r->context)
+    if (!r->context) {
+        gop_add(r, packet);
         return;
+    }
     bool key = packet->stream == PACKET_VIDEO && packet->key;
     if (key && r->base != INT64_MIN &&
         r->last_dts[0] > (int64_t)SESSION_SECONDS * 1000) { // flv counts milliseconds
@@ -343,13 +400,37 @@ static void rtmp_packet(void *sink, uint64_t programme, const struct packet *pac
     write_packet(r, packet);
 }
 
+// What the edge wants now.
+static void follow_mode(struct rtmp *r, int64_t now)
+{
+    enum publish_mode mode = feed_publish(r->feed);
+    if (mode == PUBLISH_NO && (r->context || r->mode != PUBLISH_NO)) {
+        close_connection(r, false);
+        status_set(r->status, DELIVER_WAITING);
+        status_error(r->status, "%s", "");
+        status_alarm(r->status, "");
+    }
+    if (mode != PUBLISH_NO && r->mode == PUBLISH_NO) {
+        r->named_ns = now;
+        r->next_try_ns = 0;
+    }
+    r->mode = mode;
+}
+
+static bool may_connect(const struct rtmp *r, int64_t now)
+{
+    return r->mode == PUBLISH_YES ||
+           (r->mode == PUBLISH_KEEP && (!r->ended_ns || now - r->ended_ns > KEEP_NS));
+}
+
 static void rtmp_idle(void *sink)
 {
     struct rtmp *r = sink;
+    follow_mode(r, clock_monotonic_ns());
     if (r->context && is_stalled(r, clock_monotonic_ns()))
         fail(r, STALLED);
     if (!r->context && r->has_setup && !feed_closed(r->feed) &&
-        clock_monotonic_ns() >= r->next_try_ns)
+        clock_monotonic_ns() >= r->next_try_ns && may_connect(r, clock_monotonic_ns()))
         connect_now(r);
 }
 
@@ -357,6 +438,7 @@ static void rtmp_destroy(void *sink)
 {
     struct rtmp *r = sink;
     close_connection(r, true);
+    gop_clear(r);
     av_packet_free(&r->packet);
     free(r);
 }

@@ -13,6 +13,7 @@
 #define ASK_NS      INT64_C(300000000)  // before a unit that is missing is asked for again
 #define GIVE_UP_NS  INT64_C(2000000000) // before it is done without
 #define ALIVE_NS    INT64_C(1500000000)
+#define HEARD_NS    INT64_C(800000000)
 #define UNIT_LIMITS INT64_C(4611686018427387904)
 
 struct second {
@@ -21,6 +22,7 @@ struct second {
     _Atomic bool ended;
     // -- guarded by lock
     pthread_mutex_t lock;
+    bool left;                    // nobody is called back any more
     struct unit *pending[WINDOW]; // by number % WINDOW
     int64_t next;                 // to be given; -1: none has come
     int64_t stuck_ns, asked_ns;   // since when `next` is missing; 0: it is not
@@ -81,13 +83,20 @@ static void on_frame(void *opaque, const struct frame_header *header, struct fra
 {
     struct second *s = opaque;
     struct unit *unit = base_alloc(sizeof *unit);
+    struct publish_id id;
     if (header->frame < 0) { // no unit: the relay's last word
+        bool taken = !unit_end_unpack(body->bytes, body->size, &id);
         atomic_store(&s->ended, true);
-        s->config.on_end(s->config.opaque);
+        pthread_mutex_lock(&s->lock);
+        if (!s->left)
+            s->config.on_end(s->config.opaque, taken ? &id : NULL);
+        pthread_mutex_unlock(&s->lock);
     } else if (header->channel == s->config.link.channel && header->group == s->config.link.group &&
                !unit_unpack(body->bytes, body->size, unit)) {
+        atomic_store(&s->ended, false); // it may give again what it had taken
         pthread_mutex_lock(&s->lock);
-        take(s, header->frame, &unit);
+        if (!s->left)
+            take(s, header->frame, &unit);
         pthread_mutex_unlock(&s->lock);
     }
     drop(&unit);
@@ -140,6 +149,29 @@ void second_destroy(struct second **second)
     free(s);
 }
 
+static void *end_left(void *opaque)
+{
+    struct second *s = opaque;
+    second_destroy(&s);
+    return NULL;
+}
+
+void second_leave(struct second **second)
+{
+    struct second *s = *second;
+    pthread_t thread;
+    if (!s)
+        return;
+    *second = NULL;
+    pthread_mutex_lock(&s->lock);
+    s->left = true;
+    pthread_mutex_unlock(&s->lock);
+    if (thread_start(&thread, "second-end", end_left, s))
+        second_destroy(&s);
+    else
+        (void)pthread_detach(thread); // it ends with the process at the latest
+}
+
 const struct deliver_second *second_link(const struct second *s)
 {
     return &s->config.link;
@@ -173,4 +205,9 @@ void second_tick(struct second *s, int64_t now_ns)
 bool second_alive(struct second *s, int64_t now_ns)
 {
     return !atomic_load(&s->ended) && now_ns - frame_client_heard_ns(s->client) < ALIVE_NS;
+}
+
+bool second_heard(struct second *s, int64_t now_ns)
+{
+    return now_ns - frame_client_heard_ns(s->client) < HEARD_NS;
 }

@@ -90,3 +90,21 @@ int unit_unpack(const uint8_t *bytes, size_t size, struct unit *ret)
         unit_clear(ret);
     return error;
 }
+
+size_t unit_end_pack(const struct publish_id *taken, uint8_t ret[UNIT_END_BYTES])
+{
+    ret[0] = taken != NULL;
+    if (!taken)
+        return 1;
+    put_u64(ret + 1, taken->leader);
+    put_u64(ret + 9, taken->epoch);
+    return UNIT_END_BYTES;
+}
+
+int unit_end_unpack(const uint8_t *bytes, size_t size, struct publish_id *ret)
+{
+    if (size != UNIT_END_BYTES || bytes[0] != 1)
+        return -ENOENT;
+    *ret = (struct publish_id){get_u64(bytes + 1), get_u64(bytes + 9)};
+    return 0;
+}

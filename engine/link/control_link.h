@@ -20,6 +20,11 @@
 #define CLUSTER_KEY_BYTES         32
 #define CONTROL_NODES_MAX         4096
 #define CONTROL_SILENCE_NS        INT64_C(5000000000)
+// How long an edge may publish after a report that the leader has heard (edge/publish.h), and how
+// much longer the leader waits, whose clock may run faster.
+#define CONTROL_LEASE_NS        INT64_C(3000000000)
+#define CONTROL_LEASE_MARGIN_NS INT64_C(100000000)
+#define CONTROL_RENEW_NS        INT64_C(500000000)
 
 // Reads a key file: 64 hex digits. Refuses files that others can read.
 int cluster_key_read(const char *path, uint8_t ret[CLUSTER_KEY_BYTES], struct diagnostic *reterr);

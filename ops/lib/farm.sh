@@ -37,7 +37,7 @@ make_key() { # file bytes: a secret in hex, readable by its owner only
 }
 
 farm_prepare() {
-    mkdir -p "$var/log" "$var/media" "$var/cache" "$var/recordings" "$var/edge" "$var/nginx" "$run"
+    mkdir -p "$var/log" "$var/media" "$var/cache" "$var/recordings" "$var/edge" "$var/nginx" "$var/kept" "$run"
     mkdir -p -m 700 "$var/keys"
     make_key "$var/keys/cluster.key" 32
     make_key "$var/keys/secret.key" 32
@@ -59,6 +59,7 @@ rtmp {
         chunk_size 4096;
         application live { live on; record off; wait_key on; idle_streams off; }
         application backup { live on; record off; wait_key on; idle_streams off; }
+        application kept { live on; record all; record_unique on; record_path "$var/kept"; wait_key on; idle_streams off; }
     }
 }
 CONF

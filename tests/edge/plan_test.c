@@ -113,14 +113,15 @@ static void check_destinations(const char *node, const char *text)
     CHECK_OK(plan_parse(&m.plan, node, &p, NULL));
     const struct plan_rendition *r = &p->renditions[0];
     for (int i = 0; i < r->destination_count; i++)
-        snprintf(found + strlen(found), sizeof found - strlen(found), "%d%s:%s ",
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%d%s:%s%s ",
                  (int)r->destinations[i].destination, r->destinations[i].backup ? "b" : "",
-                 r->destinations[i].url);
+                 r->destinations[i].url, r->destinations[i].others ? "?" : "");
     CHECK_TEXT(found, text);
     plan_unref(&p);
 }
 
-// Who feeds which of two platforms, one of which has two addresses, and who records.
+// Who feeds which of two platforms (?: when it is named), one of which has two addresses, and who
+// records.
 static void test_destinations(void)
 {
     Vistter__Control__V1__DestinationPlan to[3], *list[] = {&to[0], &to[1], &to[2]};
@@ -139,9 +140,9 @@ static void test_destinations(void)
     check_destinations("e", "1:a 1b:b 2:c 3: ");
     m.output[0].backup_edge = "f";
     m.link[0].consumer = m.link[1].consumer = "f";
-    check_destinations("f", "1b:b 3b: ");
+    check_destinations("f", "1:a? 1b:b 2:c? 3b: ");
     m.link[0].consumer = m.link[1].consumer = "e";
-    check_destinations("e", "1:a 2:c 3: ");
+    check_destinations("e", "1:a 1b:b? 2:c 3: ");
 }
 
 static void check_refused(const char *path)

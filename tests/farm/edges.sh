@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Two edges make one channel: the same pictures, the same packets, to the two addresses of a platform. Each edge in turn
 # is killed, one for a moment and one for good: what comes in at the other's address has every frame once, and a platform
-# with one address sees nothing of a moment: its publisher outlives the edge. Both record.
+# with one address sees nothing of a moment: its publisher outlives the edge. Then an edge is lost with its publishers,
+# as with its host: the other takes its addresses before there is another plan. Both record.
 # Usage: edges.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 
@@ -19,6 +20,8 @@ begin() { # edge
     if [ "$1" = edge ]; then edge_start --hash-file "$var/mixed"; else edge2_start; fi
     disown -a
 }
+begun() { cat "$var/log/edge.log" "$var/log/edge2.log" | grep -c "publisher_begins .*backup" || true; }
+has_begun() { [ "$(begun)" -gt "$1" ]; }
 status_says() { vistter --json channel status pair | jq -e "$1" >/dev/null; }
 destination_says() { vistter --json destination list pair | jq -e ".[] | select(.name == \"platform\") | $1" >/dev/null; }
 # Reads an address from now on, packet by packet, as a platform would: stream, pts and checksum of each.
@@ -49,6 +52,7 @@ without_gap() { # name
 key=canary-$RANDOM$RANDOM
 farm_of 1
 mkdir -p "$var/recordings2"
+chmod 711 "$var" && chmod 777 "$var/kept" # nginx writes there, as whom it likes
 disown -a
 begin edge2
 wait_until 30 "the second edge did not join" nodes_are 3
@@ -58,7 +62,7 @@ vistter timeline put pair "$var/pair.json" >/dev/null
 vistter channel create pair --width 320 --height 180 --rate 25 >/dev/null
 vistter destination add pair --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
     --backup-url "rtmp://127.0.0.1:$rtmp_port/backup" --key-file "$var/keys/stream.key" >/dev/null
-vistter destination add pair --name single --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+vistter destination add pair --name single --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/kept" \
     --key-file "$var/keys/single.key" >/dev/null
 vistter destination add pair --name archive --kind recording >/dev/null
 vistter channel start pair pair >/dev/null
@@ -86,15 +90,18 @@ check "the same pictures, byte for byte" same_packets 0
 check "the same sound, byte for byte" same_packets 1
 end_receivers
 
+gops_say() { status_says ".gops | $1"; }
+wait_until 20 "no GOPs are compared" gops_say ".compared >= 3"
+
 # The first edge is killed and comes back, then is stopped and comes back: nobody misses anything, and no connection ends.
 names=([1]=edge [2]=edge2)
 epoch=$(vistter --json channel status pair | jq .plan_epoch)
-publishers() { pgrep -f "vistter-deliver rtmp-.* $(printf %x-%x $(stat -c '%d %i' "$var/edge${first#edge1}"))" | sort | tr '\n' ' '; }
+publishers() { pgrep -f "vistter-deliver rtmp-[0-9]* $(printf %x-%x $(stat -c '%d %i' "$var/edge${first#edge1}"))" | sort | tr '\n' ' '; }
 ours=$(publishers)
 check "the first edge has two publishers ($ours)" [ "$(wc -w <<<"$ours")" = 2 ]
 receive backup through
 receive live same
-receive live lone -single
+receive kept lone -single
 for name in through same lone; do wait_until 30 "no packets at $name" has_received $name 50; done
 for signal in KILL TERM; do
     stop "${names[${first#edge}]}" $signal
@@ -126,6 +133,43 @@ begin "${names[$second]}"
 wait_until 60 "it does not come back" status_says '.backup_edge != ""'
 wait_until 30 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
 
+# The first goes with all its processes. What the single address got until then is in one file, what it gets from the
+# other edge in the next.
+epoch=$(vistter --json channel status pair | jq .plan_epoch)
+family=$(printf %x-%x $(stat -c '%d %i' "$var/edge${first#edge1}"))
+kept() { find "$var/kept" -name '*.flv' | wc -l; }
+has_kept() { [ "$(kept)" -gt "$files" ]; }
+files=$(kept)
+receive backup through_loss
+wait_until 30 "no packets" has_received through_loss 50
+lost_at=$EPOCHREALTIME
+kill -KILL $(cat "$run/${names[${first#edge}]}.pid") $(pgrep -f "vistter-deliver .* $family")
+wait_until 5 "nobody says that it is lost" status_says '.text == "'"$first"' is lost"'
+said_at=$EPOCHREALTIME
+wait_until 10 "the other edge does not take the single address" has_kept
+check "before there is another plan" status_says ".plan_epoch == $epoch"
+before=$(find "$var/kept" -name '*.flv' -printf '%T@ %p\n' | sort -n | tail -n 2 | head -n 1 | cut -d' ' -f2)
+after=$(find "$var/kept" -name '*.flv' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+gap_ms=$(awk "BEGIN {print int(($(stat -c %.W "$after") - $(stat -c %.Y "$before")) * 1000)}")
+echo "host lost: said after $(awk "BEGIN {print int(($said_at - $lost_at) * 1000)}") ms, $gap_ms ms without data at the single address"
+check "a gap of at most 6 s there" [ "$gap_ms" -le 6000 ]
+wait_until 10 "the other edge does not feed both" destination_says '.state == "live" and .backup.state == "live"'
+stop "${names[${first#edge}]}"
+begins=$(begun)
+begin "${names[${first#edge}]}"
+wait_until 30 "the one that is back takes no second address" has_begun "$begins"
+wait_until 30 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
+end_receivers
+
+# The second drains, where it is idle then, and comes back.
+back=$(vistter --json channel status pair | jq -r .backup_edge)
+works() { vistter --json node list | jq -e ".[] | select(.name == \"$back\") | .stages == []" >/dev/null; }
+vistter node drain "$back" >/dev/null
+wait_until 30 "it has work" works
+wait_until 10 "not on both addresses" destination_says '.state == "live" and .backup.state == "live"'
+vistter node resume "$back" >/dev/null
+wait_until 30 "it makes nothing again" status_says ".backup_edge == \"$back\""
+check "no GOP of the two edges differed without a reason" gops_say ".mismatched == 0"
 check "the stream key is in no log" [ -z "$(grep -l "$key" "$var"/log/*.log)" ]
 check "nor in an answer" [ -z "$(vistter --json status | grep "$key")" ]
 start=$(vistter --json channel status pair | jq .start_frame)

@@ -272,6 +272,28 @@ void check_state(struct world *w, int peer, uint64_t leader, const uint8_t *byte
     vistter__control__v1__desired_state__free_unpacked(s, NULL);
 }
 
+// ---- Who publishes ----------------------------------------------------------------------------
+
+// How many edges do, by their own clocks; one that is frozen does when it wakes up.
+static int holders(const struct world *w, uint64_t channel, uint32_t output, int which)
+{
+    int count = 0;
+    for (int i = 0; i < w->setup->edges; i++)
+        count += edge_publishes(w, SIM_EDGE + i, channel, output, which);
+    return count;
+}
+
+void check_leases(struct world *w)
+{
+    for (int c = 0; c < w->setup->channels; c++)
+        for (uint32_t output = 1; output <= 2; output++)
+            for (int which = 0; which < 2; which++)
+                if (holders(w, (uint64_t)c + 1, output, which) > 1)
+                    check_broken(w, "I9",
+                                 "channel %d: two edges may publish output %u to its %s addresses",
+                                 c, output, which ? "second" : "first");
+}
+
 // ---- What is sent -----------------------------------------------------------------------------
 
 // One whose lease has run out says nothing.
@@ -437,6 +459,9 @@ static const char *channel_ill(struct world *w, int channel)
         if (wanted && a->concealed_ns && w->now_ns - a->concealed_ns < SIM_S)
             return "frames are missing";
     }
+    if (row->running && (holders(w, (uint64_t)channel + 1, 1, 0) != 1 ||
+                         holders(w, (uint64_t)channel + 1, 1, 1) != 1))
+        return "no edge may publish";
     if (row->running && !coordinator_well(w, channel))
         return "the leader does not say that it is on air";
     return NULL;

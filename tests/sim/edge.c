@@ -360,6 +360,7 @@ void edge_start(struct world *w, int peer)
     struct channel_config config = {.links = &w->links[peer]};
     struct state *s = state_create(w->processes[peer].name, &w->files[peer], &config);
     w->edges[peer - SIM_EDGE] = s;
+    publish_start(&s->publish, w->processes[peer].name, world_monotonic_ns(w, peer));
     (void)state_resume(s);
     for (int i = 0; i < w->setup->channels; i++)
         if (!remembers(s, (uint64_t)i + 1, w->aired[peer - SIM_EDGE][i].epoch))
@@ -386,6 +387,8 @@ struct report {
     char waits[PLANS_MAX][64];
     channel_report channels[SIM_CHANNELS_MAX], *channel_list[SIM_CHANNELS_MAX];
     Vistter__Control__V1__HeldPlan held[HELD_MAX], *held_list[HELD_MAX];
+    Vistter__Control__V1__Publisher publishers[PUBLISH_GRANTS_MAX],
+        *publisher_list[PUBLISH_GRANTS_MAX];
 };
 
 static plan_report *plan_add(struct report *r, uint64_t channel, uint32_t epoch,
@@ -432,7 +435,7 @@ static void channel_add(struct report *r, const struct channel *c)
 
 static void report(struct world *w, int peer)
 {
-    const struct state *s = w->edges[peer - SIM_EDGE];
+    struct state *s = w->edges[peer - SIM_EDGE];
     struct process *p = &w->processes[peer];
     struct report r;
     vistter__control__v1__node_report__init(&r.message);
@@ -447,6 +450,9 @@ static void report(struct world *w, int peer)
     r.message.channels = r.channel_list;
     r.message.n_held = held_report(&s->held, r.held, r.held_list);
     r.message.held = r.held_list;
+    r.message.n_publishers = publish_report(&s->publish, r.publishers, r.publisher_list);
+    r.message.publishers = r.publisher_list;
+    publish_sent(&s->publish, p->instance, p->sequence, world_monotonic_ns(w, peer));
     for (int i = 0; i < s->channel_count; i++)
         channel_add(&r, s->channels[i].channel);
     for (int i = 0; i < s->refusal_count && i < SIM_CHANNELS_MAX; i++)
@@ -468,11 +474,23 @@ static void state_take(struct world *w, const struct event *e)
     struct state *s = w->edges[e->to - SIM_EDGE];
     bool deaf = w->setup->bug == SIM_BUG_DEAF && w->processes[e->to].thawed_ns;
     uint64_t epoch = s->epoch, version = s->version;
+    int64_t lease_ns = s->publish.lease_ns;
     if (w->setup->bug == SIM_BUG_LOWER && e->leader < epoch)
         s->epoch = 0;
     if (!deaf && !state_apply(s, e->bytes, e->size, true) &&
         (s->epoch != epoch || s->version != version))
         check_state(w, e->to, e->leader, e->bytes, e->size);
+    s->epoch = s->epoch ? s->epoch : epoch; // it was a renewal
+    if (w->setup->bug == SIM_BUG_LONG && s->publish.lease_ns != lease_ns)
+        s->publish.lease_ns = world_monotonic_ns(w, e->to);
+    check_leases(w);
+}
+
+bool edge_publishes(const struct world *w, int peer, uint64_t channel, uint32_t output, int which)
+{
+    const struct state *s = w->processes[peer].alive ? w->edges[peer - SIM_EDGE] : NULL;
+    const struct publish_grant *g = s ? publish_find(&s->publish, channel, output) : NULL;
+    return g && publish_holds(&s->publish, g, which, world_monotonic_ns(w, peer));
 }
 
 static void look(struct world *w, int peer)

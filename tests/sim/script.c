@@ -7,8 +7,9 @@
 
 #define APART_NS (25 * SIM_S) // between the troubles of workers
 
-static const char *const bugs[SIM_BUGS] = {"none",  "unfenced", "lower",  "forgetful", "reused",
-                                           "early", "torn",     "repeat", "deaf",      "amnesia"};
+static const char *const bugs[SIM_BUGS] = {"none",   "unfenced", "lower", "forgetful",
+                                           "reused", "early",    "torn",  "repeat",
+                                           "deaf",   "amnesia",  "long"};
 
 const char *sim_bug_name(enum sim_bug bug)
 {

@@ -62,6 +62,7 @@ enum sim_bug {
     SIM_BUG_REPEAT,    // an edge sends a frame again now and then
     SIM_BUG_DEAF,      // a node that has been frozen hears no more states
     SIM_BUG_AMNESIA,   // workers remember nothing
+    SIM_BUG_LONG,      // an edge's lease lasts from when it is renewed, not from what was heard
     SIM_BUGS
 };
 const char *sim_bug_name(enum sim_bug bug);

@@ -299,6 +299,8 @@ bool worker_gives(struct world *w, int peer, uint64_t channel, uint32_t epoch, u
 void edge_start(struct world *w, int peer);
 void edge_end(struct world *w, int peer);
 void edge_event(struct world *w, const struct event *event);
+// Whether it lives and holds the lease of an output's first or second addresses.
+bool edge_publishes(const struct world *w, int peer, uint64_t channel, uint32_t output, int which);
 
 // ---- check.c ----------------------------------------------------------------------------------
 
@@ -325,6 +327,8 @@ struct emission {
     uint32_t groups[64];
 };
 void check_emission(struct world *w, const struct emission *emission);
+// I9: an edge has heard of leases.
+void check_leases(struct world *w);
 void check_reach(struct world *w);
 // The power goes, and coordinators and database with it; and whether all is on air again.
 void check_darkens(struct world *w);

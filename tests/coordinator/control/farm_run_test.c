@@ -68,6 +68,8 @@ static int on_commit(void *opaque, const struct farm_commit *commit)
 static void on_state(void *opaque, const desired_state_message *state)
 {
     struct sim_node *node = opaque;
+    if (state->renewal)
+        return;
     pthread_mutex_lock(&lock);
     node->state_epoch = state->epoch;
     node->state_version = state->version;

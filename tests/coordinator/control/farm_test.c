@@ -1,4 +1,5 @@
 // The farm's step logic in a simulated farm: stories by hand. tests/sim has the random ones.
+#include "engine/link/control_link.h"
 #include "tests/coordinator/control/simulation.h"
 
 #include <errno.h>
@@ -248,6 +249,13 @@ static Vistter__Control__V1__OutputPlan *newest_output(channel_plan_message **re
     return (*ret)->outputs[0];
 }
 
+// What a node was told last of the first output.
+static void publishes(int node, const char *first, const char *second)
+{
+    CHECK_TEXT(sim.nodes[node].publishers[0], first);
+    CHECK_TEXT(sim.nodes[node].publishers[1], second);
+}
+
 // Both edges make the channel. One that is gone for a moment is waited for; one that stays away is
 // planned around, and is the backup when it comes back.
 static void test_two_edges(uint64_t seed)
@@ -381,6 +389,125 @@ static void test_drain(uint64_t seed)
     CHECK_TRUE(newest_has(0, sim.nodes[1].name));
     CHECK_TRUE(!newest_has(0, sim.nodes[SIM_EDGE - 1].name));
     CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
+// An edge drains: the other makes the channel, and gets its addresses; it is the backup when it is
+// resumed. Of both drained, the last keeps it.
+static void test_edge_drains(uint64_t seed)
+{
+    channel_plan_message *plan;
+    char text[512];
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    int first =
+        !strcmp(newest_output(&plan)->edge, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    int second = 2 * SIM_EDGE + 1 - first;
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    publishes(second, sim.nodes[first].name, sim.nodes[second].name);
+    farm_set_draining(sim.farm, sim.nodes[first].name, true);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(sim.nodes[first].plan_count, ==, 0);
+    publishes(second, sim.nodes[second].name, sim.nodes[second].name);
+    farm_set_draining(sim.farm, sim.nodes[second].name, true);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(sim.nodes[second].plan_count, ==, 1);
+    state_of(1, text, sizeof text);
+    CHECK_TRUE(strstr(text, "draining"));
+    farm_set_draining(sim.farm, sim.nodes[second].name, false);
+    farm_set_draining(sim.farm, sim.nodes[first].name, false);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    publishes(second, sim.nodes[second].name, sim.nodes[first].name);
+    sim_destroy(&sim);
+}
+
+static const struct farm_alarm_view *alarm_of(const struct farm_snapshot *s, const char *code)
+{
+    for (int i = 0; i < s->node_count; i++)
+        for (int k = 0; k < s->nodes[i].alarm_count; k++)
+            if (!strcmp(s->nodes[i].alarms[k].code, code))
+                return &s->nodes[i].alarms[k];
+    return NULL;
+}
+
+// What two edges have coded is compared once each; what differs is an alarm, unless one of them
+// says that it was not as planned.
+static void test_gops(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 30 * SECOND);
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    const struct farm_channel_view *v = &s->channels[0];
+    CHECK_TRUE(v->gops_compared >= 10 && v->gops_compared <= 15);
+    CHECK(v->gops_explained + v->gops_mismatched, ==, 0);
+    CHECK_TRUE(!alarm_of(s, "gop_mismatch"));
+    farm_snapshot_destroy(&s);
+    sim.nodes[SIM_EDGE].gops_changed = sim.nodes[SIM_EDGE + 1].gops_unplanned = true;
+    sim_run(&sim, 5 * SECOND);
+    s = farm_snapshot_create(sim.farm, sim.now);
+    uint64_t explained = s->channels[0].gops_explained;
+    CHECK_TRUE(explained >= 2 && s->channels[0].gops_mismatched == 0);
+    farm_snapshot_destroy(&s);
+    sim.nodes[SIM_EDGE + 1].gops_unplanned = false;
+    sim_run(&sim, 5 * SECOND);
+    s = farm_snapshot_create(sim.farm, sim.now);
+    CHECK_TRUE(s->channels[0].gops_mismatched >= 1);
+    const struct farm_alarm_view *alarm = alarm_of(s, "gop_mismatch");
+    CHECK_TRUE(alarm && alarm->channel == 1 && strstr(alarm->text, "output 1, rendition 1") &&
+               strstr(alarm->text, "edge4") && strstr(alarm->text, "edge5") &&
+               alarm->count == s->channels[0].gops_mismatched);
+    farm_snapshot_destroy(&s);
+    sim.nodes[SIM_EDGE].gops_changed = false;
+    sim_run(&sim, 70 * SECOND);
+    s = farm_snapshot_create(sim.farm, sim.now);
+    CHECK_TRUE(!alarm_of(s, "gop_mismatch")); // for a minute
+    farm_snapshot_destroy(&s);
+    sim_kill(&sim, SIM_EDGE);
+    sim_run(&sim, SECOND + SECOND / 5);
+    s = farm_snapshot_create(sim.farm, sim.now);
+    CHECK_TRUE(alarm_of(s, "node_lost") != NULL);
+    farm_snapshot_destroy(&s);
+    sim_destroy(&sim);
+}
+
+// An edge is gone with its publishers: the other publishes before there is another plan, once the
+// lease is over; so it is whoever leads. One that is back gets the second addresses at once, the
+// first ones stay where they are.
+static void test_publishers_move(uint64_t seed)
+{
+    channel_plan_message *plan;
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    const Vistter__Control__V1__OutputPlan *output = newest_output(&plan);
+    int first = !strcmp(output->edge, sim.nodes[SIM_EDGE].name) ? SIM_EDGE : SIM_EDGE + 1;
+    int second = 2 * SIM_EDGE + 1 - first, rows = sim.row_count;
+    const char *one = sim.nodes[first].name, *two = sim.nodes[second].name;
+    vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
+    publishes(first, one, two);
+    sim_kill(&sim, first);
+    sim_run(&sim, CONTROL_LEASE_NS - SECOND / 2);
+    publishes(second, one, two);
+    sim_run(&sim, SECOND);
+    publishes(second, two, two);
+    CHECK(sim.row_count, ==, rows);
+    sim_start(&sim, first);
+    sim_run(&sim, 2 * SECOND);
+    publishes(second, two, one);
+    CHECK(sim.row_count, ==, rows);
+    sim_restart(&sim);
+    sim_run(&sim, 10 * SECOND);
+    publishes(second, two, one);
+    publishes(first, two, one);
     sim_destroy(&sim);
 }
 
@@ -856,6 +983,9 @@ int main(int argc, char **argv)
     test_refusal(seed);
     test_unreachable_provider(seed);
     test_drain(seed);
+    test_edge_drains(seed);
+    test_gops(seed);
+    test_publishers_move(seed);
     test_return(seed);
     test_protection(seed);
     test_too_slow(seed);

@@ -189,6 +189,8 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
 static void state_take(struct sim *sim, int index, const farm_state_message *state)
 {
     struct sim_node *node = &sim->nodes[index];
+    if (state->renewal)
+        return;
     if (state->epoch >= node->state_epoch)
         memset(node->asked, 0, sizeof node->asked);
     for (size_t i = 0; i < state->n_asked && state->epoch >= node->state_epoch; i++)
@@ -209,6 +211,15 @@ static void state_take(struct sim *sim, int index, const farm_state_message *sta
         CHECK(++per_channel[plan->channel - 1], <=, 2);
         seen_check(sim, index, plan);
         secrets_check(node, plan);
+    }
+    for (size_t i = 0; i < state->n_publishers; i++) {
+        const Vistter__Control__V1__Publisher *p = state->publishers[i];
+        if (p->channel != 1 || p->output != 1)
+            continue;
+        snprintf(node->publishers[0], sizeof node->publishers[0], "%s", p->first);
+        snprintf(node->publishers[1], sizeof node->publishers[1], "%s", p->second);
+        node->publishers_leader = state->epoch;
+        node->publishers_epoch = p->epoch;
     }
     int kept = 0;
     for (size_t i = 0; i < state->n_channels; i++)
@@ -275,6 +286,15 @@ static void node_report(struct sim *sim, int index)
     Vistter__Control__V1__HeldPlan held[8], *held_list[8];
     report.held = held_list;
     report.plans = plan_list;
+    Vistter__Control__V1__Publisher said = VISTTER__CONTROL__V1__PUBLISHER__INIT;
+    Vistter__Control__V1__Publisher *said_list[] = {&said};
+    said.channel = said.output = 1;
+    said.leader = node->publishers_leader;
+    said.epoch = node->publishers_epoch;
+    said.first = node->publishers[0];
+    said.second = node->publishers[1];
+    report.publishers = said_list;
+    report.n_publishers = node->publishers_epoch != 0;
     for (int i = 0; i < node->plan_count; i++) {
         const struct sim_plan *p = &node->plans[i];
         const struct sim_row *kept =
@@ -318,12 +338,20 @@ static void node_report(struct sim *sim, int index)
     report.stages = stage_list;
     report.n_stages = !node->edge && stage.n_tracks > 0;
     report.channels = channel_list;
+    Vistter__Control__V1__GopReport gop = VISTTER__CONTROL__V1__GOP_REPORT__INIT;
+    Vistter__Control__V1__GopReport *gop_list[] = {&gop};
+    gop.output = gop.rendition = 1;
+    gop.first = sim_cursor(sim) / 50 * 50 - 50;
+    gop.sum = (uint64_t)gop.first + node->gops_changed;
+    gop.planned = !node->gops_unplanned;
     for (int c = 0; node->edge && c < SIM_CHANNELS; c++) {
         const struct sim_plan *active = sim_active(sim, index, c);
         if (!active)
             continue;
         channel_report *r = channel_list[report.n_channels++] = &channels[c];
         vistter__control__v1__channel_report__init(r);
+        r->gops = gop_list;
+        r->n_gops = c == 0;
         r->channel = (uint64_t)c + 1;
         r->cursor = sim_cursor(sim);
         r->plan_epoch = active->epoch;

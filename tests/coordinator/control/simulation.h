@@ -33,7 +33,11 @@ struct sim_node {
     int64_t report_ns;
     struct sim_plan plans[8];
     int plan_count;
-    uint32_t asked[SIM_CHANNELS];        // by a leader, of an edge
+    uint32_t asked[SIM_CHANNELS];      // by a leader, of an edge
+    bool gops_changed, gops_unplanned; // what an edge says of channel 0's GOPs, each of 2 s
+    // Of channel 0's output 1: who publishes, as it was told, and by which leader's which word.
+    char publishers[2][PLANNER_NAME_BYTES];
+    uint64_t publishers_leader, publishers_epoch;
     uint64_t prepared[SIM_CHANNELS][64]; // bit sets of epochs that it has reported as prepared
 };
 
