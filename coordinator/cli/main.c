@@ -4,6 +4,7 @@
 //
 // One thread. Exit status: enum cli_status in command.h.
 #include "coordinator/cli/command.h"
+#include "coordinator/cli/recording.h"
 #include "coordinator/cli/render.h"
 
 #include <errno.h>
@@ -12,18 +13,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int run_render(const struct command *command, int argc, char **argv)
+// Commands that need no server take their flags apart by themselves.
+static int run_local(int (*run)(int argc, char **argv), int argc, char **argv)
 {
-    (void)command;
     char **all = calloc((size_t)argc + 2, sizeof *all);
     if (!all)
         abort();
-    all[0] = (char[]){"render"};
+    all[0] = (char[]){"vistter"};
     memcpy(all + 1, argv, (size_t)argc * sizeof *all);
-    int status = cli_render(argc + 1, all);
+    int status = run(argc + 1, all);
     free(all);
     return status;
 }
+
+static int run_render(const struct command *command, int argc, char **argv)
+{
+    (void)command;
+    return run_local(cli_render, argc, argv);
+}
+
+static int run_recording_merge(const struct command *command, int argc, char **argv)
+{
+    (void)command;
+    return run_local(cli_recording_merge, argc, argv);
+}
+
+static const struct command recording_commands[] = {
+    {"recording", "merge", "-o OUT.mkv FILE|FOLDER...",
+     "Joins what both edges recorded of a channel, without a gap or a repeat", NULL,
+     run_recording_merge},
+    {0},
+};
 
 static const struct command render_commands[] = {
     {"render", NULL, "TIMELINE.json -o FILE.mp4 [--frames A..B]",
@@ -32,8 +52,8 @@ static const struct command render_commands[] = {
 };
 
 static const struct command *const families[] = {
-    media_commands,       timeline_commands, channel_commands, output_commands,
-    destination_commands, node_commands,     status_commands,  render_commands,
+    media_commands, timeline_commands, channel_commands,   output_commands, destination_commands,
+    node_commands,  status_commands,   recording_commands, render_commands,
 };
 
 #define FAMILY_COUNT (sizeof families / sizeof *families)

@@ -329,20 +329,19 @@ static struct farm_node_view *node_named(struct farm_snapshot *s, const char *na
 }
 
 // One alarm a channel and node; it counts the groups.
-static void alarm_add(struct farm_node_view *node, const struct farm_channel_view *channel,
-                      const struct farm_group_view *group)
+static void unprotected_add(struct farm_node_view *node, const struct farm_channel_view *channel,
+                            const struct farm_group_view *group)
 {
+    char text[256];
     for (int i = 0; i < node->alarm_count; i++)
         if (node->alarms[i].channel == channel->channel &&
             !strcmp(node->alarms[i].code, "unprotected")) {
             node->alarms[i].count++;
             return;
         }
-    struct farm_alarm_view *alarm = &node->alarms[node->alarm_count++];
-    *alarm =
-        (struct farm_alarm_view){.code = "unprotected", .channel = channel->channel, .count = 1};
-    snprintf(alarm->text, sizeof alarm->text, "its loss would be seen: group %u: %.150s",
-             group->group, group->unprotected);
+    snprintf(text, sizeof text, "its loss would be seen: group %u: %.150s", group->group,
+             group->unprotected);
+    alarm_add(node, "unprotected", channel->channel, 1, text);
 }
 
 // Whether an edge of the output lives beside this one.
@@ -366,7 +365,7 @@ static void dependence_view(const struct farm *farm, const struct farm_channel_v
             continue;
         node->unprotected++;
         if (alarm)
-            alarm_add(node, view, group);
+            unprotected_add(node, view, group);
     }
     const struct farm_node_view *counted[2 * PLANNER_OUTPUTS_MAX];
     int count = 0;

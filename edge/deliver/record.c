@@ -16,6 +16,7 @@
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
+#include "engine/media/recording.h"
 
 #include <errno.h>
 #include <libavformat/avformat.h>
@@ -167,6 +168,17 @@ static void look_at_disk(struct recorder *r)
 
 // ---- Segments ----------------------------------------------------------------------------------
 
+// What a merge of both edges' recordings goes by.
+static int describe(const struct recorder *r)
+{
+    struct recording about = {.programme = r->setup.programme,
+                              .zero = r->base,
+                              .first_frame = r->first_frame,
+                              .rate = r->setup.rate};
+    snprintf(about.channel, sizeof about.channel, "%s", r->setup.name);
+    return recording_describe(&about, &r->context->metadata);
+}
+
 static int open_context(struct recorder *r)
 {
     if (avformat_alloc_output_context2(&r->context, NULL, "matroska", NULL) < 0)
@@ -180,7 +192,7 @@ static int open_context(struct recorder *r)
         return -ENOMEM;
     }
     r->context->flags |= AVFMT_FLAG_FLUSH_PACKETS;
-    if (sink_add_streams(r->context, &r->setup))
+    if (sink_add_streams(r->context, &r->setup) || describe(r))
         return -ENOMEM;
     AVDictionary *options = NULL;
     av_dict_set(&options, "cluster_time_limit", "1000", 0);
@@ -195,6 +207,8 @@ static void begin_segment(struct recorder *r, const struct packet *key)
         stop_for_space(r);
         return;
     }
+    r->base = key->dts;
+    r->first_frame = key->pts;
     int result =
         record_file_create(r->setup.url, r->setup.name, key->pts, bytes_per_second(r), &r->file);
     if (!result && (result = open_context(r)))
@@ -203,8 +217,6 @@ static void begin_segment(struct recorder *r, const struct packet *key)
         fail_segment(r, result);
         return;
     }
-    r->base = key->dts;
-    r->first_frame = key->pts;
     r->last_dts[0] = r->last_dts[1] = INT64_MIN;
     r->full = false;
     r->alarm = "";

@@ -389,6 +389,8 @@ static int remux(const char *from, const char *to, const struct watcher *w)
         stream->time_base = in->streams[i]->time_base;
         stream->avg_frame_rate = in->streams[i]->avg_frame_rate;
     }
+    if (av_dict_copy(&out->metadata, in->metadata, 0) < 0)
+        goto end;
     out->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // display times stay as they are
     if (avio_open(&out->pb, to, AVIO_FLAG_WRITE) < 0 || avformat_write_header(out, NULL) < 0)
         goto end;

@@ -92,11 +92,16 @@ end_receivers
 
 gops_say() { status_says ".gops | $1"; }
 wait_until 20 "no GOPs are compared" gops_say ".compared >= 3"
+# A recorder is killed: the next one recovers its file.
+family() { printf %x-%x $(stat -c '%d %i' "$var/$1"); } # the edge's state folder
+kill -KILL "$(pgrep -f "vistter-deliver recording-.* $(family edge)")"
+recovered() { find "$var/recordings" -name '*.recovered.mkv' | grep -q .; }
+wait_until 30 "the killed recorder's file was not recovered" recovered
 
 # The first edge is killed and comes back, then is stopped and comes back: nobody misses anything, and no connection ends.
 names=([1]=edge [2]=edge2)
 epoch=$(vistter --json channel status pair | jq .plan_epoch)
-publishers() { pgrep -f "vistter-deliver rtmp-[0-9]* $(printf %x-%x $(stat -c '%d %i' "$var/edge${first#edge1}"))" | sort | tr '\n' ' '; }
+publishers() { pgrep -f "vistter-deliver rtmp-[0-9]* $(family "edge${first#edge1}")" | sort | tr '\n' ' '; }
 ours=$(publishers)
 check "the first edge has two publishers ($ours)" [ "$(wc -w <<<"$ours")" = 2 ]
 receive backup through
@@ -179,3 +184,27 @@ end=$(last_mixed "mixed$(sed 's/edge1*//' <<<"$first")")
 "$build/coordinator/vistter" render "$var/pair.json" --quiet --rate 25 --start "$start" \
     --frames "0..$((end + 1 - start))" --hash "$var/offline"
 check "every frame was mixed by one or both, the right one" cmp "$var/offline" <(sort -nu "$var/mixed" "$var/mixed2" | awk -v end="$end" '$1 <= end')
+
+# What both recorded is one recording of all of it: each frame once, by what its picture says of itself.
+all_sealed() { ! find "$var/recordings" "$var/recordings2" -name '*.part' | grep -q .; }
+wait_until 30 "the recordings were not sealed" all_sealed
+merged() { "$build/coordinator/vistter" recording merge --json -o "$var/merged.mkv" "$var/recordings" "$var/recordings2" >"$var/merged.json"; }
+check "the recordings of both edges are merged" merged
+check "no frame and no sound is lacking, and no bytes differ" jq -e '.missing == [] and .silent == [] and .different == []' "$var/merged.json"
+read -r from to frames < <(jq -r '.files[] | "\(.from) \(.to) \(.frames)"' "$var/merged.json")
+check "each frame once ($from to $to: $frames)" [ "$((to + 1 - from))" = "$frames" ]
+check "to the end of what was on air (frame $end)" [ "$to" -ge "$end" ]
+ffmpeg -v error -xerror -nostdin -i "$var/merged.mkv" -map 0:a -f null - -map 0:v -vsync passthrough \
+    -vf crop=320:14:0:0,scale=42:1:flags=area,format=gray -f rawvideo "$var/barcodes"
+numbers() { # as engine/source/pattern.c draws them: white, black, 32 bits, 8 bits of CRC
+    python3 - "$var/barcodes" "$((from - start))" "$frames" <<'PY'
+import sys
+strips, first, frames = open(sys.argv[1], "rb").read(), int(sys.argv[2]), int(sys.argv[3])
+assert len(strips) == 42 * frames, len(strips) / 42
+for i in range(frames):
+    bits = [level > 128 for level in strips[42 * i : 42 * (i + 1)]]
+    number = int("".join("01"[bit] for bit in bits[2:34]), 2)
+    assert bits[0] and not bits[1] and number == (first + i) % 250, (i, number, (first + i) % 250)
+PY
+}
+check "each picture is the one of its frame" numbers
