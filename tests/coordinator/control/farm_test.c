@@ -889,14 +889,14 @@ static void test_protection(uint64_t seed)
     sim_create(&sim, seed);
     sim_kill(&sim, 2);
     sim_kill(&sim, 3);
-    sim.start_us = 400000;
+    sim.start_us = 200000;
     sim_channel(&sim, 0, true, 1, 3);
     sim_run(&sim, 12 * SECOND);
     protection(sim.nodes[0].name, &group, &node, &alarm);
     CHECK_TRUE(group.protected && !*group.unprotected && !*group.alone);
     CHECK(group.standby_count, ==, 1);
     CHECK_TRUE(group.standbys[0].ready);
-    CHECK(group.takeover_ms, ==, FIXED_MS + 3 * 400);
+    CHECK(group.takeover_ms, ==, FIXED_MS + 3 * 200);
     CHECK(group.slack_ms, ==, SIM_LEAD * 1000 / SIM_RATE - FRAME_MS - 120);
     CHECK(node.unprotected, ==, 0);
     CHECK(node.alarm_count, ==, 0);
