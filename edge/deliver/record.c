@@ -14,6 +14,7 @@
 // error in words; the next key frame after five seconds tries a new one.
 #include "edge/deliver/record_file.h"
 #include "edge/deliver/sink.h"
+#include "edge/encode/rendition.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "engine/media/recording.h"
@@ -207,7 +208,9 @@ static void begin_segment(struct recorder *r, const struct packet *key)
         stop_for_space(r);
         return;
     }
-    r->base = key->dts;
+    // Time 0 is so far before the picture that the sound which comes behind it has a place.
+    r->base = key->dts + muldiv_floor(-RENDITION_SOUND_BEHIND, r->setup.rate.num,
+                                      (int64_t)r->setup.rate.den * SAMPLE_RATE_HZ);
     r->first_frame = key->pts;
     int result =
         record_file_create(r->setup.url, r->setup.name, key->pts, bytes_per_second(r), &r->file);
@@ -261,7 +264,7 @@ static void write_packet(struct recorder *r, const struct packet *packet)
 {
     sink_fill_packet(r->context, &r->setup, packet, r->base, r->packet);
     if (r->packet->dts < 0 || r->packet->dts <= r->last_dts[packet->stream])
-        return; // sound from before the key frame
+        return; // sound that the segment before has, or that nobody recorded
     r->last_dts[packet->stream] = r->packet->dts;
     int result = av_write_frame(r->context, r->packet);
     // The muxer collects a cluster in memory; this hands it to the kernel with each picture, so

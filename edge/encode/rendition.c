@@ -14,9 +14,6 @@
 #define QUEUE_FRAMES   150 // sound is kept up to here
 #define QUEUE_PICTURES 45  // pictures up to here, and what several lanes of a GOP make of it
 #define HELD_AUDIO     240 // packets of 1024 samples: five seconds
-// So far sound stays behind pictures: all that is due is there then, whichever thread is ahead, so
-// that two edges give the same order. AAC gives a packet once it has the 1024 samples after it.
-#define AUDIO_BEHIND 2048
 
 struct item {
     struct programme_frame *frame;
@@ -74,7 +71,7 @@ static void on_audio(void *opaque, struct packet *packet)
 static void on_video(void *opaque, struct packet *packet)
 {
     struct rendition *r = opaque;
-    int64_t sample = rate_first_sample(r->config.rate, packet->dts) - AUDIO_BEHIND;
+    int64_t sample = rate_first_sample(r->config.rate, packet->dts) - RENDITION_SOUND_BEHIND;
     int due = 0;
     pthread_mutex_lock(&r->lock);
     while (due < r->held_count && r->held[due]->dts <= sample)

@@ -11,6 +11,10 @@
 #include "edge/encode/audio_encoder.h"
 #include "edge/encode/gop_encoder.h"
 
+// So far sound stays behind pictures: all that is due is there then, whichever thread is ahead, so
+// that two edges give the same order. AAC gives a packet once it has the 1024 samples after it.
+#define RENDITION_SOUND_BEHIND 2048
+
 struct rendition_config {
     const char *name; // for the thread and the log
     int width, height, video_bitrate, audio_bitrate, gop_frames;
