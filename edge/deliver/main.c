@@ -43,7 +43,7 @@ struct process {
     uint64_t turns;              // of the splice, as last logged
     // -- guarded by lock
     pthread_mutex_t lock;
-    struct splice *splice; // NULL: packets go as they come
+    struct splice *splice; // of a publisher; NULL: packets go as they come
     uint64_t programme;
     struct publish_id publish; // what the edge was told last
     bool taken;                // the other edge knows more
@@ -192,16 +192,26 @@ static void set_publish(struct process *p, const struct deliver_publish *publish
     pthread_mutex_unlock(&p->lock);
 }
 
+// Of a publisher: before any packet, though a second source may come only later. One made then
+// would know nothing of the GOP under way and give nothing until the next.
+static void make_splice(struct process *p, uint64_t programme)
+{
+    pthread_mutex_lock(&p->lock);
+    p->programme = programme;
+    if (!p->splice)
+        p->splice = splice_create(on_spliced, p);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void set_second(struct process *p, const struct deliver_second *link)
 {
     // An edge that is back says again what is so already: the link stays.
     if (p->second && deliver_second_equal(link, second_link(p->second)))
         return;
     second_leave(&p->second);
+    if (link->there)
+        make_splice(p, link->channel);
     pthread_mutex_lock(&p->lock);
-    p->programme = link->channel;
-    if (!p->splice && link->there)
-        p->splice = splice_create(on_spliced, p);
     if (p->splice)
         splice_ended(p->splice, SPLICE_SECOND, clock_monotonic_ns());
     pthread_mutex_unlock(&p->lock);
@@ -239,6 +249,8 @@ static void give_item(struct process *p, struct feed_item *item)
         free(p->setup);
         p->setup = base_alloc(sizeof *p->setup);
         *p->setup = *item->setup;
+        if (item->setup->kind == DELIVER_KIND_RTMP)
+            make_splice(p, item->programme);
         feed_add(p->feed, item);
     } else if (item->packet && p->splice) {
         pthread_mutex_lock(&p->lock);
