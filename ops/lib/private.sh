@@ -16,10 +16,26 @@ next_port VISTTER_HTTP tcp
 next_port VISTTER_CONTROL tcp
 next_port VISTTER_PREVIEW tcp
 next_port VISTTER_PREVIEW2 tcp # of a second edge
+next_port VISTTER_HTTP2 tcp # of a second coordinator
+next_port VISTTER_CONTROL2 tcp
 next_port VISTTER_RTMP tcp
 next_port VISTTER_FRAMES udp
 . "$here/postgres.sh"
 . "$here/farm.sh"
+
+# A second edge, and a second coordinator, for whoever wants them; "coordinators" is to name both then.
+edge2_start() { # [flags]
+    start edge2 "$build/edge/vistter-edge" --name edge2 --coordinators "$coordinators" \
+        --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge2" --cache "$var/cache/edge2" \
+        --frame-listen "127.0.0.1:$((frame_port + 9))" --preview-listen "127.0.0.1:$VISTTER_PREVIEW2" \
+        --record-folder "$var/recordings2" "$@"
+}
+second_start() { # [flags]
+    start second "$build/coordinator/vistter-coordinator" --name second --database "$pg_database" \
+        --http-listen "127.0.0.1:$VISTTER_HTTP2" --control-listen "127.0.0.1:$VISTTER_CONTROL2" \
+        --media "$var/media" --migrations "$top/migrations" --media-url "$server/api/v1/media" \
+        --cluster-key "$var/keys/cluster.key" --secret-key "$var/keys/secret.key" "$@"
+}
 
 # Stops everything. What was stopped cleanly says as its last word that it has let go of every picture, and an edge and
 # its children of every packet.

@@ -11,7 +11,7 @@ check_received.py check [OPTIONS] FILE...   prints a line for each file, and one
   --rate N          frames a second (25)
   --rows Y,Y,...    where rows begin (0)
   --height N        of a row (14)
-  --frames OUT      every picture: its file, its time in seconds, the numbers of its rows
+  --frames OUT      every picture: its file, its time in seconds, the numbers of its rows; and where sound is wrong
   --together        frames may be in any one of the files: "lost" of all is what none of them has
 
 Counted are, from the first frame to the last: pictures of which a row cannot be read; frames lost; repeated, that
@@ -24,6 +24,7 @@ import argparse
 import array
 import math
 import operator
+import os
 import statistics
 import struct
 import subprocess
@@ -167,7 +168,9 @@ def read_row(picture, width, top, height):
 
 def stamps(name):
     """(time in seconds, bytes) of each frame, by ffmpeg's framecrc."""
-    base, found = {}, []
+    base, found = None, []
+    if not os.path.exists(name):
+        return found
     with open(name) as lines:
         for line in lines:
             if line.startswith("#tb"):
@@ -181,14 +184,16 @@ def stamps(name):
 def size_of(name):
     words = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height", "-of",
                             "csv=p=0", name], stdout=subprocess.PIPE, check=False, text=True).stdout.split()
-    return tuple(int(x) for x in words[0].strip(",").split(",")) if words else None
+    size = tuple(int(x) for x in words[0].strip(",").split(",")) if words else (0, 0)
+    return size if all(size) else None
 
 
 def watch(name, options, out):
     received = Received()
     size = size_of(name)
     if not size:
-        return received   # a connection that brought nothing
+        received.unreadable += os.path.getsize(name) > 10000  # less is a connection that brought nothing
+        return received
     width, height = size
     with tempfile.TemporaryDirectory() as folder:
         through = ["-fps_mode", "passthrough"]
@@ -206,11 +211,15 @@ def watch(name, options, out):
         times = [time for time, _ in stamps(folder + "/pictures")]
         look(received, name, list(zip(times, seen)), out)
         whole = [(time, rows[0]) for time, rows in zip(times, seen) if len(set(rows)) == 1 and rows[0] is not None]
+        received.unreadable += not seen and os.path.getsize(name) > 10000
         samples = array.array("h")
-        with open(folder + "/sound", "rb") as file:
-            samples.frombytes(file.read())
+        if os.path.exists(folder + "/sound"):
+            with open(folder + "/sound", "rb") as file:
+                samples.frombytes(file.read())
         if whole and samples:
-            hear(received, whole, stamps(folder + "/pieces"), samples, options.rate)
+            wrong = hear(received, whole, stamps(folder + "/pieces"), samples, options.rate)
+            if out:
+                out.writelines(f"{name} {at:.3f} sound {what}\n" for at, what in wrong)
     return received
 
 
@@ -236,13 +245,15 @@ def look(received, name, pictures, out):
 
 
 def hear(received, pictures, pieces, samples, rate):
+    """Returns where it is wrong, and how."""
     first, last = pictures[0][0], pictures[-1][0]
     zero = statistics.median(time - number / rate for time, number in pictures)  # when frame 0 would have been
-    listener, position, due = Listener(), 0, None
+    listener, position, due, wrong = Listener(), 0, None, []
     for time, size in pieces:
         count = size // 2
         if due is not None and abs(time - due) > 0.002:
             received.missing += abs(time - due) * 1000
+            wrong.append((time, f"is {(time - due) * 1000:.1f} ms after its end"))
         due = time + count / SAMPLES
         # Sound from before the first picture belongs to none, and what an encoder makes of its start is no sound yet.
         for start in range(0, count - PIECE + 1, PIECE):
@@ -254,15 +265,20 @@ def hear(received, pictures, pieces, samples, rate):
             if listener.listen(piece[:PIECE // STEP], place):
                 received.hear([listener.late * 1000 / SAMPLES])
                 continue
+            if len(piece) < 3 * PIECE // STEP:
+                break  # the last of it: too short to be looked for
             late = listener.search(piece, place, SAMPLES // 10)
             moved = late is not None and (listener.late is None or abs(late - listener.late) > SAMPLES // 500)
             if not moved:
                 received.bad += 1
+                wrong.append((at, "is not what belongs here"))
                 continue
+            wrong.append((at, f"is {late * 1000 / SAMPLES:.1f} ms late from here on"))
             received.slips += listener.late is not None
             listener.late = late
             received.hear([late * 1000 / SAMPLES])
         position += count
+    return wrong
 
 
 def check(arguments):

@@ -11,13 +11,8 @@ cat >"$var/pair.json" <<'JSON'
  "loop":true,"tracks":[{"clips":[{"kind":"pattern","start":0,"duration":250,
   "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]}]}
 JSON
-edge2_start() { # what differs from the first
-    start edge2 "$build/edge/vistter-edge" --name edge2 --coordinators "127.0.0.1:$control_port" \
-        --cluster-key "$var/keys/cluster.key" --state-folder "$var/edge2" --cache "$var/cache/edge2" \
-        --frame-listen "127.0.0.1:$((frame_port + 9))" --preview-listen "127.0.0.1:$VISTTER_PREVIEW2" --record-folder "$var/recordings2" --hash-file "$var/mixed2"
-}
 begin() { # edge
-    if [ "$1" = edge ]; then edge_start --hash-file "$var/mixed"; else edge2_start; fi
+    if [ "$1" = edge ]; then edge_start --hash-file "$var/mixed"; else edge2_start --hash-file "$var/mixed2"; fi
     disown -a
 }
 begun() { cat "$var/log/edge.log" "$var/log/edge2.log" | grep -c "publisher_begins .*backup" || true; }

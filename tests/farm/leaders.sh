@@ -13,20 +13,12 @@ timeline() { # name level of its tone
   "pattern":{"kind":"counter","tone":{"frequency":440,"level":$2}}}]}]}
 JSON
 }
-next_port VISTTER_HTTP2 tcp
-next_port VISTTER_CONTROL2 tcp
 url_of() { [ "$1" = coordinator ] && echo "$server" || echo "http://127.0.0.1:$VISTTER_HTTP2"; }
 coordinators=127.0.0.1:$control_port,127.0.0.1:$VISTTER_CONTROL2
 vistter() { "$build/coordinator/vistter" --server "$(url_of second),$server" "$@"; }
 
 replica_socket=$run/replica
 pg_database="host=$pg_socket,$replica_socket user=vistter dbname=vistter target_session_attrs=read-write"
-second_start() {
-    start second "$build/coordinator/vistter-coordinator" --name second --database "$pg_database" \
-        --http-listen "127.0.0.1:$VISTTER_HTTP2" --control-listen "127.0.0.1:$VISTTER_CONTROL2" \
-        --media "$var/media" --migrations "$top/migrations" --media-url "$server/api/v1/media" \
-        --cluster-key "$var/keys/cluster.key" --secret-key "$var/keys/secret.key"
-}
 begin() { # coordinator
     if [ "$1" = coordinator ]; then coordinator_start --name coordinator; else second_start; fi
     disown -a
