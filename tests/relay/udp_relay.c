@@ -16,35 +16,23 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "tests/relay/line.h"
 
-#define CALLERS_MAX   64
-#define DATAGRAM_MAX  2048
-#define DATAGRAMS_MAX 32768
-#define BUFFER_BYTES  (8 << 20)
+#define CALLERS_MAX  64
+#define BUFFER_BYTES (8 << 20)
 
 struct caller {
     struct sockaddr_in address;
     int socket; // connected to the target
 };
 
-struct datagram {
-    int64_t due_ns;
-    size_t size;
-    int caller;
-    bool to_target;
-    uint8_t bytes[DATAGRAM_MAX];
-};
-
 struct relay {
     int listener;
     struct sockaddr_in target;
-    double loss;
-    int64_t delay_ns;
-    uint64_t random;
+    struct line line;
+    struct line_queue *queue; // packets go to caller N, or from it to the target: -1 - N
     struct caller callers[CALLERS_MAX];
     int caller_count;
-    struct datagram *ring; // all are late by the same time, so first in is first out
-    size_t head, count;
 };
 
 static int udp_socket(void)
@@ -69,15 +57,6 @@ static struct sockaddr_in loopback(int port)
     };
 }
 
-static bool lost(struct relay *r)
-{
-    r->random ^= r->random >> 12;
-    r->random ^= r->random << 25;
-    r->random ^= r->random >> 27;
-    uint64_t value = r->random * UINT64_C(2685821657736338717);
-    return (double)(value >> 11) / (double)(UINT64_C(1) << 53) * 100 < r->loss;
-}
-
 // -1 when there are too many.
 static int caller_find(struct relay *r, const struct sockaddr_in *address)
 {
@@ -98,37 +77,32 @@ static int caller_find(struct relay *r, const struct sockaddr_in *address)
 // Takes in all that waits on a socket; `caller` -1: the listener.
 static void take(struct relay *r, int socket, int caller)
 {
-    while (r->count < DATAGRAMS_MAX) {
-        struct datagram *d = &r->ring[(r->head + r->count) % DATAGRAMS_MAX];
+    for (;;) {
+        uint8_t bytes[LINE_PACKET_MAX];
         struct sockaddr_in from;
         socklen_t from_size = sizeof from;
         ssize_t size =
-            recvfrom(socket, d->bytes, sizeof d->bytes, 0, (struct sockaddr *)&from, &from_size);
+            recvfrom(socket, bytes, sizeof bytes, 0, (struct sockaddr *)&from, &from_size);
         if (size < 0)
             return; // nothing more, or the target is not there
-        d->to_target = caller < 0;
-        d->caller = caller < 0 ? caller_find(r, &from) : caller;
-        d->size = (size_t)size;
-        d->due_ns = clock_monotonic_ns() + r->delay_ns;
-        if (d->caller >= 0 && !lost(r))
-            r->count++;
+        int found = caller < 0 ? caller_find(r, &from) : caller;
+        if (found >= 0)
+            line_enter(r->queue, &r->line, caller < 0 ? -1 - found : found, bytes, (size_t)size,
+                       clock_monotonic_ns());
     }
 }
 
+// What cannot be passed on is lost, as on any network.
 static void pass_due(struct relay *r)
 {
-    int64_t now = clock_monotonic_ns();
-    while (r->count && r->ring[r->head].due_ns <= now) {
-        const struct datagram *d = &r->ring[r->head];
-        const struct caller *c = &r->callers[d->caller];
-        // What cannot be passed on is lost, as on any network.
-        if (d->to_target)
-            (void)!send(c->socket, d->bytes, d->size, 0);
+    const struct line_packet *p;
+    while ((p = line_leave(r->queue, clock_monotonic_ns()))) {
+        const struct caller *c = &r->callers[p->to < 0 ? -1 - p->to : p->to];
+        if (p->to < 0)
+            (void)!send(c->socket, p->bytes, p->size, 0);
         else
-            (void)!sendto(r->listener, d->bytes, d->size, 0, (const struct sockaddr *)&c->address,
+            (void)!sendto(r->listener, p->bytes, p->size, 0, (const struct sockaddr *)&c->address,
                           sizeof c->address);
-        r->head = (r->head + 1) % DATAGRAMS_MAX;
-        r->count--;
     }
 }
 
@@ -141,15 +115,11 @@ static void run(struct relay *r)
         };
         for (int i = 0; i < r->caller_count; i++)
             fds[2 + i] = (struct pollfd){.fd = r->callers[i].socket, .events = POLLIN};
-        struct timespec timeout = {0}, *wait = NULL;
-        if (r->count) {
-            int64_t left = r->ring[r->head].due_ns - clock_monotonic_ns();
-            timeout.tv_sec = left > 0 ? left / 1000000000 : 0;
-            timeout.tv_nsec = left > 0 ? left % 1000000000 : 0;
-            wait = &timeout;
-        }
+        int64_t left = 0;
+        bool waits = line_wait_ns(r->queue, clock_monotonic_ns(), &left);
+        struct timespec timeout = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
         int callers = r->caller_count;
-        if (ppoll(fds, (nfds_t)(2 + callers), wait, NULL) < 0 && errno != EINTR)
+        if (ppoll(fds, (nfds_t)(2 + callers), waits ? &timeout : NULL, NULL) < 0 && errno != EINTR)
             return;
         char end[64];
         if (fds[0].revents && read(STDIN_FILENO, end, sizeof end) <= 0)
@@ -172,15 +142,12 @@ int main(int argc, char **argv)
     struct relay r = {
         .listener = udp_socket(),
         .target = loopback(atoi(argv[2])),
-        .loss = atof(argv[3]),
-        .delay_ns = (int64_t)(atof(argv[4]) * 1e6),
-        .random = argc > 5 ? strtoull(argv[5], NULL, 0) : 1,
-        .ring = malloc(DATAGRAMS_MAX * sizeof *r.ring),
+        .line = {.loss = atof(argv[3]) / 100, .delay_ns = (int64_t)(atof(argv[4]) * 1e6)},
+        .queue = line_queue_create(argc > 5 ? strtoull(argv[5], NULL, 0) : 1),
     };
-    r.random = r.random ? r.random : 1;
     struct sockaddr_in own = loopback(atoi(argv[1]));
     socklen_t size = sizeof own;
-    if (!r.ring || bind(r.listener, (struct sockaddr *)&own, sizeof own) ||
+    if (!r.queue || bind(r.listener, (struct sockaddr *)&own, sizeof own) ||
         getsockname(r.listener, (struct sockaddr *)&own, &size)) {
         perror("udp_relay");
         return EXIT_FAILURE;
@@ -190,6 +157,6 @@ int main(int argc, char **argv)
     run(&r);
     for (int i = 0; i < r.caller_count; i++)
         close(r.callers[i].socket);
-    free(r.ring);
+    line_queue_destroy(&r.queue);
     return EXIT_SUCCESS;
 }

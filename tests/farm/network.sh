@@ -1,0 +1,260 @@
+#!/usr/bin/env bash
+# A farm of five hosts, coordinator, two workers, two edges, each a network namespace, with one bad thing after the other:
+# hosts apart, one way only, packets lost, in bursts, late, out of order, twice, large ones lost, a host frozen, one
+# starved of its processor. Each lasts longer than what is buffered, or comes again and again. Each edge has mixed every
+# frame once, in time, and the right one.
+# Losses are the kernel's (a filter where packets come in), delays those of tests/relay/tun_relay.c.
+# Usage: network.sh BUILD_FOLDER SOURCE_FOLDER [FAULT...]
+. "$2/tests/farm/lib.sh"
+[ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] || { echo "network namespaces and their devices need root" >&2; trap - EXIT; exit 77; }
+shift 2
+tag=n$$
+subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
+hosts=(coord work1 work2 edge1 edge2)
+address() { # host
+    local i
+    for i in "${!hosts[@]}"; do [ "${hosts[$i]}" != "$1" ] || echo "$subnet.$((i + 1))"; done
+}
+on() { # host command...
+    local host=$1
+    shift
+    ip netns exec "$tag-$host" "$@"
+}
+
+words=()
+for host in "${hosts[@]}"; do
+    ip netns add "$tag-$host"
+    ip -n "$tag-$host" link set lo up
+    words+=("$tag-$host=$(address "$host")")
+done
+mkfifo "$var/orders"
+"$build/tests/relay/tun_relay" 1 "${words[@]}" <"$var/orders" >"$var/relay.out" &
+relay=$!
+exec 7>"$var/orders"
+relay_said() { [ "$(grep -c "$1" "$var/relay.out")" -ge "$2" ]; }
+wait_until 10 "the relay did not start" relay_said ready 1
+for host in "${hosts[@]}"; do
+    ip -n "$tag-$host" addr add "$(address "$host")/24" dev net0
+    ip -n "$tag-$host" link set net0 up
+    on "$host" tc qdisc add dev net0 ingress
+done
+
+# ---- What can be done to the network and the hosts ---------------------------------------------
+# A filter's program is a list of classic BPF; 2 in the end is: throw away, 0: let pass.
+filter() { # host program
+    on "$1" tc filter replace dev net0 parent ffff: protocol all pref 1 handle 1 bpf da bytecode "$2"
+}
+number_of() { # host: its address
+    printf '%d' "0x$(printf '%02x' $(address "$1" | tr . ' '))"
+}
+block() { # at from: what comes from there is lost
+    filter "$1" "4,32 0 0 12,21 0 1 $(number_of "$2"),6 0 0 2,6 0 0 0"
+}
+lose() { # share at...: by chance
+    local host limit
+    limit=$(awk -v share="$1" 'BEGIN {printf "%.0f", share * 4294967295}')
+    for host in "${@:2}"; do filter "$host" "4,32 0 0 4294963256,37 0 1 $limit,6 0 0 0,6 0 0 2"; done
+}
+lose_large() { # bytes at from
+    filter "$2" "6,32 0 0 12,21 0 2 $(number_of "$3"),128 0 0 0,37 1 0 $1,6 0 0 0,6 0 0 2"
+}
+open() { # at...
+    local host
+    for host; do on "$host" tc filter del dev net0 parent ffff: 2>/dev/null || true; done
+}
+delay() { # ms jitter repeat-percent: on all lines
+    local before
+    before=$(grep -c done "$var/relay.out" || true)
+    echo "* * $1 $2 $3" >&7
+    wait_until 5 "the relay did not obey" relay_said done $((before + 1))
+}
+# Control groups, of either version.
+group_of() { # controller
+    local root=/sys/fs/cgroup
+    [ ! -d "$root/$1" ] || root=$root/$1
+    mkdir -p "$root/$tag"
+    echo "$root/$tag"
+}
+hold() { # host folder: all its processes into a group
+    local pid
+    for pid in $(ip netns pids "$tag-$1"); do echo "$pid" >"$2/cgroup.procs" || true; done
+}
+freeze() { # host
+    local group
+    group=$(group_of freezer)
+    hold "$1" "$group"
+    if [ -e "$group/freezer.state" ]; then echo FROZEN >"$group/freezer.state"; else echo 1 >"$group/cgroup.freeze"; fi
+}
+thaw() {
+    local group
+    group=$(group_of freezer)
+    if [ -e "$group/freezer.state" ]; then echo THAWED >"$group/freezer.state"; else echo 0 >"$group/cgroup.freeze"; fi
+}
+starve() { # host share: of what it takes
+    local group
+    group=$(group_of cpu)
+    hold "$1" "$group"
+    if [ -e "$group/cpu.cfs_quota_us" ]; then echo "$2" >"$group/cpu.cfs_quota_us"; else echo "$2 100000" >"$group/cpu.max"; fi
+}
+feed() {
+    local group
+    group=$(group_of cpu)
+    if [ -e "$group/cpu.cfs_quota_us" ]; then echo -1 >"$group/cpu.cfs_quota_us"; else echo max >"$group/cpu.max"; fi
+}
+
+clean_up() {
+    local host root
+    thaw 2>/dev/null
+    feed 2>/dev/null
+    exec 7>&-
+    kill $relay 2>/dev/null
+    for host in "${hosts[@]}"; do ip netns del "$tag-$host" 2>/dev/null; done
+    for root in /sys/fs/cgroup /sys/fs/cgroup/freezer /sys/fs/cgroup/cpu; do rmdir "$root/$tag" 2>/dev/null; done
+}
+
+# ---- The farm ----------------------------------------------------------------------------------
+begin() { # name host command...
+    local host=$2
+    start "$1" ip netns exec "$tag-$host" "${@:3}"
+}
+vistter() { on coord timeout 5 "$build/coordinator/vistter" --server "http://$subnet.1:8080" "$@"; }
+farm_prepare
+pg_start
+key=(--cluster-key "$var/keys/cluster.key")
+begin coordinator coord "$build/coordinator/vistter-coordinator" --database "$pg_database" --http-listen "$subnet.1:8080" \
+    --control-listen "$subnet.1:7700" --media "$var/media" --media-url "http://$subnet.1:8080/api/v1/media" \
+    --migrations "$top/migrations" --secret-key "$var/keys/secret.key" "${key[@]}" --cuts 1,2
+node=(--coordinators "$subnet.1:7700" "${key[@]}" --frame-latency 200)
+for n in 1 2; do
+    begin worker$n work$n "$build/worker/vistter-worker" --name worker$n --frame-listen "$(address work$n):7801" \
+        --cache "$var/cache/worker$n" "${node[@]}"
+    begin edge${n#1} edge$n "$build/edge/vistter-edge" --name edge$n --frame-listen "$(address edge$n):7800" \
+        --cache "$var/cache/edge$n" --state-folder "$var/edge$n" --preview-listen '' --record-folder "$var/recordings" \
+        --hash-file "$var/mixed$n" "${node[@]}"
+done
+disown -a
+cat >"$var/net.json" <<'JSON'
+{"schema":"vistter.timeline/1","name":"net","format":{"width":320,"height":180,"rate":"25"},"duration":200,
+ "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
+ {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
+ {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
+  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
+ {"clips":[{"kind":"adjust","start":0,"duration":200,"brightness":{"keyframes":[{"at":0,"value":0},{"at":199,"value":0.4}]}}]}]}
+JSON
+wait_until 30 "the coordinator did not start" vistter status
+wait_until 30 "the nodes did not join" nodes_are 4
+on_air net "$var/net.json" --width 320 --height 180 --rate 25
+is_ready() { # both edges make it, with standbys, all that is to be buffered is
+    vistter --json channel status net | jq -e 'all(.groups[]; .protected) and .counters.slack_frames > 40 and
+        ([.edge, .backup_edge] | sort) == ["edge1", "edge2"] and ([.groups[].provider] | unique | length) == 2' >/dev/null
+}
+last_mixed() { tail -n 1 "$var/mixed$1" | cut -d' ' -f1; }
+both_mixed_to() { [ "$(last_mixed 1)" -ge "$1" ] && [ "$(last_mixed 2)" -ge "$1" ]; }
+
+# ---- The faults: to "edge", the one that leads, and "worker", the one it takes the lowest group from ------------------
+F24_what="coordinator and an edge apart"
+F24_start() { block coord "$edge"; block "$edge" coord; }
+F24_end() { open coord "$edge"; }
+F25_what="an edge does not hear the coordinator"
+F25_start() { block "$edge" coord; }
+F25_end() { open "$edge"; }
+F26_what="a worker and an edge apart"
+F26_start() { block "$worker" "$edge"; block "$edge" "$worker"; }
+F26_end() { open "$worker" "$edge"; }
+F27_what="an edge does not hear a worker"
+F27_start() { block "$edge" "$worker"; }
+F27_end() { open "$edge"; }
+F31_what="1 % lost"
+F31_start() { lose 0.01 "${hosts[@]}"; }
+F31_end() { open "${hosts[@]}"; }
+F32_what="5 % lost, round trip 40 ms"
+F32_start() { delay 20 0 0; lose 0.05 "${hosts[@]}"; }
+F32_end() { delay 0 0 0; open "${hosts[@]}"; }
+F33_what="20 % lost"
+F33_start() { lose 0.2 "${hosts[@]}"; }
+F33_end() { open "${hosts[@]}"; }
+F34_what="all lost for 300 ms, three times"
+F34_start() {
+    for _ in 1 2 3; do
+        lose 1 "${hosts[@]}"
+        pause 0.3
+        open "${hosts[@]}"
+        pause 1.5
+    done
+}
+F34_end() { :; }
+F35_what="30 ms of jitter, out of order, 1 % twice"
+F35_start() { delay 2 30 1; }
+F35_end() { delay 0 0 0; }
+F39_what="packets of a worker above 1200 bytes vanish"
+F39_start() { local host; for host in "${hosts[@]}"; do lose_large 1200 "$host" "$worker"; done; }
+F39_end() { open "${hosts[@]}"; }
+F4_what="a worker's host frozen"
+F4_start() { freeze "$worker"; }
+F4_end() { thaw; }
+F5_what="a worker with a fiftieth of a processor"
+F5_start() { starve "$worker" 2000; }
+F5_end() { feed; }
+turning="F26 F27 F39 F4 F5" # at these the edge has to turn to the standby
+
+# What an edge's log says since a line of it: when it turned away from a provider, after the fault began; how long the
+# standby's first frame took then, and how many of the 75 frames ahead were still there. Nothing: it did not turn.
+turned_after() { # edge line ms
+    local log changed answered
+    log=$(tail -n +"$(($2 + 1))" "$var/log/edge${1#1}.log")
+    changed=$(grep -m1 provider_changed <<<"$log") || return 0
+    answered=$(grep -m1 provider_answered <<<"$log" | sed 's/.* after_ms=\([0-9]*\) slack=\([0-9]*\).*/, first frame \1 ms later, \2 of 75 left/')
+    echo "; edge$1 turned after $(($(date -d "${changed%% *}" +%s%N) / 1000000 - $3)) ms$answered"
+}
+suffer() { # fault
+    local began lines1 lines2 from edge worker turned what=$1_what
+    wait_until 60 "not ready for $1" is_ready
+    edge=$(vistter --json channel status net | jq -r .edge)
+    worker=$(vistter --json channel status net | jq -r '.groups[0].active | sub("worker"; "work")')
+    from=$(last_mixed 1) lines1=$(wc -l <"$var/log/edge.log") lines2=$(wc -l <"$var/log/edge2.log")
+    began=$((${EPOCHREALTIME/./} / 1000))
+    "$1_start"
+    wait_until 30 "$1: the edges do not go on" both_mixed_to $((from + 125))
+    turned=$(turned_after 1 "$lines1" $began)$(turned_after 2 "$lines2" $began)
+    echo "$1 ${!what}: frames $from to $(last_mixed 1)$turned"
+    [[ " $turning " != *" $1 "* ]] || check "$1: $edge turned to the standby" grep -q "$edge turned" <<<"$turned"
+    "$1_end"
+    faults="$faults $1:$from"
+}
+faults=
+[ $# -gt 0 ] || set -- F24 F25 F26 F27 F31 F32 F33 F34 F35 F39 F4 F5
+for fault; do suffer "$fault"; done
+wait_until 60 "not ready in the end" is_ready
+wait_until 30 "the edges do not go on" both_mixed_to $(($(last_mixed 1) + 25))
+start=$(vistter --json channel status net | jq .start_frame)
+vistter channel stop net >/dev/null
+wait_until 30 "the channel did not stop" is_stopped net
+end=$(last_mixed 1)
+[ "$(last_mixed 2)" -ge "$end" ] || end=$(last_mixed 2)
+"$build/coordinator/vistter" render "$var/net.json" --quiet --rate 25 --cache "$var/render-cache" --start "$start" \
+    --frames "0..$((end + 1 - start))" --hash "$var/offline"
+# The frames that are not as they should be, and since which fault. An edge that is apart from the coordinator for five
+# seconds is planned around: after that it need not have those that the other has.
+wrong() { # edge other
+    awk -v end="$end" -v faults="$faults" '
+        FILENAME ~ /offline$/ {right[$1] = $0; next}
+        $1 > end {next}
+        FILENAME ~ /mixed'"$1"'$/ {here[$1]++; if ($0 != right[$1]) bad[$1] = 1; next}
+        $0 == right[$1] {there[$1] = 1}
+        END {
+            n = split(faults, list)
+            for (number in right) {
+                since = ""
+                for (i = 1; i <= n; i++) {split(list[i], part, ":"); if (part[2] <= number + 0) since = part[1]}
+                if (here[number] == 1 && !bad[number]) continue
+                if (!here[number] && there[number] && (since == "F24" || since == "F25")) continue
+                count[since]++
+                if (!(since in first) || number + 0 < first[since]) first[since] = number + 0
+            }
+            for (i in count) printf "%s: %d frames from %d on; ", i, count[i], first[i]
+        }' "$var/offline" "$var/mixed$1" "$var/mixed$2"
+}
+for pair in "1 2" "2 1"; do
+    found=$(wrong $pair)
+    check "edge${pair% *} has mixed every frame once, the right one ($found)" [ -z "$found" ]
+done
