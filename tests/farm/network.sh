@@ -127,7 +127,7 @@ begin coordinator coord "$build/coordinator/vistter-coordinator" --database "$pg
 node=(--coordinators "$subnet.1:7700" "${key[@]}" --frame-latency 200)
 for n in 1 2; do
     begin worker$n work$n "$build/worker/vistter-worker" --name worker$n --frame-listen "$(address work$n):7801" \
-        --cache "$var/cache/worker$n" "${node[@]}"
+        --cache "$var/cache/worker$n" --state-folder "$var/worker$n" "${node[@]}"
     begin edge${n#1} edge$n "$build/edge/vistter-edge" --name edge$n --frame-listen "$(address edge$n):7800" \
         --cache "$var/cache/edge$n" --state-folder "$var/edge$n" --preview-listen '' --record-folder "$var/recordings" \
         --hash-file "$var/mixed$n" "${node[@]}"
