@@ -241,14 +241,14 @@ static bool is_whole(const struct recording_gop *g)
     return g->count == g->end - g->first;
 }
 
-// Both begin at the same frame: as far as both go, they are to be the same.
+// Both begin at the same frame and are to be the same, unless one encoder had other pictures than the
+// other: one that ends early looks ahead at fewer, too.
 static void compare_gop(struct state *s, const struct recording_gop *a,
                         const struct recording_gop *b)
 {
-    int count = a->count < b->count ? a->count : b->count;
-    if (!is_whole(a) || !is_whole(b))
-        return; // one encoder had other pictures than the other
-    for (int i = 0; i < count; i++)
+    if (!is_whole(a) || !is_whole(b) || a->end != b->end)
+        return;
+    for (int i = 0; i < a->count; i++)
         if (a->frames[i] != b->frames[i] || !same_bytes(a->packets[i], b->packets[i]))
             note(&s->merge->different, a->frames[i], a->frames[i]);
 }
