@@ -241,8 +241,8 @@ static bool is_whole(const struct recording_gop *g)
     return g->count == g->end - g->first;
 }
 
-// Both begin at the same frame and are to be the same, unless one encoder had other pictures than the
-// other: one that ends early looks ahead at fewer, too.
+// Both begin at the same frame and are to be the same, unless one encoder had other pictures than
+// the other: one that ends early looks ahead at fewer, too.
 static void compare_gop(struct state *s, const struct recording_gop *a,
                         const struct recording_gop *b)
 {

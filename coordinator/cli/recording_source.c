@@ -158,8 +158,12 @@ static void add_sound(struct recording_source *s, AVPacket *packet)
         if (!s->sound)
             abort();
     }
-    s->sound_whole =
-        number % RECORDING_SOUND_BLOCK == 0 || (number == s->sound_last + 1 && s->sound_whole);
+    if (number != s->sound_last + 1)
+        s->sound_from = number;
+    if (number % RECORDING_SOUND_BLOCK == 0)
+        s->sound_whole = number - s->sound_from >= RECORDING_SOUND_PREROLL;
+    else if (number == s->sound_from)
+        s->sound_whole = false;
     s->sound_last = number;
     s->sound[s->sound_count++] = (struct recording_sound){number, s->sound_whole, packet};
 }

@@ -22,7 +22,8 @@ struct recording_gop {
 
 struct recording_sound {
     int64_t number; // recording_sound()
-    bool whole;     // all packets before it in its block are in this file, too
+    bool whole; // all packets before it in its block are in this file, and those that its encoder
+                // was prepared with: it is the same on all edges
     AVPacket *packet;
 };
 
@@ -40,6 +41,7 @@ struct recording_source {
     AVPacket *ahead; // the key picture that follows the GOP
     int sound_room;
     int64_t sound_last; // number of the newest that was read
+    int64_t sound_from; // of the first from which on none is missing up to that
     bool sound_whole;   // as that one's `whole`
     bool ended;
 };

@@ -15,6 +15,7 @@
 
 #define RECORDING_SOUND_SAMPLES 1024 // of one packet
 #define RECORDING_SOUND_BLOCK   128  // packets by one encoder; whole blocks are alike on all edges
+#define RECORDING_SOUND_PREROLL 32   // more than it is given before its block
 
 struct recording {
     char channel[128];   // the channel's name, with the output's
