@@ -21,7 +21,9 @@ int deliver_header_check(const struct deliver_header *h)
     case DELIVER_SETUP:
         return h->size == sizeof(struct deliver_setup) ? 0 : -EPROTO;
     case DELIVER_STATE:
-        return h->size == sizeof(struct deliver_report) ? 0 : -EPROTO;
+        return h->size == sizeof(struct deliver_report) || h->size == DELIVER_REPORT_BYTES_MIN
+                   ? 0
+                   : -EPROTO;
     case DELIVER_PACKET:
         return h->size <= PACKET_BYTES_MAX && h->stream <= PACKET_AUDIO ? 0 : -EPROTO;
     case DELIVER_SECOND:

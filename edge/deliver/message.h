@@ -9,7 +9,9 @@
 //   PUBLISH edge -> child: whether it may connect (edge/publish.h); before the first: it may
 //   PACKET  edge -> child: one coded packet of a programme
 //   STOP    edge -> child: finish (seal the file, say good-bye) and exit
-//   STATE   child -> edge: five times a second; a child whose `turns` stand still hangs, also when
+//   STATE   child -> edge: five times a second; where it is shorter than here the child is of the
+//                          version before (a publisher outlives its edge's); a child whose `turns`
+//                          stand still hangs, also when
 //           its messages go on
 //
 // The destination's URL travels only here: never in arguments, environment or log.
@@ -82,6 +84,8 @@ struct deliver_publish {
     struct publish_id id; // of what was said
 };
 
+#define DELIVER_REPORT_BYTES_MIN offsetof(struct deliver_report, other)
+
 enum deliver_other { DELIVER_OTHER_NONE, DELIVER_OTHER_HEARD, DELIVER_OTHER_LOST };
 
 // Body of a STATE message.
@@ -90,11 +94,12 @@ struct deliver_report {
     uint32_t reconnects;
     uint64_t bytes, dropped;
     uint64_t turns;           // of the sink's loop
-    uint32_t other;           // enum deliver_other: the edge of the SECOND message
-    bool taken;               // that edge has shown that it is to publish, by a newer id
     double median_ms, p99_ms; // of one picture in the sink: the time its write waited
     char alarm[32];           // stable code of what a person has to mend; "": nothing
     char error[192];          // last error in words, never with the key
+    // Not from the version before, which knows no PUBLISH either: it publishes.
+    uint32_t other; // enum deliver_other: the edge of the SECOND message
+    bool taken;     // that edge has shown that it is to publish, by a newer id
 };
 
 struct sockaddr_un;

@@ -51,6 +51,7 @@ struct outlet {
     int programme_count;
     struct deliver_second second;
     struct deliver_publish publish;
+    bool told_publish; // the child knows PUBLISH, and has been told
     bool stopping;
     uint64_t dropped; // on this side
     uint32_t restarts;
@@ -320,7 +321,8 @@ static void start_child(struct outlet *o, int64_t now)
     }
     pthread_mutex_lock(&o->hub->lock);
     o->child = child;
-    if (o->started) { // the first child finds everything in the queue
+    o->told_publish = !adopted; // of an adopted one its first report says so
+    if (o->started) {           // the first child finds everything in the queue
         queue_clear(o);
         queue_body(o, DELIVER_PUBLISH, 0, &o->publish, sizeof o->publish); // before it connects
         for (int i = 0; i < o->programme_count; i++) {
@@ -385,6 +387,10 @@ static bool next_entry(struct outlet *o)
 {
     pthread_mutex_lock(&o->hub->lock);
     bool got = queue_take(o, &o->current);
+    while (got && o->current.header.kind == DELIVER_PUBLISH && !o->told_publish) {
+        entry_release(&o->current);
+        got = queue_take(o, &o->current);
+    }
     bool stop = !got && o->stopping && !o->stop_sent && !is_left(o);
     pthread_mutex_unlock(&o->hub->lock);
     if (stop) {
@@ -426,35 +432,59 @@ static int write_child(struct outlet *o)
     }
 }
 
+// Called with the lock held. -EPIPE: one of the version before, which would publish where it must
+// not.
+static int tell_publish(struct outlet *o, size_t report_size)
+{
+    if (report_size == DELIVER_REPORT_BYTES_MIN)
+        return o->publish.mode == PUBLISH_NO ? -EPIPE : 0;
+    if (!o->told_publish) {
+        o->told_publish = true;
+        queue_body(o, DELIVER_PUBLISH, 0, &o->publish, sizeof o->publish);
+    }
+    return 0;
+}
+
+static int take_report(struct outlet *o, int64_t now)
+{
+    struct deliver_report *report = &o->in_report;
+    if (report->turns != o->turns)
+        o->turned_ns = now;
+    o->turns = report->turns;
+    report->error[sizeof report->error - 1] = 0;
+    report->alarm[sizeof report->alarm - 1] = 0;
+    pthread_mutex_lock(&o->hub->lock);
+    o->report = *report;
+    int result = tell_publish(o, o->in_header.size);
+    pthread_mutex_unlock(&o->hub->lock);
+    return result;
+}
+
 static int read_child(struct outlet *o, int64_t now)
 {
-    for (;;) {
-        bool head = o->in_bytes < sizeof o->in_header;
-        uint8_t *target = head ? (uint8_t *)&o->in_header + o->in_bytes
-                               : (uint8_t *)&o->in_report + (o->in_bytes - sizeof o->in_header);
-        size_t want = head ? sizeof o->in_header - o->in_bytes
-                           : sizeof o->in_header + sizeof o->in_report - o->in_bytes;
+    int result = 0;
+    while (!result) {
+        size_t head = sizeof o->in_header;
+        bool in_head = o->in_bytes < head;
+        uint8_t *target = in_head ? (uint8_t *)&o->in_header + o->in_bytes
+                                  : (uint8_t *)&o->in_report + (o->in_bytes - head);
+        size_t want = in_head ? head - o->in_bytes : head + o->in_header.size - o->in_bytes;
         ssize_t n = read(o->child.fd, target, want);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         if (n == 0)
             return -EPIPE;
         o->in_bytes += (size_t)n;
-        if (o->in_bytes == sizeof o->in_header &&
-            (deliver_header_check(&o->in_header) || o->in_header.kind != DELIVER_STATE))
-            return -EPROTO;
-        if (o->in_bytes < sizeof o->in_header + sizeof o->in_report)
-            continue;
-        o->in_bytes = 0;
-        if (o->in_report.turns != o->turns)
-            o->turned_ns = now;
-        o->turns = o->in_report.turns;
-        o->in_report.error[sizeof o->in_report.error - 1] = 0;
-        o->in_report.alarm[sizeof o->in_report.alarm - 1] = 0;
-        pthread_mutex_lock(&o->hub->lock);
-        o->report = o->in_report;
-        pthread_mutex_unlock(&o->hub->lock);
+        if (o->in_bytes == head) {
+            o->in_report = (struct deliver_report){0};
+            if (deliver_header_check(&o->in_header) || o->in_header.kind != DELIVER_STATE)
+                return -EPROTO;
+        } else if (o->in_bytes > head && o->in_bytes == head + o->in_header.size) {
+            o->in_bytes = 0;
+            result = take_report(o, now);
+        }
     }
+    return result;
 }
 
 static void serve_child(struct outlet *o, int64_t now, short events)
