@@ -23,12 +23,14 @@ struct feed {
     bool closed;
     bool cut; // packets are dropped until the next key frame
     uint64_t dropped;
+    int64_t newest_picture;
     _Atomic int publish; // enum publish_mode
 };
 
 struct feed *feed_create(void)
 {
     struct feed *f = base_alloc(sizeof *f);
+    f->newest_picture = INT64_MIN;
     pthread_mutex_init(&f->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -110,6 +112,8 @@ void feed_add(struct feed *f, const struct feed_item *item)
         f->dropped += taken.packet && !f->closed;
         item_release(&taken);
     } else {
+        if (taken.packet && taken.packet->stream == PACKET_VIDEO)
+            f->newest_picture = taken.packet->dts;
         append(f, &taken);
         pthread_cond_broadcast(&f->changed);
     }
@@ -164,19 +168,15 @@ bool feed_wait_closed(struct feed *f, int timeout_ms)
     return closed;
 }
 
-bool feed_skip_to_newest_key(struct feed *f)
+void feed_skip_to_newest_key(struct feed *f)
 {
     pthread_mutex_lock(&f->lock);
     size_t newest = 0;
-    bool any = false;
     for (size_t i = 0; i < f->count; i++)
-        if (is_key(&f->items[(f->head + i) % FEED_ITEMS])) {
+        if (is_key(&f->items[(f->head + i) % FEED_ITEMS]))
             newest = i;
-            any = true;
-        }
     drop_packets(f, newest);
     pthread_mutex_unlock(&f->lock);
-    return any;
 }
 
 void feed_set_publish(struct feed *f, enum publish_mode mode)
@@ -187,6 +187,14 @@ void feed_set_publish(struct feed *f, enum publish_mode mode)
 enum publish_mode feed_publish(const struct feed *f)
 {
     return (enum publish_mode)atomic_load(&f->publish);
+}
+
+int64_t feed_newest_picture(struct feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    int64_t newest = f->newest_picture;
+    pthread_mutex_unlock(&f->lock);
+    return newest;
 }
 
 uint64_t feed_dropped(struct feed *f)

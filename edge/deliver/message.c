@@ -15,6 +15,18 @@ unsigned deliver_address(const char *family, const char *label, struct sockaddr_
     return (unsigned)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
 }
 
+struct deliver_header deliver_packet_header(uint64_t programme, const struct packet *packet)
+{
+    return (struct deliver_header){.kind = DELIVER_PACKET,
+                                   .size = (uint32_t)packet->size,
+                                   .stream = (uint8_t)packet->stream,
+                                   .key = packet->key,
+                                   .programme = programme,
+                                   .pts = packet->pts,
+                                   .dts = packet->dts,
+                                   .duration = packet->duration};
+}
+
 int deliver_header_check(const struct deliver_header *h)
 {
     switch (h->kind) {

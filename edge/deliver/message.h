@@ -107,6 +107,7 @@ struct sockaddr_un;
 // only the same user is let in by. Returns the address' length.
 unsigned deliver_address(const char *family, const char *label, struct sockaddr_un *ret);
 
+struct deliver_header deliver_packet_header(uint64_t programme, const struct packet *packet);
 // Checks a header from the other side: -EPROTO for unknown kinds or sizes.
 int deliver_header_check(const struct deliver_header *header);
 // Checks a SETUP that arrived: terminated strings, sizes within bounds. -EPROTO.

@@ -4,6 +4,7 @@
 #include "edge/deliver/outlet.h"
 
 #include "edge/deliver/child.h"
+#include "edge/deliver/gop.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
@@ -37,7 +38,8 @@ struct entry {
 
 struct programme {
     struct deliver_setup *setup;
-    bool cut; // packets are dropped until the next key frame
+    bool cut;        // packets are dropped until the next key frame
+    struct gop *gop; // what a child that is started anew begins with; NULL: previews begin later
 };
 
 struct outlet {
@@ -177,6 +179,27 @@ static void queue_setup(struct outlet *o, const struct deliver_setup *setup)
     queue_body(o, DELIVER_SETUP, setup->programme, setup, sizeof *setup);
 }
 
+static void queue_packet(struct outlet *o, uint64_t programme, const struct packet *packet)
+{
+    queue_add(o, &(struct entry){.header = deliver_packet_header(programme, packet),
+                                 .packet = packet_ref(packet)});
+}
+
+// What a child is told that follows another: all, and the GOP under way.
+static void queue_anew(struct outlet *o, struct programme *p)
+{
+    queue_setup(o, p->setup);
+    p->cut = !p->gop || !p->gop->count || o->count + GOP_PACKETS > QUEUE_ENTRIES;
+    for (int i = 0; !p->cut && i < p->gop->count; i++)
+        queue_packet(o, p->setup->programme, p->gop->packets[i]);
+}
+
+static void programme_finish(struct programme *p)
+{
+    gop_destroy(&p->gop);
+    free(p->setup);
+}
+
 // ---- Other threads -----------------------------------------------------------------------------
 
 struct outlet *outlet_create(struct outlet_hub *hub, const char *label)
@@ -216,7 +239,11 @@ void outlet_set_programme(struct outlet *o, const struct deliver_setup *setup)
     if (!p && o->programme_count < PROGRAMMES_MAX) {
         p = &o->programmes[o->programme_count++];
         *p = (struct programme){.setup = base_alloc(sizeof *setup)};
+        if (setup->kind != DELIVER_KIND_PREVIEW)
+            p->gop = base_alloc(sizeof *p->gop);
     }
+    if (p && p->gop)
+        gop_clear(p->gop);
     if (p) {
         *p->setup = *setup;
         p->cut = true;
@@ -249,7 +276,7 @@ void outlet_clear_programme(struct outlet *o, uint64_t programme)
     pthread_mutex_lock(&o->hub->lock);
     struct programme *p = find_programme(o, programme);
     if (p) {
-        free(p->setup);
+        programme_finish(p);
         *p = o->programmes[--o->programme_count];
         struct entry e = {.header = {.kind = DELIVER_CLEAR, .programme = programme}};
         if (o->count == QUEUE_ENTRIES)
@@ -270,20 +297,12 @@ void outlet_push(struct outlet *o, uint64_t programme, const struct packet *pack
         queue_cut(o);
     if (p && key && o->count < QUEUE_ENTRIES)
         p->cut = false;
-    if (p && p->cut) {
+    if (p && p->gop)
+        gop_add(p->gop, packet);
+    if (p && p->cut)
         o->dropped += o->report.state == DELIVER_LIVE; // before the first key there is no loss
-    } else if (p) {
-        struct entry e = {.header = {.kind = DELIVER_PACKET,
-                                     .size = (uint32_t)packet->size,
-                                     .stream = (uint8_t)packet->stream,
-                                     .key = packet->key,
-                                     .programme = programme,
-                                     .pts = packet->pts,
-                                     .dts = packet->dts,
-                                     .duration = packet->duration},
-                          .packet = packet_ref(packet)};
-        queue_add(o, &e);
-    }
+    else if (p)
+        queue_packet(o, programme, packet);
     pthread_mutex_unlock(&o->hub->lock);
     hub_wake(o->hub);
 }
@@ -325,12 +344,10 @@ static void start_child(struct outlet *o, int64_t now)
     if (o->started) {           // the first child finds everything in the queue
         queue_clear(o);
         queue_body(o, DELIVER_PUBLISH, 0, &o->publish, sizeof o->publish); // before it connects
-        for (int i = 0; i < o->programme_count; i++) {
-            o->programmes[i].cut = true;
-            queue_setup(o, o->programmes[i].setup);
-        }
-        if (o->second.there)
+        if (o->second.there) // before packets, which are spliced with what comes from there
             queue_body(o, DELIVER_SECOND, o->second.channel, &o->second, sizeof o->second);
+        for (int i = 0; i < o->programme_count; i++)
+            queue_anew(o, &o->programmes[i]);
     }
     o->started = true;
     pthread_mutex_unlock(&o->hub->lock);
@@ -554,7 +571,7 @@ static void outlet_free(struct outlet *o)
 {
     queue_clear(o);
     for (int i = 0; i < o->programme_count; i++)
-        free(o->programmes[i].setup);
+        programme_finish(&o->programmes[i]);
     explicit_bzero(&o->second, sizeof o->second);
     free(o);
 }

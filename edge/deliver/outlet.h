@@ -6,9 +6,9 @@
 // bytes; when it is full everything up to the next key frame is dropped and counted. A child that
 // ends, or whose sink makes no progress for ten seconds, is ended and started again, after 0.5 s at
 // first and up to 10 s when it keeps failing; never before the process before it is gone, which for
-// one that waits for a broken disk may be never. A publisher with a second source outlives its edge
-// and is adopted by the outlet of the same label when the edge is back. Of outlets with the same
-// label the oldest runs.
+// one that waits for a broken disk may be never. It begins with the GOP under way. A publisher with
+// a second source outlives its edge and is adopted by the outlet of the same label when the edge is
+// back. Of outlets with the same label the oldest runs.
 //
 // Thread: all functions any; none blocks, except outlet_hub_destroy.
 #pragma once

@@ -10,8 +10,9 @@
 //      read into ".recovered.mkv".
 //
 // When the disk has room for less than half an hour there is an alarm; for less than five minutes,
-// recording stops, sealed, until there is room for ten. Broken folders end the segment with an
-// error in words; the next key frame after five seconds tries a new one.
+// recording stops, sealed, until there is room for ten. A folder or disk that fails, by fdatasync
+// too, ends the segment with an error in words; what is in it stays and is recovered at the next
+// start. The next key frame begins a new one, after five seconds where that failed as well.
 #include "edge/deliver/record_file.h"
 #include "edge/deliver/sink.h"
 #include "edge/encode/rendition.h"
@@ -26,6 +27,7 @@
 #include <string.h>
 
 #define RETRY_NS       INT64_C(5000000000)
+#define WELL_NS        INT64_C(1000000000)
 #define LOOK_NS        INT64_C(1000000000)
 #define LAG_NS         INT64_C(3000000000)
 #define LOW_SECONDS    (30 * 60)
@@ -44,8 +46,8 @@ struct recorder {
     struct record_file *file, *sealing; // `sealing`: the segment before
     int64_t base, first_frame, segment_frames;
     int64_t last_dts[2];
-    int64_t retry_ns, look_ns;
-    const char *alarm; // about the disk, while recording
+    int64_t retry_ns, look_ns, began_ns; // began_ns: when the segment did
+    const char *alarm;                   // about the disk, while recording
     bool full;
 };
 
@@ -113,7 +115,9 @@ static void fail_segment(struct recorder *r, int error)
     status_error(r->status, "recording cannot be written: %s%s", strerror(-error), hint);
     status_alarm(r->status, "recording_failed");
     status_set(r->status, DELIVER_WAITING);
-    r->retry_ns = clock_monotonic_ns() + RETRY_NS;
+    // At once after a segment that went well, which a new file may do as well.
+    int64_t now = clock_monotonic_ns();
+    r->retry_ns = now - r->began_ns > WELL_NS ? now : now + RETRY_NS;
 }
 
 // ---- Disk space --------------------------------------------------------------------------------
@@ -224,6 +228,7 @@ static void begin_segment(struct recorder *r, const struct packet *key)
     r->full = false;
     r->alarm = "";
     r->look_ns = 0;
+    r->began_ns = clock_monotonic_ns();
     status_set(r->status, DELIVER_LIVE);
     status_error(r->status, "%s", "");
     status_alarm(r->status, "");
@@ -300,6 +305,8 @@ static void record_idle(void *sink)
     int error = r->file ? record_file_error(r->file) : 0;
     int64_t now = clock_monotonic_ns();
     if (error) { // fdatasync failed: what it covered is lost, and calling it again would hide that
+        (void)av_write_trailer(r->context); // for what it is good for; it is not sealed
+        free_context(r);
         fail_segment(r, error);
     } else if (r->file && now >= r->look_ns) {
         r->look_ns = now + LOOK_NS;

@@ -2,9 +2,14 @@
 //
 // Rules (measured, see ARCHITECTURE.md): every call has a deadline (rw_timeout, and the interrupt
 // callback); `timeout` is never set, since it turns the output into a listener; rtmps checks
-// certificates. Each connection starts at a key frame with time 0 and ends, planned, before time
-// stamps of 31 bits would wrap. After a failure nothing is said to the peer, since that may block;
-// the connection is reset, so that the server frees the key.
+// certificates, and there is no way from rtmps to rtmp. Each connection starts at a key frame with
+// time 0 and ends, planned, before time stamps of 31 bits would wrap. After a failure nothing is
+// said to the peer, since that may block; the connection is reset, so that the server frees the
+// key. The GOP under way is kept: the next connection begins with it instead of waiting for a key
+// frame.
+//
+// A server that reads too slowly gets what it can: when four seconds wait, all up to the newest key
+// frame is left out.
 //
 // A server that stops reading shows nowhere in libavformat: megabytes would pile up in the kernel
 // first. So the socket's send buffer holds half a second of the stream, and a connection on which
@@ -12,11 +17,11 @@
 // the only TCP socket of this process.
 //
 // Whether it may connect at all the edge says (edge/publish.h): a connection that is to end is
-// reset at once. While there is none, the GOP under way is kept, and sent first on the next
-// connection.
+// reset at once.
 //
 // A refusal (key, name in use) shows in libavformat 59 as the same EIO as a cut connection; only
 // its log tells them apart. Refused tries back off to a minute, all others to ten seconds.
+#include "edge/deliver/gop.h"
 #include "edge/deliver/sink.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
@@ -51,13 +56,13 @@
 #define NAMED_SOON_NS    INT64_C(2000000000)   // who published before may be about to end
 #define NAMED_SOON_MS    250
 #define NAMED_REFUSED_MS 2000
-#define GOP_PACKETS      2048
-#define GOP_BYTES        (16 << 20)
+#define LAG_SECONDS      4
+#define SLOW_NS          INT64_C(20000000000) // that the alarm stays after pictures were left out
 #define STALLED          AVERROR(ENOBUFS)
 
 // What libavformat's log said about the connection under way. Sink thread.
 static struct heard {
-    bool no_name, publish, refusal;
+    bool no_name, publish, refusal, certificate;
 } heard;
 
 struct rtmp {
@@ -79,10 +84,9 @@ struct rtmp {
     enum publish_mode mode; // as last seen
     int64_t named_ns;       // when this publisher took over from another; 0: it has not
     int64_t ended_ns;       // when the last connection ended; 0: there was none
-    // The GOP under way while there is no connection; from its key frame on.
-    struct packet *gop[GOP_PACKETS];
-    int gop_count;
-    size_t gop_bytes;
+    struct gop kept;
+    bool skips;          // what comes is left out up to the next key picture
+    int64_t slow_ns;     // until when the alarm stays
     int socket;          // of the connection; -1: none
     uint64_t acked;      // bytes that the peer had acknowledged at
     int64_t acked_at_ns; // this time, or nothing was left to acknowledge
@@ -95,6 +99,9 @@ static void on_log(void *context, int level, const char *format, va_list args)
     (void)args;
     heard.no_name = heard.no_name || strstr(format, "Failed to resolve hostname");
     heard.publish = heard.publish || strstr(format, "Sending publish command");
+    heard.certificate = heard.certificate || strstr(format, "Unable to verify peer certificate") ||
+                        strstr(format, "Peer certificate failed verification") ||
+                        strstr(format, "does not match hostname");
     heard.refusal = heard.refusal || (level == AV_LOG_ERROR && strstr(format, "Server error"));
 }
 
@@ -176,6 +183,7 @@ static void close_connection(struct rtmp *r, bool polite)
         (void)setsockopt(r->socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     r->socket = -1;
     r->ended_ns = clock_monotonic_ns();
+    r->slow_ns = 0;
     avio_closep(&r->context->pb);
     avformat_free_context(r->context);
     r->context = NULL;
@@ -190,6 +198,9 @@ static bool is_refused(const struct rtmp *r, int error)
 // In words, without the URL that FFmpeg's own messages have.
 static const char *describe(int error)
 {
+    if (heard.certificate)
+        return "the server's certificate is not valid: it has expired, is for another name, or is "
+               "signed by nobody whom this host trusts";
     switch (error) {
     case STALLED:
         return "the server takes no more data";
@@ -200,8 +211,7 @@ static const char *describe(int error)
         return "no answer in time";
     case AVERROR(EIO):
         return heard.no_name ? "the destination's host name cannot be resolved"
-                             : "no RTMP connection: the server closed it, or its certificate is "
-                               "not valid";
+                             : "no RTMP connection: the server closed it";
     case AVERROR(ECONNRESET):
     case AVERROR(EPIPE):
         return "the server closed the connection";
@@ -211,26 +221,6 @@ static const char *describe(int error)
     default:
         return strerror(error < 0 && error > -4096 ? -error : EIO);
     }
-}
-
-// ---- The GOP under way ------------------------------------------------------------------------
-
-static void gop_clear(struct rtmp *r)
-{
-    while (r->gop_count)
-        packet_unref(&r->gop[--r->gop_count]);
-    r->gop_bytes = 0;
-}
-
-static void gop_add(struct rtmp *r, const struct packet *packet)
-{
-    bool key = packet->stream == PACKET_VIDEO && packet->key;
-    if (key || r->gop_count == GOP_PACKETS || r->gop_bytes + packet->size > GOP_BYTES)
-        gop_clear(r);
-    if (!key && !r->gop_count)
-        return; // it has no beginning
-    r->gop[r->gop_count++] = packet_ref(packet);
-    r->gop_bytes += packet->size;
 }
 
 // ---- Connecting -------------------------------------------------------------------------------
@@ -254,19 +244,21 @@ static void fail(struct rtmp *r, int error)
     // After the handshake libavformat gives EIO for an answer that does not come, as well.
     if (r->base == INT64_MIN && now - r->opened_ns >= ANSWER_NS && error == AVERROR(EIO))
         error = AVERROR(ETIMEDOUT);
-    bool refused = is_refused(r, error);
+    bool refused = is_refused(r, error) || heard.certificate;
     close_connection(r, false);
     if (feed_publish(r->feed) == PUBLISH_NO)
         return; // that is why
     status_error(r->status, "%s",
-                 refused ? "refused by the server: check the stream key, and whether another "
-                           "publisher uses it"
-                         : describe(error));
+                 refused && !heard.certificate
+                     ? "refused by the server: check the stream key, and whether another "
+                       "publisher uses it"
+                     : describe(error));
     status_alarm(r->status, refused ? "destination_refused" : "destination_lost");
     status_set(r->status, DELIVER_WAITING);
     // Full jitter, so that a platform that comes back is not met by everybody at once. A refused
-    // key does not become right by itself, and platforms lock out who tries often.
-    bool named = r->named_ns && now - r->named_ns < NAMED_NS;
+    // key, or a certificate, does not become right by itself, and platforms lock out who tries
+    // often.
+    bool named = !heard.certificate && r->named_ns && now - r->named_ns < NAMED_NS;
     int wait_ms = refused ? r->refused_ms : random_below(r->back_off_ms) + 1;
     if (refused && named)
         wait_ms = now - r->named_ns < NAMED_SOON_NS ? NAMED_SOON_MS : NAMED_REFUSED_MS;
@@ -309,6 +301,40 @@ static int open_connection(struct rtmp *r)
     return result < 0 ? result : 0;
 }
 
+static void connect_now(struct rtmp *r)
+{
+    status_set(r->status, DELIVER_CONNECTING);
+    int result = open_connection(r);
+    if (result < 0) {
+        fail(r, result);
+        return;
+    }
+    if (r->was_connected)
+        status_add(r->status, 0, 1);
+    r->was_connected = true;
+    r->last_dts[0] = r->last_dts[1] = INT64_MIN;
+    feed_skip_to_newest_key(r->feed);
+}
+
+static void rtmp_setup(void *sink, const struct deliver_setup *setup)
+{
+    struct rtmp *r = sink;
+    close_connection(r, true);
+    r->setup = *setup;
+    r->has_setup = true;
+    r->next_try_ns = 0;
+    gop_clear(&r->kept);
+}
+
+static void rtmp_clear(void *sink, uint64_t programme)
+{
+    struct rtmp *r = sink;
+    (void)programme; // it has only one
+    close_connection(r, true);
+    r->has_setup = false;
+    status_set(r->status, DELIVER_STOPPED);
+}
+
 static void write_packet(struct rtmp *r, const struct packet *packet)
 {
     sink_fill_packet(r->context, &r->setup, packet, r->base, r->packet);
@@ -328,63 +354,40 @@ static void write_packet(struct rtmp *r, const struct packet *packet)
     status_add(r->status, packet->size, 0);
     if (packet->stream == PACKET_VIDEO && dts >= LIVE_AFTER_MS) {
         status_set(r->status, DELIVER_LIVE);
-        status_error(r->status, "%s", "");
-        status_alarm(r->status, "");
+        if (clock_monotonic_ns() >= r->slow_ns) {
+            status_error(r->status, "%s", "");
+            status_alarm(r->status, "");
+        }
         r->back_off_ms = BACK_OFF_FIRST;
         r->refused_ms = REFUSED_FIRST;
     }
 }
 
-static void connect_now(struct rtmp *r)
+// Whether so much waits behind this picture that it is better left out.
+static bool is_late(const struct rtmp *r, const struct packet *packet)
 {
-    status_set(r->status, DELIVER_CONNECTING);
-    int result = open_connection(r);
-    if (result < 0) {
-        fail(r, result);
-        return;
-    }
-    if (r->was_connected)
-        status_add(r->status, 0, 1);
-    r->was_connected = true;
-    r->last_dts[0] = r->last_dts[1] = INT64_MIN;
-    if (feed_skip_to_newest_key(r->feed))
-        gop_clear(r);
-    for (int i = 0; i < r->gop_count && r->context; i++) {
-        if (r->base == INT64_MIN)
-            r->base = r->gop[i]->dts;
-        write_packet(r, r->gop[i]);
-    }
-    gop_clear(r);
+    int64_t frames = feed_newest_picture(r->feed) - packet->dts;
+    return packet->stream == PACKET_VIDEO &&
+           frames > muldiv_floor(LAG_SECONDS, r->setup.rate.num, r->setup.rate.den);
 }
 
-static void rtmp_setup(void *sink, const struct deliver_setup *setup)
+static void skip_to_present(struct rtmp *r)
 {
-    struct rtmp *r = sink;
-    close_connection(r, true);
-    r->setup = *setup;
-    r->has_setup = true;
-    r->next_try_ns = 0;
-    gop_clear(r);
-}
-
-static void rtmp_clear(void *sink, uint64_t programme)
-{
-    struct rtmp *r = sink;
-    (void)programme; // it has only one
-    close_connection(r, true);
-    r->has_setup = false;
-    status_set(r->status, DELIVER_STOPPED);
+    feed_skip_to_newest_key(r->feed);
+    r->skips = true;
+    r->slow_ns = clock_monotonic_ns() + SLOW_NS;
+    status_error(r->status, "the server takes less than is sent: pictures were left out");
+    status_alarm(r->status, "destination_slow");
 }
 
 static void rtmp_packet(void *sink, uint64_t programme, const struct packet *packet)
 {
     struct rtmp *r = sink;
     (void)programme;
-    if (!r->context) {
-        gop_add(r, packet);
-        return;
-    }
     bool key = packet->stream == PACKET_VIDEO && packet->key;
+    gop_add(&r->kept, packet);
+    if (!r->context)
+        return;
     if (key && r->base != INT64_MIN &&
         r->last_dts[0] > (int64_t)SESSION_SECONDS * 1000) { // flv counts milliseconds
         close_connection(r, true);
@@ -392,12 +395,19 @@ static void rtmp_packet(void *sink, uint64_t programme, const struct packet *pac
         if (!r->context)
             return;
     }
-    if (r->base == INT64_MIN) {
-        if (!key)
-            return;
-        r->base = packet->dts;
+    if (r->base == INT64_MIN) { // a new connection
+        r->skips = false;
+        if (r->kept.count)
+            r->base = r->kept.packets[0]->dts;
+        for (int i = 0; i < r->kept.count && r->context; i++)
+            write_packet(r, r->kept.packets[i]);
+        return;
     }
-    write_packet(r, packet);
+    r->skips = r->skips && !key;
+    if (is_late(r, packet))
+        skip_to_present(r);
+    if (!r->skips)
+        write_packet(r, packet);
 }
 
 // What the edge wants now.
@@ -438,7 +448,7 @@ static void rtmp_destroy(void *sink)
 {
     struct rtmp *r = sink;
     close_connection(r, true);
-    gop_clear(r);
+    gop_clear(&r->kept);
     av_packet_free(&r->packet);
     free(r);
 }

@@ -30,9 +30,10 @@ bool feed_closed(struct feed *feed);
 int feed_take(struct feed *feed, int timeout_ms, struct feed_item *ret);
 // Waits until the feed is closed, at most `timeout_ms`; returns whether it is.
 bool feed_wait_closed(struct feed *feed, int timeout_ms);
-// Throws away packets before the newest key frame: a new connection starts at the present. False:
-// there is no key frame.
-bool feed_skip_to_newest_key(struct feed *feed);
+// Throws away packets before the newest key frame: a new connection starts at the present.
+void feed_skip_to_newest_key(struct feed *feed);
+// dts of the newest picture that was added; INT64_MIN: none was.
+int64_t feed_newest_picture(struct feed *feed);
 uint64_t feed_dropped(struct feed *feed);
 // Whether the sink may connect; PUBLISH_YES at first. Thread: any.
 void feed_set_publish(struct feed *feed, enum publish_mode mode);

@@ -3,78 +3,14 @@
 //
 // Skipped where nginx or its module is not installed. Argument: the path of vistter-deliver.
 #include "tests/edge/delivery.h"
+#include "tests/edge/peers.h"
 
-#include <arpa/inet.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
-#define MODULE "/usr/lib/nginx/modules/ngx_rtmp_module.so"
-#define KEY    "k3y-that-must-stay-secret"
+#define KEY "k3y-that-must-stay-secret"
 
 // ---- Peers -------------------------------------------------------------------------------------
-
-static pid_t spawn(const char *command)
-{
-    pid_t pid = fork();
-    if (!pid) {
-        execl("/bin/sh", "sh", "-c", command, NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-static int free_port(int *ret_fd)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    CHECK_OK(bind(fd, (struct sockaddr *)&address, size));
-    CHECK_OK(listen(fd, 8));
-    getsockname(fd, (struct sockaddr *)&address, &size);
-    if (ret_fd)
-        *ret_fd = fd;
-    else
-        close(fd);
-    return ntohs(address.sin_port);
-}
-
-static bool can_connect(int port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    bool connected = !connect(fd, (struct sockaddr *)&address, sizeof address);
-    close(fd);
-    return connected;
-}
-
-// An nginx of our own in the foreground, one process, which records what it receives.
-// `rules` are further lines of its application.
-static pid_t start_nginx(int port, const char *name, const char *rules)
-{
-    char path[128], command[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    mkdir(path, 0755);
-    snprintf(path, sizeof path, "%s/%s/nginx.conf", folder, name);
-    FILE *f = fopen(path, "w");
-    fprintf(f,
-            "load_module %s;\ndaemon off;\nmaster_process off;\npid %s/%s/pid;\nerror_log "
-            "%s/%s/error.log;\nevents {}\nrtmp { server { listen 127.0.0.1:%d; chunk_size 4096; "
-            "application live { live on; record all; record_path %s/%s; %s } } }\n",
-            MODULE, folder, name, folder, name, port, folder, name, rules);
-    fclose(f);
-    snprintf(command, sizeof command, "exec nginx -p %s/%s -c %s 2>%s/%s/stderr", folder, name,
-             path, folder, name);
-    pid_t pid = spawn(command);
-    for (int i = 0; i < 500 && !can_connect(port); i++)
-        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
-    CHECK_TRUE(can_connect(port));
-    return pid;
-}
 
 // An HTTP server that forbids whatever it is asked; counts the requests.
 static pid_t start_forbidder(int listener, atomic_int *requests)
@@ -122,13 +58,6 @@ static void read_connection(struct connection *c)
     }
     if (f)
         fclose(f);
-}
-
-static void stop_process(pid_t pid)
-{
-    kill(pid, SIGCONT);
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
 }
 
 static void check_secret(struct outlet *o)
@@ -210,29 +139,6 @@ static int64_t time_of_notice(struct outlet *o, struct connection *c, int from)
     CHECK_TEXT(report.error, "the server takes no more data");
     CHECK_TEXT(report.alarm, "destination_lost");
     return (now - moved) / 1000000;
-}
-
-// The first `to` packets once more, as those of a later time: a publisher's packets never go back.
-static void play_later(struct outlet *o, int to, int round)
-{
-    struct packet *kept[8192];
-    memcpy(kept, packets, sizeof kept);
-    int64_t shift[] = {[PACKET_VIDEO] = (int64_t)round * SECONDS * 30,
-                       [PACKET_AUDIO] = rate_first_sample(rate, (int64_t)round * SECONDS * 30)};
-    for (int i = 0; i < to; i++) {
-        struct packet *p = packets[i] = packet_create(kept[i]->size);
-        CHECK_TRUE(p != NULL);
-        memcpy(p->data, kept[i]->data, p->size);
-        p->stream = kept[i]->stream;
-        p->key = kept[i]->key;
-        p->pts = kept[i]->pts + shift[p->stream];
-        p->dts = kept[i]->dts + shift[p->stream];
-        p->duration = kept[i]->duration;
-    }
-    play(&o, 1, 0, to);
-    for (int i = 0; i < to; i++)
-        packet_unref(&packets[i]);
-    memcpy(packets, kept, sizeof kept);
 }
 
 // A second publisher of a key in use is told so. A platform that stops reading is noticed two

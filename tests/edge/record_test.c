@@ -2,7 +2,7 @@
 // with
 // --disk, a disk that others fill up (on a tmpfs of its own; skipped where that cannot be mounted).
 //
-// Arguments: the path of vistter-deliver [--disk].
+// Arguments: the path of vistter-deliver, and that of sync_error.c's library or --disk.
 #include "tests/edge/delivery.h"
 
 #include <errno.h>
@@ -26,14 +26,16 @@ static void check_sum(const char *path)
 }
 
 // kill -9 in the middle of a segment: what is on disk plays; the next process recovers it and goes
-// on with a new segment.
+// on with a new segment, which begins with the GOP under way.
 static void test_killed_recorder(struct outlet_hub *hub)
 {
     char rec[128], path[512];
     snprintf(rec, sizeof rec, "%s/killed", folder);
     struct outlet *o = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-killed", rec);
     wait_state(o, DELIVER_CONNECTING);
-    int half = packet_count / 2, rest = key_after(half);
+    int half = packet_count / 2, rest = half;
+    while (!(packets[rest]->stream == PACKET_VIDEO && packets[rest]->key)) // of the GOP under way
+        rest--;
     play(&o, 1, 0, half);
     struct deliver_report report;
     for (int i = 0; i < 300; i++) { // until its own report says that it has all
@@ -53,7 +55,7 @@ static void test_killed_recorder(struct outlet_hub *hub)
     CHECK(m.video_frames, >=, pictures_between(0, half) - 2);
     for (int i = 0; i < 500 && !find_file("killed", ".recovered.mkv", path, sizeof path); i++)
         clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
-    play(&o, 1, rest, packet_count);
+    play(&o, 1, half, packet_count);
     outlet_destroy(&o);
     for (int i = 0; i < 500 && find_file("killed", ".part", path, sizeof path); i++)
         clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
@@ -159,6 +161,64 @@ static void test_hung_disk(struct outlet_hub *hub)
     outlet_destroy(&o);
 }
 
+// fdatasync fails once: what it covered may be lost, so the segment is left as it is, for the next
+// start to recover, and a new one begins; a recorder beside it notices nothing.
+static void test_sync_error(struct outlet_hub *hub, const char *shim)
+{
+    char rec[128], now[160], path[512];
+    snprintf(rec, sizeof rec, "%s/eio", folder);
+    snprintf(now, sizeof now, "%s/now", rec);
+    setenv("LD_PRELOAD", shim, 1);
+    setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1);
+    struct outlet *o[2];
+    o[0] = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-eio", rec);
+    wait_state(o[0], DELIVER_CONNECTING);
+    for (int i = 0; i < 500 && !outlet_child(o[0]); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    unsetenv("LD_PRELOAD");
+    unsetenv("ASAN_OPTIONS");
+    snprintf(rec, sizeof rec, "%s/good", folder);
+    o[1] = open_outlet(hub, DELIVER_KIND_RECORDING, "recording-good", rec);
+    int gop = key_after(key_after(0) + 1), failed = gop, next;
+    play(o, 2, 0, gop);
+    wait_state(o[0], DELIVER_LIVE);
+    close(open(now, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    struct deliver_report report;
+    for (outlet_report(o[0], &report); failed < packet_count && !*report.alarm; failed++) {
+        play(o, 2, failed, failed + 1);
+        outlet_report(o[0], &report);
+        if (packets[failed]->stream == PACKET_VIDEO)
+            clock_sleep_until_ns(clock_monotonic_ns() + 1000000000 / 30 / SPEED);
+    }
+    CHECK(report.state, ==, DELIVER_WAITING);
+    CHECK_TEXT(report.alarm, "recording_failed");
+    CHECK_TEXT(report.error, "recording cannot be written: Input/output error");
+    unlink(now);
+    next = key_after(failed);
+    CHECK(next, <, packet_count);
+    play(o, 2, failed, packet_count);
+    outlet_report(o[0], &report);
+    CHECK(report.state, ==, DELIVER_LIVE);
+    CHECK_TEXT(report.alarm, "");
+    CHECK(report.dropped, ==, 0);
+    for (int i = 0; i < 2; i++)
+        outlet_destroy(&o[i]);
+    for (int i = 0; i < 500 && !(find_file("eio", ".sha256", path, sizeof path) &&
+                                 find_file("good", ".sha256", path, sizeof path));
+         i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(find_file("eio", ".mkv", path, sizeof path));
+    check_good("after EIO", path, pictures_between(next, packet_count));
+    CHECK_TRUE(find_file("eio", ".part", path, sizeof path));
+    struct media_file m;
+    CHECK_OK(media_file_read(path, &m));
+    fprintf(stderr, "EIO: %d of %d pictures are in what was left\n", m.video_frames,
+            pictures_between(0, failed));
+    CHECK(m.video_frames, >=, pictures_between(0, gop));
+    CHECK_TRUE(find_file("good", ".mkv", path, sizeof path));
+    check_good("beside EIO", path, SECONDS * 30);
+}
+
 // Fills the disk up, but for `rest` bytes, at one blow.
 static void fill_disk(const char *file, int64_t rest)
 {
@@ -251,5 +311,7 @@ int main(int argc, char **argv)
     struct outlet_hub *hub = delivery_begin(argv[1]);
     test_killed_recorder(hub);
     test_hung_disk(hub);
+    if (argc > 2)
+        test_sync_error(hub, argv[2]);
     return delivery_end(&hub);
 }
