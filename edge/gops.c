@@ -33,7 +33,8 @@ static void part_end(struct gops *g, enum packet_stream stream, int64_t next)
     struct gop_sum sum = {.sound = stream == PACKET_AUDIO, .first = part->first, .sum = part->sum};
     sum.from = sum.sound ? frame_of(g, part->first - PREROLL_SAMPLES) : part->first;
     sum.to = sum.sound ? frame_of(g, next) + 1 : next;
-    sum.whole = part->count == (sum.sound ? BLOCK_SAMPLES / 1024 : next - part->first);
+    sum.whole = part->count == (sum.sound ? BLOCK_SAMPLES / 1024 : next - part->first) &&
+                (!sum.sound || part->first - g->sound_from >= PREROLL_SAMPLES);
     pthread_mutex_lock(&g->lock);
     g->kept[stream][g->count[stream]++ % GOPS_KEPT] = sum;
     pthread_mutex_unlock(&g->lock);
@@ -44,6 +45,9 @@ void gops_add(struct gops *g, const struct packet *packet)
     struct gop_part *part = &g->parts[packet->stream];
     bool sound = packet->stream == PACKET_AUDIO;
     int64_t first = packet->dts;
+    if (sound && !g->has_sound)
+        g->sound_from = first;
+    g->has_sound = g->has_sound || sound;
     if (sound)
         first -= (first % BLOCK_SAMPLES + BLOCK_SAMPLES) % BLOCK_SAMPLES;
     if (sound ? first != part->first || !part->count : packet->key) {

@@ -28,6 +28,8 @@ struct gops {
         int64_t first, count;
         uint64_t sum;
     } parts[2]; // by stream
+    bool has_sound;
+    int64_t sound_from; // its first: an encoder that begins shortly before a block is no match
     // -- guarded by lock
     pthread_mutex_t lock;
     struct gop_sum kept[2][GOPS_KEPT]; // rings

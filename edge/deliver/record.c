@@ -15,7 +15,6 @@
 // start. The next key frame begins a new one, after five seconds where that failed as well.
 #include "edge/deliver/record_file.h"
 #include "edge/deliver/sink.h"
-#include "edge/encode/rendition.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "engine/media/recording.h"
@@ -212,9 +211,7 @@ static void begin_segment(struct recorder *r, const struct packet *key)
         stop_for_space(r);
         return;
     }
-    // Time 0 is so far before the picture that the sound which comes behind it has a place.
-    r->base = key->dts + muldiv_floor(-RENDITION_SOUND_BEHIND, r->setup.rate.num,
-                                      (int64_t)r->setup.rate.den * SAMPLE_RATE_HZ);
+    r->base = sink_base(&r->setup, key);
     r->first_frame = key->pts;
     int result =
         record_file_create(r->setup.url, r->setup.name, key->pts, bytes_per_second(r), &r->file);

@@ -57,6 +57,7 @@
 #define NAMED_SOON_MS    250
 #define NAMED_REFUSED_MS 2000
 #define LAG_SECONDS      4
+#define SILENT_PACKETS   30                   // of a GOP without sound: there is none
 #define SLOW_NS          INT64_C(20000000000) // that the alarm stays after pictures were left out
 #define STALLED          AVERROR(ENOBUFS)
 
@@ -380,6 +381,27 @@ static void skip_to_present(struct rtmp *r)
     status_alarm(r->status, "destination_slow");
 }
 
+// A new connection begins with the GOP under way, once the sound that comes behind its first
+// picture is there: that goes first, since FFmpeg's FLV takes nothing from before its first packet.
+static void begin_session(struct rtmp *r)
+{
+    const struct gop *kept = &r->kept;
+    int64_t sample = kept->count ? rate_first_sample(r->setup.rate, kept->packets[0]->dts) : 0;
+    bool sound = false;
+    for (int i = 0; i < kept->count && !sound; i++)
+        sound = kept->packets[i]->stream == PACKET_AUDIO && kept->packets[i]->dts >= sample;
+    if (!sound && kept->count < SILENT_PACKETS)
+        return;
+    r->skips = false;
+    r->base = sink_base(&r->setup, kept->packets[0]);
+    for (int late = 0; late < 2; late++)
+        for (int i = 0; i < kept->count && r->context; i++) {
+            const struct packet *p = kept->packets[i];
+            if ((p->stream != PACKET_AUDIO || p->dts >= sample) == late)
+                write_packet(r, p);
+        }
+}
+
 static void rtmp_packet(void *sink, uint64_t programme, const struct packet *packet)
 {
     struct rtmp *r = sink;
@@ -395,12 +417,8 @@ static void rtmp_packet(void *sink, uint64_t programme, const struct packet *pac
         if (!r->context)
             return;
     }
-    if (r->base == INT64_MIN) { // a new connection
-        r->skips = false;
-        if (r->kept.count)
-            r->base = r->kept.packets[0]->dts;
-        for (int i = 0; i < r->kept.count && r->context; i++)
-            write_packet(r, r->kept.packets[i]);
+    if (r->base == INT64_MIN) {
+        begin_session(r);
         return;
     }
     r->skips = r->skips && !key;

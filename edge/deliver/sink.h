@@ -70,6 +70,9 @@ struct AVFormatContext;
 struct AVPacket;
 // Adds the two streams (video first) that `setup` describes. -ENOMEM.
 int sink_add_streams(struct AVFormatContext *context, const struct deliver_setup *setup);
+// The frame that is time 0 of what begins with this picture: so far before it that the sound which
+// comes behind it has a place.
+int64_t sink_base(const struct deliver_setup *setup, const struct packet *key);
 // Fills `av` (allocated by the caller) with a borrowed view of `packet`, times counted from video
 // frame `base` in the stream's time base. Valid while `packet` is.
 void sink_fill_packet(struct AVFormatContext *context, const struct deliver_setup *setup,

@@ -1,5 +1,7 @@
 #include "edge/deliver/sink.h"
 
+#include "edge/encode/rendition.h"
+
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -50,6 +52,12 @@ int sink_add_streams(AVFormatContext *context, const struct deliver_setup *setup
     audio->time_base = (AVRational){1, SAMPLE_RATE_HZ};
     int result = set_extradata(v, setup->video_extradata, setup->video_extradata_size);
     return result ? result : set_extradata(a, setup->audio_extradata, setup->audio_extradata_size);
+}
+
+int64_t sink_base(const struct deliver_setup *setup, const struct packet *key)
+{
+    return key->dts + muldiv_floor(-RENDITION_SOUND_BEHIND, setup->rate.num,
+                                   (int64_t)setup->rate.den * SAMPLE_RATE_HZ);
 }
 
 void sink_fill_packet(AVFormatContext *context, const struct deliver_setup *setup,
