@@ -210,10 +210,7 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     }
     int before = asked->takeover.active;
     enum takeover_reason why = takeover_look(&asked->takeover, &view, now);
-    int next = takeover_next(&asked->takeover, &view, now);
-    // While nobody else shows life, whoever stood by may be back in a moment.
-    bool keeps = next < 0 && asked->other != asked->takeover.active;
-    choose_other(in, index, keeps ? asked->other : next);
+    choose_other(in, index, asked->takeover.second);
     if (why == TAKEOVER_NONE)
         return;
     struct frame_want ended = ended_want(in, index, asked->start);

@@ -19,8 +19,11 @@ const char *takeover_reason_name(enum takeover_reason reason)
 void takeover_init(struct takeover *t, int count, int64_t frame_ns, int64_t latency_ns,
                    int lead_frames)
 {
-    *t = (struct takeover){
-        .count = count, .frame_ns = frame_ns, .latency_ns = latency_ns, .lead_frames = lead_frames};
+    *t = (struct takeover){.count = count,
+                           .second = -1,
+                           .frame_ns = frame_ns,
+                           .latency_ns = latency_ns,
+                           .lead_frames = lead_frames};
 }
 
 static int64_t patience_ns(const struct takeover *t, int64_t slack)
@@ -72,20 +75,49 @@ static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_
     return stuck && view->slack < t->lead_frames / 2; // never without a clock
 }
 
+// Whether it would be no third one within TAKEOVER_AGAIN_NS.
+static bool may_join(const struct takeover *t, int p, int64_t now_ns)
+{
+    int others = 0;
+    for (int i = 0; i < t->count; i++)
+        others += i != p && (i == t->active || lately(t->lost_ns[i], now_ns));
+    return others < 2 || p == t->second || lately(t->lost_ns[p], now_ns);
+}
+
+// Before others one that has not failed lately.
 int takeover_next(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
     int failed = -1;
-    for (int i = t->count - 1; i >= 1; i--) {
-        int p = (t->active + i) % t->count;
-        if (view->alive[p] && lately(t->failed_ns[p], now_ns))
-            failed = p;
-    }
     for (int i = 1; i < t->count; i++) {
         int p = (t->active + i) % t->count;
-        if (view->alive[p] && !lately(t->failed_ns[p], now_ns))
+        if (!view->alive[p] || !may_join(t, p, now_ns))
+            continue;
+        if (!lately(t->failed_ns[p], now_ns))
             return p;
+        failed = failed < 0 ? p : failed;
     }
     return failed;
+}
+
+// Whether those that were lost have had their time to come back.
+static bool has_waited(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    bool waits = view->slack * 2 >= t->lead_frames;
+    for (int i = 0; i < t->count; i++)
+        if (waits && t->lost_ns[i] && now_ns - t->lost_ns[i] < TAKEOVER_RETURN_NS)
+            return false;
+    return true;
+}
+
+// When it has failed: as takeover_next, and at last a third one.
+static int next_any(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    int next = takeover_next(t, view, now_ns);
+    for (int i = 1; next < 0 && i < t->count && has_waited(t, view, now_ns); i++) {
+        int p = (t->active + i) % t->count;
+        next = view->alive[p] ? p : -1;
+    }
+    return next;
 }
 
 // The same for slowness, which is better borne than another failure.
@@ -93,16 +125,35 @@ static int next_quicker(const struct takeover *t, const struct takeover_view *vi
 {
     for (int i = 1; i < t->count; i++) {
         int p = (t->active + i) % t->count;
-        if (view->alive[p] && !lately(t->failed_ns[p], now_ns) && !lately(t->slow_ns[p], now_ns))
+        if (view->alive[p] && may_join(t, p, now_ns) && !lately(t->failed_ns[p], now_ns) &&
+            !lately(t->slow_ns[p], now_ns))
             return p;
     }
     return -1;
+}
+
+static void note_lost(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    for (int i = 0; i < t->count; i++) {
+        if (t->alive[i] && !view->alive[i] && (i == t->active || i == t->second))
+            t->lost_ns[i] = now_ns;
+        t->alive[i] = view->alive[i];
+    }
+}
+
+static void choose_second(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    int next = takeover_next(t, view, now_ns);
+    // While nobody else shows life, whoever stood by may be back in a moment.
+    if (next >= 0 || t->second == t->active)
+        t->second = next;
 }
 
 enum takeover_reason takeover_look(struct takeover *t, const struct takeover_view *view,
                                    int64_t now_ns)
 {
     bool alive = view->alive[t->active];
+    note_lost(t, view, now_ns);
     t->met = t->met || alive;
     t->since_ns = t->since_ns ? t->since_ns : now_ns;
     bool gone = !alive && (t->met || now_ns - t->since_ns > TAKEOVER_START_NS);
@@ -113,14 +164,17 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
                                            : TAKEOVER_NONE;
     int next = reason == TAKEOVER_NONE   ? -1
                : reason == TAKEOVER_SLOW ? next_quicker(t, view, now_ns)
-                                         : takeover_next(t, view, now_ns);
-    if (next < 0)
+                                         : next_any(t, view, now_ns);
+    if (next < 0) {
+        choose_second(t, view, now_ns);
         return TAKEOVER_NONE;
+    }
     *(reason == TAKEOVER_SLOW ? &t->slow_ns[t->active] : &t->failed_ns[t->active]) = now_ns;
     t->active = next;
     t->takeovers++;
     t->asked_ns = t->heard_ns = t->trend_ns = 0;
     t->since_ns = now_ns;
     t->met = true;
+    choose_second(t, view, now_ns);
     return reason;
 }

@@ -12,6 +12,14 @@
 //   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
 //      Not to one that 1, 2 or 3 was said of within TAKEOVER_AGAIN_NS: if all are slow, turning to
 //      and fro makes it worse.
+// A file may crash whoever decodes it, and all that are asked come to it at about the same time. So
+// no more than two are at what a taker needs within TAKEOVER_AGAIN_NS: the active one and the
+// second, which is told where to go on and may decode already. When both are lost, the third gets
+// nothing before TAKEOVER_RETURN_NS have passed, or half of the lead is used up: meanwhile one of
+// them may be back, knows what it has crashed at, and does not open that again (engine/base/
+// crash_note.h); it is asked then. Nor does a third become the second in place of one that was
+// lost.
+//
 // Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
 // half a second, and 3 says nothing.
 #pragma once
@@ -22,12 +30,14 @@
 #define TAKEOVER_PROVIDERS_MAX 3 // a provider and two standbys
 #define TAKEOVER_START_NS      INT64_C(1000000000)
 #define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
+#define TAKEOVER_RETURN_NS     INT64_C(1000000000)
 
 enum takeover_reason { TAKEOVER_NONE, TAKEOVER_GONE, TAKEOVER_SILENT, TAKEOVER_SLOW };
 const char *takeover_reason_name(enum takeover_reason reason);
 
 struct takeover {
     int count, active;  // providers, and which is asked
+    int second;         // who would be asked next, as of the last look; -1: nobody yet
     int64_t frame_ns;   // how long a frame lasts
     int64_t latency_ns; // of a question and its answer
     int lead_frames;    // asked for ahead of a clock; 0: there is no clock
@@ -41,6 +51,8 @@ struct takeover {
     int64_t trend_ns, trend_frames;            // what was buffered half a second ago
     int64_t slow_ns[TAKEOVER_PROVIDERS_MAX];   // when 3 was last said of each; 0: never
     int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // 1 or 2
+    int64_t lost_ns[TAKEOVER_PROVIDERS_MAX];   // when it ceased to show life as one of the two
+    bool alive[TAKEOVER_PROVIDERS_MAX];        // at the last look
 };
 
 struct takeover_view {
@@ -52,7 +64,7 @@ struct takeover_view {
 
 void takeover_init(struct takeover *t, int count, int64_t frame_ns, int64_t latency_ns,
                    int lead_frames);
-// Whom it would turn to now if the active one failed; -1: nobody else shows life.
+// Whom it would turn to now if the active one failed; -1: nobody else that may be asked shows life.
 int takeover_next(const struct takeover *t, const struct takeover_view *view, int64_t now_ns);
 // To be called each 20 ms or so. Says why `active` has changed, or TAKEOVER_NONE.
 enum takeover_reason takeover_look(struct takeover *t, const struct takeover_view *view,

@@ -47,6 +47,7 @@ struct stage {
     uint8_t revision[32];
     struct media_cache *cache;
     struct stage_times *times;
+    bool third;                     // whom takers ask last: it opens nothing before
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
     struct cost render_cost, code_cost;
@@ -391,7 +392,7 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
         .resolver = prepared_resolver(s->prepared),
     };
     int error = renderer_create(&config, &s->renderer, reterr);
-    return error ? error : warm_up(s, reterr);
+    return error || s->third ? error : warm_up(s, reterr);
 }
 
 // Waits until the providers of what lies beneath are connected.
@@ -544,6 +545,15 @@ static void on_arrived(void *opaque)
     pthread_mutex_unlock(&s->lock);
 }
 
+// A file that crashes whoever opens it is to end two, no third (engine/receive/takeover.h).
+static bool is_third(const Vistter__Control__V1__GroupPlan *group, const char *node)
+{
+    for (size_t i = 1; node && i < group->n_standbys; i++)
+        if (!strcmp(group->standbys[i]->node, node))
+            return true;
+    return false;
+}
+
 struct stage *stage_create(const struct stage_config *config)
 {
     const Vistter__Control__V1__ChannelPlan *plan = config->plan;
@@ -559,6 +569,7 @@ struct stage *stage_create(const struct stage_config *config)
     s->base = group->from_base;
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
+    s->third = is_third(group, config->node);
     s->cache = config->cache;
     s->times = config->times;
     s->consumers.host = config->blocks ? config->host : 0;

@@ -6,13 +6,13 @@
 // (block_pool.h); others get them coded.
 //
 // Own thread: prepare (fetch the revision and its media, open the renderer, render the frame where
-// the plan will probably take effect), then render, code and send for as long as a consumer gives
-// credit. It has no clock: frames are made as fast as credit allows, none at or above the highest,
-// and made again from anywhere when a consumer asks for frames that are no longer here. A want
-// without credit (credit = from) says where a consumer would begin if its provider failed: while
-// nobody takes frames the stage follows there, clips open and decoders near (renderer_follow).
-// Frames that another worker makes too are left out for as long as any stage of the worker is short
-// of time; the stage follows then.
+// the plan will probably take effect; the last one that takers would ask only fetches), then
+// render, code and send for as long as a consumer gives credit. It has no clock: frames are made as
+// fast as credit allows, none at or above the highest, and made again from anywhere when a consumer
+// asks for frames that are no longer here. A want without credit (credit = from) says where a
+// consumer would begin if its provider failed: while nobody takes frames the stage follows there,
+// clips open and decoders near (renderer_follow). Frames that another worker makes too are left out
+// for as long as any stage of the worker is short of time; the stage follows then.
 #pragma once
 
 #include "engine/link/block_pool.h"

@@ -121,8 +121,9 @@ static void test_second(void)
     view.waits = true;
     CHECK(run(1000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
     view.alive[0] = view.alive[1] = false; // in the same moment
-    CHECK(takeover_next(&t, &view, now), ==, 2);
-    CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    int64_t took = run(2000 * MS, 0, TAKEOVER_GONE);
+    CHECK(took, >=, TAKEOVER_RETURN_NS);
+    CHECK(took, <=, TAKEOVER_RETURN_NS + 20 * MS);
     CHECK(t.active, ==, 2);
     CHECK(takeover_next(&t, &view, now), ==, -1);
     // Dead and silent: in time for what is buffered, whatever is opened then takes.
@@ -144,14 +145,59 @@ static void test_second(void)
     view.alive[0] = false;
     CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
     CHECK(t.active, ==, 1);
-    CHECK(takeover_next(&t, &view, now), ==, 2);
-    view.alive[2] = false;
+    CHECK(takeover_next(&t, &view, now), ==, -1); // the third would be at it as well
     view.alive[0] = true;
     CHECK(takeover_next(&t, &view, now), ==, 0);
-    view.alive[2] = true;
     view.alive[1] = false;
     CHECK(run(1000 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 0);
+}
+
+static void begin_three(void)
+{
+    begin(3, LEAD);
+    view.waits = true;
+    CHECK(run(1000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, ==, 1);
+}
+
+// What ends the active one and the second, in either order or in the same moment, is given to no
+// third while one of them may come back; who does is asked, and the other one is the second.
+static void test_no_third(void)
+{
+    for (int order = 0; order < 3; order++) {
+        begin_three();
+        int first = order != 1 ? 0 : 1;
+        view.alive[first] = false;
+        view.alive[1] = view.alive[1] && order != 2;
+        (void)run(100 * MS, order == 1 ? FRAME : 0, TAKEOVER_GONE);
+        CHECK(t.second, !=, 2);
+        view.alive[0] = view.alive[1] = false;
+        CHECK(run(500 * MS, 0, TAKEOVER_GONE), ==, -1);
+        CHECK(t.active, !=, 2);
+        CHECK(t.second, !=, 2);
+        view.alive[order == 1] = true;
+        (void)run(20 * MS, 0, TAKEOVER_GONE);
+        CHECK(t.active, ==, order == 1);
+        view.alive[order != 1] = true;
+        CHECK(run(9000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+        CHECK(t.second, ==, order != 1);
+    }
+    // They stay away: what is on air goes before.
+    begin_three();
+    view.alive[0] = view.alive[1] = false;
+    view.slack = LEAD * 3 / 5;
+    CHECK(run(500 * MS, 0, TAKEOVER_GONE), ==, -1);
+    view.slack = LEAD / 2 - 1;
+    CHECK(run(500 * MS, 0, TAKEOVER_GONE), ==, 0);
     CHECK(t.active, ==, 2);
+    // One is lost and does not come back, the other goes on: after a while there is a second again.
+    begin_three();
+    view.alive[1] = false;
+    CHECK(run(TAKEOVER_AGAIN_NS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, ==, 1);
+    CHECK(run(100 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, ==, 2);
 }
 
 // What is buffered shrinks by a frame each `shrink_ns`.
@@ -233,6 +279,7 @@ int main(void)
     test_start();
     test_silent();
     test_second();
+    test_no_third();
     test_slow();
     test_follows();
     test_no_clock();
