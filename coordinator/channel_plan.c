@@ -165,6 +165,64 @@ static void parse_sha256(const char *hex, uint8_t ret[32])
     }
 }
 
+static bool has_content(const struct channel_plan *p, const char *content)
+{
+    for (int i = 0; i < p->content_count; i++)
+        if (!strcmp(p->contents[i], content))
+            return true;
+    return false;
+}
+
+// `ret_open`: it shows sequences, whose pictures their lists name.
+static void add_contents(struct channel_plan *p, const struct timeline *t, bool *ret_open)
+{
+    static const char prefix[] = "sha256:";
+    for (size_t i = 0; i < t->asset_count; i++) {
+        const char *content = t->assets[i].uri + strlen(prefix);
+        if (strncmp(t->assets[i].uri, prefix, strlen(prefix)) != 0 ||
+            strlen(content) != FARM_CONTENT_BYTES - 1 || has_content(p, content))
+            continue;
+        p->contents = realloc(p->contents, ((size_t)p->content_count + 1) * sizeof *p->contents);
+        if (!p->contents)
+            abort();
+        memcpy(p->contents[p->content_count++], content, FARM_CONTENT_BYTES);
+    }
+    for (size_t i = 0; i < t->track_count; i++)
+        for (size_t k = 0; k < t->tracks[i].clip_count; k++) {
+            const struct clip *clip = &t->tracks[i].clips[k];
+            *ret_open = *ret_open || clip->kind == CLIP_SEQUENCE;
+            if (clip->nested)
+                add_contents(p, clip->nested, ret_open);
+        }
+}
+
+// What nobody is to open of what the timeline shows.
+static void fill_poisoned(struct channel_plan *p, const struct channel_parts *parts,
+                          const struct timeline *timeline)
+{
+    bool open = false;
+    size_t count = parts->poisoned_count;
+    add_contents(p, timeline, &open);
+    p->channel.contents = p->contents;
+    p->channel.content_count = p->content_count;
+    if (!count)
+        return;
+    p->poisoned = base_alloc(count * sizeof *p->poisoned);
+    p->poisoned_pointers = base_alloc(count * sizeof(void *));
+    p->message.poisoned = p->poisoned_pointers;
+    for (size_t i = 0; i < count; i++) {
+        const struct store_poisoned *from = &parts->poisoned[i];
+        if (!open && !has_content(p, from->sha256))
+            continue;
+        Vistter__Control__V1__PoisonedAsset *to = &p->poisoned[p->message.n_poisoned];
+        vistter__control__v1__poisoned_asset__init(to);
+        to->content = (char *)from->sha256;
+        to->name = (char *)from->name;
+        to->picture = from->picture;
+        p->poisoned_pointers[p->message.n_poisoned++] = to;
+    }
+}
+
 void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts,
                        const struct timeline *timeline, const char *cuts)
 {
@@ -205,8 +263,10 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
         .last_plan_epoch = c->last_plan_epoch,
         .last_at_frame = c->last_at_frame,
     };
-    if (timeline)
+    if (timeline) {
         fill_tracks(p, parts, timeline);
+        fill_poisoned(p, parts, timeline);
+    }
     if (timeline && *cuts)
         fill_cuts(p, cuts, timeline->track_count);
 }
@@ -216,6 +276,9 @@ void channel_plan_finish(struct channel_plan *p)
     if (p->urls)
         explicit_bzero(p->urls, 2 * (p->destination_count + 1) * URL_BYTES);
     free(p->urls);
+    free(p->contents);
+    free(p->poisoned);
+    free(p->poisoned_pointers);
     free(p->destinations);
     free(p->destination_pointers);
 }

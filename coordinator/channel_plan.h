@@ -23,6 +23,9 @@ struct channel_plan {
     Vistter__Control__V1__DestinationPlan **destination_pointers; // by output
     char *urls; // secret: with the stream keys; two per destination
     uint8_t revision[32], slate[32];
+    char (*contents)[FARM_CONTENT_BYTES]; // of the timeline
+    int content_count;
+    Vistter__Control__V1__PoisonedAsset *poisoned, **poisoned_pointers;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
     uint32_t cuts[PLANNER_TRACKS_MAX];
@@ -35,6 +38,8 @@ struct channel_parts {
     size_t output_count;
     const struct store_destination *destinations;
     size_t destination_count;
+    const struct store_poisoned *poisoned; // of all media
+    size_t poisoned_count;
     const int64_t *start_us; // of each track of the timeline
 };
 

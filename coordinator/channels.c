@@ -46,20 +46,29 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
     struct store_channel channel;
     struct store_output *outputs = NULL;
     struct store_destination *destinations = NULL;
+    struct store_poisoned *poisoned = NULL;
     struct timeline *timeline = NULL;
-    size_t count = 0, output_count = 0;
+    size_t count = 0, output_count = 0, poisoned_count = 0;
     int error = store_channel_get(c->store, name, &channel, reterr);
     if (!error)
         error = store_destination_list(c->store, channel.id, &destinations, &count, reterr);
     if (!error)
         error = store_output_list(c->store, channel.id, &outputs, &output_count, reterr);
+    if (!error)
+        error = store_media_poisoned(c->store, &poisoned, &poisoned_count, reterr);
     if (!error && channel.on_air)
         error = timeline_load(c, channel.revision, &timeline, reterr);
     if (!error) {
         struct channel_plan plan;
         int64_t start_us[TIMELINE_TRACKS_MAX];
-        struct channel_parts parts = {&channel,     outputs, output_count,
-                                      destinations, count,   start_us};
+        struct channel_parts parts = {.channel = &channel,
+                                      .outputs = outputs,
+                                      .output_count = output_count,
+                                      .destinations = destinations,
+                                      .destination_count = count,
+                                      .poisoned = poisoned,
+                                      .poisoned_count = poisoned_count,
+                                      .start_us = start_us};
         for (size_t i = 0; timeline && i < timeline->track_count; i++)
             start_us[i] =
                 clips_start_us(c, timeline, &timeline->tracks[i],
@@ -73,6 +82,7 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
         explicit_bzero(destinations, count * sizeof *destinations);
     free(destinations);
     free(outputs);
+    free(poisoned);
     return error;
 }
 
@@ -215,6 +225,20 @@ int coordinator_drain_node(struct coordinator *c, const char *node, bool drainin
         atomic_store(&c->unapplied, true);
     pthread_mutex_unlock(&c->changing);
     return error ? error : applied;
+}
+
+int coordinator_clear_media(struct coordinator *c, const char *sha256, struct diagnostic *reterr)
+{
+    pthread_mutex_lock(&c->changing);
+    int error = store_media_clear(c->store, sha256, reterr);
+    struct farm_run *farm = farm_take(c);
+    if (farm && !error)
+        farm_run_clear_asset(farm, sha256);
+    farm_give(c, farm);
+    pthread_mutex_unlock(&c->changing);
+    if (!error || store_failed(error))
+        atomic_store(&c->unapplied, true); // all channels that show it
+    return error;
 }
 
 // ---- All channels -----------------------------------------------------------------------------

@@ -103,6 +103,10 @@ int coordinator_remove_output(struct coordinator *coordinator, const struct stor
 // edge).
 int coordinator_drain_node(struct coordinator *coordinator, const char *node, bool draining,
                            struct diagnostic *reterr);
+// What a file has done to workers counts no more: they may open it again. -ENOENT: it has done
+// nothing.
+int coordinator_clear_media(struct coordinator *coordinator, const char *sha256,
+                            struct diagnostic *reterr);
 int coordinator_set_redundancy(struct coordinator *coordinator, const struct store_channel *channel,
                                enum store_redundancy redundancy, struct diagnostic *reterr);
 int coordinator_set_edges(struct coordinator *coordinator, const struct store_channel *channel,

@@ -66,6 +66,27 @@ static int on_unseal(void *opaque, uint64_t channel, uint32_t plan_epoch, const 
     return store_plan_unseal(c->store, channel, plan_epoch, sealed, size, ret, ret_size);
 }
 
+static int on_crash(void *opaque, const struct farm_crash *crash, enum farm_verdict *ret)
+{
+    static const enum farm_verdict verdicts[] = {[STORE_SUSPECT] = FARM_SUSPECT,
+                                                 [STORE_POISONED] = FARM_POISONED,
+                                                 [STORE_CLEARED] = FARM_CLEARED};
+    struct coordinator *c = opaque;
+    enum store_verdict verdict;
+    struct store_crash row = {crash->node, crash->content, crash->id, crash->picture,
+                              crash->signal};
+    int error = store_media_crash(c->store, &row, &verdict, NULL);
+    if (error)
+        return error;
+    *ret = verdicts[verdict];
+    if (verdict == STORE_POISONED) {
+        log_error("asset_poisoned", "content=%s node=%s picture=%" PRId64, crash->content,
+                  crash->node, crash->picture);
+        atomic_store(&c->unapplied, true); // plans are to say so
+    }
+    return 0;
+}
+
 static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagnostic *reterr)
 {
     struct farm_run_config config = {
@@ -76,6 +97,7 @@ static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagn
         .leads = on_leads,
         .reserve = on_reserve,
         .commit = on_commit,
+        .crash = on_crash,
         .seal = on_seal,
         .unseal = on_unseal,
         .epoch_gap = EPOCH_GAP,

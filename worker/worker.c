@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include "engine/base/clock.h"
+#include "engine/base/crash_note.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/base/watchdog.h"
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +153,8 @@ static int apply(struct worker *w, const uint8_t *bytes, size_t size)
     if (!state)
         return -EPROTO;
     bool news = duties_news(&w->duties, state);
+    for (size_t i = 0; news && i < state->n_retry; i++)
+        crash_notes_forget(state->retry[i]);
     if (news)
         follow(w, state);
     vistter__control__v1__desired_state__free_unpacked(state, NULL);
@@ -195,7 +199,9 @@ struct report_memory {
     Vistter__Control__V1__PlanReport plans[DUTIES_STAGES_MAX], *plan_pointers[DUTIES_STAGES_MAX];
     Vistter__Control__V1__GroupState groups[DUTIES_STAGES_MAX], *group_pointers[DUTIES_STAGES_MAX];
     Vistter__Control__V1__AlarmReport alarms[ALARMS_MAX], *alarm_pointers[ALARMS_MAX];
-    size_t stage_count, plan_count, alarm_count;
+    struct crash_note notes[CRASH_NOTES_MAX];
+    Vistter__Control__V1__CrashReport crashes[CRASH_NOTES_MAX], *crash_pointers[CRASH_NOTES_MAX];
+    size_t stage_count, plan_count, alarm_count, crash_count;
 };
 
 static void report_alarm(struct report_memory *m, uint64_t channel, const char *code,
@@ -208,6 +214,29 @@ static void report_alarm(struct report_memory *m, uint64_t channel, const char *
     alarm->channel = channel;
     alarm->count = count;
     m->alarm_pointers[m->alarm_count++] = alarm;
+}
+
+// Some problems have a code of their own; of others the words say what they are.
+static const char *problem_code(const struct stage_status *s)
+{
+    bool own =
+        !strcmp(s->problem_code, "asset_poisoned") || !strcmp(s->problem_code, "asset_suspect");
+    return own ? s->problem_code : "clip_fallback";
+}
+
+static void report_crashes(struct report_memory *m)
+{
+    int count = crash_notes_list(m->notes);
+    for (int i = 0; i < count; i++) {
+        Vistter__Control__V1__CrashReport *crash = &m->crashes[i];
+        vistter__control__v1__crash_report__init(crash);
+        crash->id = m->notes[i].id;
+        crash->content = m->notes[i].name;
+        crash->picture = m->notes[i].place;
+        crash->signal = (uint32_t)m->notes[i].signal;
+        m->crash_pointers[i] = crash;
+    }
+    m->crash_count = (size_t)count;
 }
 
 static void report_stage(struct report_memory *m, int i)
@@ -240,7 +269,7 @@ static void report_stage(struct report_memory *m, int i)
     for (int k = 0; k < 2; k++, m->stage_count++)
         m->stage_pointers[m->stage_count] = &m->stages[m->stage_count];
     if (s->problems)
-        report_alarm(m, s->channel, "clip_fallback", s->problem, s->problems);
+        report_alarm(m, s->channel, problem_code(s), s->problem, s->problems);
     if (*s->lacks)
         report_alarm(m, s->channel, "media_waits", s->lacks, 1);
     if (s->behind)
@@ -371,6 +400,9 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.plans = m->plan_pointers;
     report.n_alarms = m->alarm_count;
     report.alarms = m->alarm_pointers;
+    report_crashes(m);
+    report.n_crashes = m->crash_count;
+    report.crashes = m->crash_pointers;
     report.host = w->host;
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
@@ -412,6 +444,19 @@ static const char *hung_part(struct worker *w)
 
 // ---- Life -------------------------------------------------------------------------------------
 
+static int open_crash_notes(struct worker *w, struct diagnostic *reterr)
+{
+    struct crash_note notes[CRASH_NOTES_MAX];
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s.crashes", w->settings.state_folder, w->settings.name);
+    int error = crash_notes_open(path, reterr);
+    int count = error ? 0 : crash_notes_list(notes);
+    for (int i = 0; i < count; i++)
+        log_error("asset_suspect", "content=%s picture=%" PRId64 " signal=%d", notes[i].name,
+                  notes[i].place, notes[i].signal);
+    return error;
+}
+
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
     struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
@@ -427,6 +472,8 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     if (!error)
         error = state_file_create(w->settings.state_folder, w->settings.name, control.key,
                                   &w->state_file, reterr);
+    if (!error)
+        error = open_crash_notes(w, reterr);
     if (!error)
         error = media_cache_create(&cache, &w->cache, reterr);
     if (!error)

@@ -50,6 +50,7 @@ static const struct route {
     {"timelines/*", "GET HEAD PUT", handle_timeline},
     {"media", "GET HEAD", handle_media_list},
     {"media/*", "GET HEAD PUT", handle_media},
+    {"media/*/crashes", "DELETE", handle_media_crashes},
 };
 
 // Cuts `path` in place; returns how many parts it has, or -1 beyond the bound.

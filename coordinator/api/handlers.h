@@ -23,7 +23,8 @@ int handle_timelines(struct request *r);
 int handle_timeline(struct request *r); // get, put
 int handle_timeline_check(struct request *r);
 int handle_media_list(struct request *r);
-int handle_media(struct request *r); // get, head, put
+int handle_media(struct request *r);         // get, head, put
+int handle_media_crashes(struct request *r); // delete
 
 // Members of a body. False after a refusal has been sent, with its status.
 // An optional whole number within bounds; an absent one leaves `value` as it is.

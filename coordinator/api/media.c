@@ -217,6 +217,17 @@ int handle_media(struct request *r)
                    : put_media(r, name);
 }
 
+int handle_media_crashes(struct request *r)
+{
+    const char *suffix;
+    struct diagnostic why;
+    if (!name_ok(r->part[1], &suffix) || *suffix)
+        return answer_refusal(r, 404, "not_found", "", "media are named by 64 hexadecimal digits");
+    if (coordinator_clear_media(r->coordinator, r->part[1], &why))
+        return answer_problem(r, &why);
+    return answer_empty(r, 204);
+}
+
 void api_remove_uploads(const char *media)
 {
     char path[PATH_MAX];

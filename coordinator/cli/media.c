@@ -74,13 +74,19 @@ static void add_media(struct table *table, const json_t *media)
         table_add(table, "%s", "");
     table_add(table, "%s", field_text(media, "picture_codec"));
     table_add(table, "%s", field_text(media, "sound_codec"));
+    size_t crashes = json_array_size(json_object_get(media, "crashes"));
+    table_add(table, "%s",
+              json_is_true(json_object_get(media, "poisoned")) ? "poisoned"
+              : crashes                                        ? "suspect"
+                                                               : "");
     table_add(table, "%s", field_text(media, "sha256"));
 }
 
 static int media_list(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"media", NULL};
-    static const char *const titles[] = {"NAME", "CONTAINER", "SIZE", "PICTURE", "SOUND", "SHA256"};
+    static const char *const titles[] = {"NAME",  "CONTAINER", "SIZE",  "PICTURE",
+                                         "SOUND", "STATE",     "SHA256"};
     struct arguments a;
     struct client_reply reply;
     int status;
@@ -105,12 +111,57 @@ static int media_list(const struct command *command, int argc, char **argv)
     return status;
 }
 
+// By its name, or by its SHA-256. Fills `ret`; of several of one name, the one that has ended
+// workers.
+static int find_media(struct arguments *a, const char *name, char ret[65])
+{
+    static const char *const segments[] = {"media", NULL};
+    struct client_reply reply;
+    int status = arguments_call(a, "GET", segments, NULL, &reply);
+    size_t i;
+    const json_t *media;
+    ret[0] = 0;
+    json_array_foreach(status ? NULL : reply.json, i, media)
+    {
+        bool named =
+            !strcmp(field_text(media, "name"), name) || !strcmp(field_text(media, "sha256"), name);
+        if (named && (!ret[0] || json_array_size(json_object_get(media, "crashes"))))
+            snprintf(ret, 65, "%s", field_text(media, "sha256"));
+    }
+    client_reply_finish(&reply);
+    return !status && !ret[0] ? arguments_refuse(a, "no file in the store has this name or SHA-256")
+                              : status;
+}
+
+static int media_clear(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    char sha256[65];
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
+        return status;
+    status = find_media(&a, a.items[0], sha256);
+    const char *const segments[] = {"media", sha256, "crashes", NULL};
+    if (!status)
+        status =
+            arguments_change(&a, "DELETE", segments, NULL, "workers may open %s again", a.items[0]);
+    arguments_finish(&a);
+    return status;
+}
+
 const struct command media_commands[] = {
     {"import", NULL, "FILE...", "Brings media files and fonts into the farm's store",
      "Prints each file's name and the SHA-256 of its bytes, by which timelines name it. What the\n"
      "store has already is not sent again. Warns of files that are damaged or slow to start. With\n"
      "--json: an array of facts, one a file.",
      media_import_files},
-    {"media", "list", "", "Lists the media in the farm's store", NULL, media_list},
+    {"media", "list", "", "Lists the media in the farm's store",
+     "STATE is \"suspect\" for a file that has ended a worker while it decoded it, \"poisoned\" "
+     "after\n"
+     "the second: nobody opens it then, its clips show their fallbacks. --json says who and when.",
+     media_list},
+    {"media", "clear", "NAME|SHA256", "Lets workers open a file again that has ended some of them",
+     "For false alarms. A mended file is another one: import it, and put it into the timeline.",
+     media_clear},
     {0},
 };

@@ -19,6 +19,7 @@ static void channel_destroy(struct farm *farm, struct channel *channel)
 {
     channel_plans_drop(farm, channel);
     plan_message_free(&channel->wanted);
+    free(channel->contents);
     free(channel);
 }
 
@@ -141,6 +142,12 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
         c->tracks[i] = wanted->tracks[i];
         c->kinds[i] = wanted->kinds ? wanted->kinds[i] : PLANNER_KIND_VIDEO;
     }
+    size_t bytes = (size_t)wanted->content_count * sizeof *c->contents;
+    free(c->contents);
+    c->contents = bytes ? base_alloc(bytes) : NULL;
+    c->content_count = wanted->content_count;
+    if (bytes)
+        memcpy(c->contents, wanted->contents, bytes);
     if (wanted->cut_count > 0)
         memcpy(c->cuts, wanted->cuts, (size_t)wanted->cut_count * sizeof *c->cuts);
 }
@@ -217,6 +224,7 @@ void farm_tick(struct farm *farm, struct farm_time now, const struct farm_output
     for (int i = 0; !gathers && !outputs->fenced && !farm->settled && i < farm->channel_count; i++)
         unheard_drop(farm, farm->channels[i], now);
     farm->settled = farm->settled || (!gathers && !outputs->fenced);
+    farm_crashes_step(farm, now.monotonic_ns, outputs);
     for (int i = 0; i < farm->channel_count; i++)
         channel_step(farm, farm->channels[i], now, outputs);
     if (!gathers)

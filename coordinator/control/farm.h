@@ -25,6 +25,15 @@
 // then told anew (farm_set_channel). A stored plan that no edge has heard of, and that would come
 // too late at its frame, is dropped and made anew.
 //
+// The poison rule. A worker that comes back tells what file its process has ended on (engine/base/
+// crash_note.h), and does not open it again until it is told so. The store counts: the second crash
+// marks the file as poisoned, by which it comes into the plans of all channels that show it, and
+// nobody opens it. So that there is no third: a lost worker gets FARM_WORD_NS to come back and tell
+// why before others are given its work, and a channel that shows what one worker has ended on is
+// planned anew no sooner than FARM_VERDICT_NS later, when the other would have told. One that
+// nobody else has ended on may be tried again after FARM_SUSPECT_NS; until then that worker has no
+// part in channels that show it, if others are there.
+//
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
 // that one who must has not prepared; no epoch is ever used for two different plans (uncommitted
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
@@ -44,9 +53,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FARM_NODES_MAX    4096
-#define FARM_CHANNELS_MAX 2048
-#define FARM_KEY_BYTES    32
+#define FARM_NODES_MAX     4096
+#define FARM_CHANNELS_MAX  2048
+#define FARM_KEY_BYTES     32
+#define FARM_CRASHES_MAX   256
+#define FARM_CONTENT_BYTES 65
 
 #define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
 #define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
@@ -57,11 +68,14 @@
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
-#define FARM_ASK_NS    INT64_C(3000000000)  // for edges to give back what the store has lost
-#define FARM_REVIEW_NS INT64_C(30000000000) // between looks whether measured costs ask for a move
-#define FARM_RETURN_NS INT64_C(5000000000)  // for a lost node to come back while others do its work
-#define FARM_GRACE_NS  INT64_C(8000000000)  // after a start, for the nodes of stored plans
-#define FARM_MARGIN    15                   // frames beyond lead_frames between commit and at_frame
+#define FARM_ASK_NS     INT64_C(3000000000)  // for edges to give back what the store has lost
+#define FARM_REVIEW_NS  INT64_C(30000000000) // between looks whether measured costs ask for a move
+#define FARM_RETURN_NS  INT64_C(5000000000) // for a lost node to come back while others do its work
+#define FARM_GRACE_NS   INT64_C(8000000000) // after a start, for the nodes of stored plans
+#define FARM_WORD_NS    INT64_C(2000000000) // for a lost worker to come back, since its last report
+#define FARM_VERDICT_NS INT64_C(5000000000)
+#define FARM_SUSPECT_NS INT64_C(60000000000)
+#define FARM_MARGIN     15 // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
 // effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
@@ -114,6 +128,9 @@ struct farm_channel {
         *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
     int track_count; // then a default by `kinds` (may be NULL: video)
     const enum planner_kind *kinds;
+    // Contents of the revision, 64 digits each; copied.
+    const char (*contents)[FARM_CONTENT_BYTES];
+    int content_count;
     bool backup_edges;        // two edges for each output, where there are two
     const uint32_t *cuts;     // forced cuts, for tests; copied
     int cut_count;            // < 0: the planner chooses
@@ -160,6 +177,19 @@ struct farm_commit {
     size_t plan_bytes;
 };
 
+// A worker's process has ended while it was at a file.
+struct farm_crash {
+    char node[PLANNER_NAME_BYTES], content[FARM_CONTENT_BYTES];
+    uint64_t id;
+    int64_t picture;
+    uint32_t signal;
+};
+enum farm_verdict {
+    FARM_SUSPECT,  // the first
+    FARM_POISONED, // two or more
+    FARM_CLEARED,  // somebody has called it a false alarm
+};
+
 struct farm_outputs {
     void *opaque;
     // The leader's lease has run out by our own clock: nothing new is decided and nothing new is
@@ -171,6 +201,8 @@ struct farm_outputs {
     // out, so that a restarted coordinator never reuses one. May be NULL. Answer with
     // farm_reserved.
     void (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch);
+    // Write the crash, once however often it is handed out; answer with farm_crashed. May be NULL.
+    void (*crash)(void *opaque, const struct farm_crash *crash);
     // Write the commit; answer with farm_committed, now or later.
     void (*commit)(void *opaque, const struct farm_commit *commit);
 };
@@ -179,6 +211,11 @@ struct farm_outputs {
 void farm_tick(struct farm *farm, struct farm_time now, const struct farm_outputs *outputs);
 // The store may have lost what was committed last: all committed plans are to be written again.
 void farm_recommit(struct farm *farm);
+// What the store says of a crash; a negative `result` is tried again.
+void farm_crashed(struct farm *farm, const char *node, uint64_t id, int result,
+                  enum farm_verdict verdict);
+// The store has cleared a content: nodes may open it again.
+void farm_clear_asset(struct farm *farm, const char *content);
 // Result of a reserve: 0 or negative (then tried again by a later tick).
 void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result);
 // Result of a commit: 0 = the row is written; -ESTALE = this try was refused (lease lost, or

@@ -263,7 +263,7 @@ static bool next_stuck(struct farm *farm, struct channel *channel, int64_t now_n
     snprintf(channel->text, sizeof channel->text,
              lost ? "%s was lost while it prepared a plan" : "%s did not prepare a plan in time",
              stuck);
-    next_give_up(farm, channel, 0);
+    next_give_up(farm, channel, lost ? now_ns + FARM_WORD_NS : 0);
     return true;
 }
 
@@ -563,7 +563,9 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
         return; // first what was
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
-        farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns)) {
+        farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns) &&
+        !channel_awaits_word(farm, channel, now_ns) &&
+        !channel_awaits_verdict(farm, channel, now_ns)) {
         farm->places++;
         channel_propose(farm, channel, now);
     }

@@ -209,6 +209,7 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
     node->report_ns = now.monotonic_ns;
     farm->reports++;
     report_note(farm, copy);
+    farm_crashes_take(farm, copy, now.monotonic_ns);
     farm_adopt(farm, copy);
     farm_gops(farm, node);
     return 0;

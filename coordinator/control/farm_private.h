@@ -71,6 +71,16 @@ struct compared { // of a rendition's pictures, or sound, by two edges
     int64_t newest; // frame or sample
 };
 
+struct crash {
+    char node[PLANNER_NAME_BYTES], content[FARM_CONTENT_BYTES];
+    uint64_t id;
+    int64_t picture, heard_ns;
+    uint32_t signal;
+    enum farm_verdict verdict;
+    bool stored, waits_on_store, lapsed;
+    int64_t store_ns; // when it may be handed out again
+};
+
 struct channel {
     uint64_t id;
     // What is wanted.
@@ -80,6 +90,8 @@ struct channel {
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
     int track_count, cut_count;
+    int content_count;
+    char (*contents)[FARM_CONTENT_BYTES]; // owned
     uint32_t cuts[PLANNER_TRACKS_MAX];
     bool backup_edges;
     // What is.
@@ -128,9 +140,11 @@ struct farm {
     int places;                                     // of this tick
     int draining_count;
     char draining[FARM_NODES_MAX][PLANNER_NAME_BYTES]; // nodes that get no work
-    uint64_t generation; // rises when something changes that all nodes are told
-    uint64_t deposed;    // by this epoch; 0: not
-    bool settled;        // has heard the nodes
+    int crash_count;
+    struct crash crashes[FARM_CRASHES_MAX]; // that nodes report
+    uint64_t generation;                    // rises when something changes that all nodes are told
+    uint64_t deposed;                       // by this epoch; 0: not
+    bool settled;                           // has heard the nodes
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
@@ -240,6 +254,18 @@ void publishers_leave(struct channel *channel);
 // What nodes are told: PLANNER_OUTPUTS_MAX at most; borrows the names.
 size_t publishers_fill(const struct channel *channel, Vistter__Control__V1__Publisher *ret,
                        Vistter__Control__V1__Publisher **list);
+
+// ---- farm_crash.c -----------------------------------------------------------------------------
+void farm_crashes_take(struct farm *farm, const farm_report_message *report, int64_t now_ns);
+void farm_crashes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
+// Crashes that the node is to forget; `ret` has FARM_CRASHES_MAX. Gives how many.
+size_t farm_retry_list(const struct farm *farm, const char *node, int64_t now_ns, uint64_t *ret);
+// It shows what a worker has ended on, and others may have as well.
+bool channel_awaits_verdict(const struct farm *farm, const struct channel *channel, int64_t now_ns);
+// A worker of the plan on air has just been lost, and may tell why before long.
+bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns);
+// The node would not open what the channel shows.
+bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node);
 
 // ---- farm_state.c -----------------------------------------------------------------------------
 // What the nodes of a plan are told has changed, or is about to.

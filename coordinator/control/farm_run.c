@@ -14,11 +14,13 @@
 #define TICK_NS     INT64_C(50000000)
 #define TICK_MIN_NS INT64_C(10000000) // reports of many nodes share a tick
 
-#define JOBS_MAX (2 * FARM_CHANNELS_MAX) // a channel waits for one answer at a time
+// A channel, or a crash, waits for one answer at a time.
+#define JOBS_MAX (2 * FARM_CHANNELS_MAX + FARM_CRASHES_MAX)
 
 // A write that the farm has asked for.
 struct job {
-    bool is_commit;
+    bool is_commit, is_crash;
+    struct farm_crash crash;
     struct farm_commit commit; // for a reserve: channel and plan_epoch
     uint8_t *plan;             // owned copy
 };
@@ -109,8 +111,35 @@ static void on_commit(void *opaque, const struct farm_commit *commit)
     job_add(opaque, true, commit);
 }
 
+static void on_crash(void *opaque, const struct farm_crash *crash)
+{
+    struct farm_run *run = opaque;
+    struct job *job = base_alloc(sizeof *job);
+    job->is_crash = true;
+    job->crash = *crash;
+    if (queue_push(run->jobs, job, 0))
+        job_free(job);
+}
+
+static void crash_run(struct farm_run *run, const struct farm_crash *crash)
+{
+    enum farm_verdict verdict = FARM_SUSPECT;
+    int r = run->config.crash(run->config.opaque, crash, &verdict);
+    if (r < 0)
+        log_warning("crash_not_stored", "node=%s content=%s error=%d", crash->node, crash->content,
+                    r);
+    pthread_mutex_lock(&run->lock);
+    farm_crashed(run->farm, crash->node, crash->id, r, verdict);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
 static void job_run(struct farm_run *run, const struct job *job)
 {
+    if (job->is_crash) {
+        crash_run(run, &job->crash);
+        return;
+    }
     const struct farm_run_config *config = &run->config;
     uint64_t channel = job->commit.channel;
     uint32_t epoch = job->commit.plan_epoch;
@@ -159,6 +188,7 @@ static void *farm_thread(void *opaque)
     struct farm_run *run = opaque;
     struct farm_outputs outputs = {
         .opaque = run, .send = on_send, .reserve = on_reserve, .commit = on_commit};
+    outputs.crash = run->config.crash ? on_crash : NULL;
     pthread_mutex_lock(&run->lock);
     while (!run->stopping) {
         int64_t start_ns = clock_monotonic_ns();
@@ -293,6 +323,14 @@ void farm_run_set_draining(struct farm_run *run, const char *node, bool draining
 {
     pthread_mutex_lock(&run->lock);
     farm_set_draining(run->farm, node, draining);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+void farm_run_clear_asset(struct farm_run *run, const char *content)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_clear_asset(run->farm, content);
     tick_want(run);
     pthread_mutex_unlock(&run->lock);
 }

@@ -5,8 +5,8 @@
 // Use: farm_run_create, farm_run_load for each stored plan, farm_run_set_channel for each channel,
 // farm_run_start; later farm_run_set_channel on every change. Destroy joins the threads.
 //
-// Threads: "farm" (tick, sends), "farm-store" (reserve, commit), the link's own (reports are posted
-// to the farm).
+// Threads: "farm" (tick, sends), "farm-store" (reserve, commit, crash), the link's own (reports are
+// posted to the farm).
 #pragma once
 
 #include "coordinator/control/farm.h"
@@ -27,6 +27,8 @@ struct farm_run_config {
     // mean.
     int (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch); // may be NULL
     int (*commit)(void *opaque, const struct farm_commit *commit);
+    // Writes what a worker has ended on, and says what is to be thought of that file. May be NULL.
+    int (*crash)(void *opaque, const struct farm_crash *crash, enum farm_verdict *ret);
     // See farm.h. Thread: any; must not block.
     int (*seal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size,
                 uint8_t **ret, size_t *ret_size);
@@ -48,6 +50,7 @@ void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
 void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
 // Moves with every tick and every write: while it stands still, the farm's thread does.
 uint64_t farm_run_turns(const struct farm_run *run);
+void farm_run_clear_asset(struct farm_run *run, const char *content);
 void farm_run_recommit(struct farm_run *run);
 uint64_t farm_run_deposed(struct farm_run *run);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

@@ -97,6 +97,7 @@ static void content_set(struct node *node, uint8_t *bytes, size_t size)
 // True if what the node should do has changed.
 static bool content_build(const struct farm *farm, struct node *node)
 {
+    uint64_t retry[FARM_CRASHES_MAX];
     struct views *views = base_alloc(sizeof *views);
     for (int i = 0; i < farm->channel_count; i++) {
         const struct channel *channel = farm->channels[i];
@@ -114,6 +115,8 @@ static bool content_build(const struct farm *farm, struct node *node)
     state.media_url = (char *)farm->config.media_url;
     state.n_channels = views->count;
     state.channels = views->messages;
+    state.n_retry = farm_retry_list(farm, node->name, farm->tick_ns, retry);
+    state.retry = retry;
     state.n_stopped_channels = views->stopped_count;
     state.stopped_channels = views->stopped;
     state.n_publishers = views->publisher_count;

@@ -77,6 +77,26 @@ int store_media_known(struct store *store, const char *sha256, struct diagnostic
 // What starting a file takes at its slowest place, as import measured it. -ENOENT: it is not known.
 int store_media_start(struct store *store, const char *sha256, int64_t *ret_ms,
                       struct diagnostic *reterr);
+// A worker's process has ended on a file. The same again changes nothing.
+struct store_crash {
+    const char *node, *sha256;
+    uint64_t id;
+    int64_t picture;
+    uint32_t signal;
+};
+enum store_verdict { STORE_SUSPECT, STORE_POISONED, STORE_CLEARED }; // CLEARED: this crash
+int store_media_crash(struct store *store, const struct store_crash *crash, enum store_verdict *ret,
+                      struct diagnostic *reterr);
+// Files that have ended workers twice, and nobody has cleared: nobody is to open them. malloc'ed.
+struct store_poisoned {
+    char sha256[65], name[128]; // name: as it was imported
+    int64_t picture;            // of the newest crash
+};
+int store_media_poisoned(struct store *store, struct store_poisoned **ret, size_t *ret_count,
+                         struct diagnostic *reterr);
+// All crashes of a file so far count no more. -ENOENT: there are none.
+int store_media_clear(struct store *store, const char *sha256, struct diagnostic *reterr);
+// With the crashes that count, and whether the file is poisoned.
 int store_media_list(struct store *store, char **ret_json, struct diagnostic *reterr);
 int store_media_get(struct store *store, const char *sha256, char **ret_json,
                     struct diagnostic *reterr);

@@ -24,15 +24,20 @@ static void *thread_main(void *opaque)
     return start.run(start.arg);
 }
 
+// Blocked, they would end the process without a word.
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg)
 {
     struct start *start = base_alloc(sizeof *start);
     start->run = run;
     start->arg = arg;
     snprintf(start->name, sizeof start->name, "%s", name);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    sigset_t others, old;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&others, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &others, &old);
     int error = pthread_create(ret, NULL, thread_main, start);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (error)

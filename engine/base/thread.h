@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Starts a thread that all signals are blocked in (a program's main thread handles them) and that
-// shows as `name` (15 bytes) in tools. The creator joins it. Returns 0 or a negative errno.
+// Starts a thread that all signals but those of its own faults are blocked in (a program's main
+// thread handles them) and that shows as `name` (15 bytes) in tools. The creator joins it. Returns
+// 0 or a negative errno.
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg);
 void thread_join(pthread_t thread);
 // Lets the calling thread go before all that has no deadline: SCHED_RR at the lowest priority. What

@@ -1,5 +1,6 @@
 #include "engine/receive/prepare.h"
 
+#include "engine/base/crash_note.h"
 #include "engine/base/thread.h"
 #include "engine/media/media.h"
 #include "engine/source/sequence.h"
@@ -11,11 +12,18 @@
 #include <string.h>
 #include <unistd.h>
 
+struct barred {
+    char content[CRASH_NAME_BYTES];
+    struct diagnostic why;
+};
+
 struct prepared {
     struct media_cache *cache;
     struct timeline *timeline;
     size_t pin_count;
     char **pins;
+    size_t barred_count;
+    struct barred *barred;
 };
 
 static void pin(struct prepared *p, const char *name)
@@ -201,6 +209,7 @@ void prepared_destroy(struct prepared **prepared)
         free(p->pins[i]);
     }
     free(p->pins);
+    free(p->barred);
     timeline_unref(&p->timeline);
     free(p);
 }
@@ -210,12 +219,41 @@ const struct timeline *prepared_timeline(const struct prepared *prepared)
     return prepared->timeline;
 }
 
+void prepared_bar(struct prepared *p, const char *content, const struct diagnostic *why)
+{
+    struct barred *list = realloc(p->barred, (p->barred_count + 1) * sizeof *list);
+    if (!list)
+        abort();
+    p->barred = list;
+    list[p->barred_count] = (struct barred){.why = *why};
+    snprintf(list[p->barred_count++].content, sizeof list->content, "%s", content);
+}
+
+static int check_barred(const struct prepared *p, const char *content, struct diagnostic *reterr)
+{
+    struct crash_note note;
+    for (size_t i = 0; i < p->barred_count; i++) {
+        if (strcmp(p->barred[i].content, content))
+            continue;
+        if (reterr)
+            *reterr = p->barred[i].why;
+        return p->barred[i].why.error;
+    }
+    if (!crash_notes_find(content, &note))
+        return 0;
+    return diagnostic_set(reterr, -EPERM, "asset_suspect", content,
+                          "this worker has ended at its picture %lld, and shows the fallbacks of "
+                          "its clips until the coordinator lets it try again",
+                          (long long)note.place);
+}
+
 static int resolve(void *opaque, const char *uri, char *path, struct diagnostic *reterr)
 {
     struct prepared *p = opaque;
     if (strncmp(uri, "sha256:", 7))
         return diagnostic_set(reterr, -EINVAL, "asset_uri", uri, "not a content name");
-    return media_cache_get(p->cache, uri + 7, 0, path, reterr);
+    int barred = check_barred(p, uri + 7, reterr);
+    return barred ? barred : media_cache_get(p->cache, uri + 7, 0, path, reterr);
 }
 
 struct asset_resolver prepared_resolver(struct prepared *prepared)

@@ -12,5 +12,10 @@ struct prepared;
 int prepared_create(struct media_cache *cache, const uint8_t sha256[32], int timeout_ms,
                     struct prepared **ret, int *ret_missing, struct diagnostic *reterr);
 void prepared_destroy(struct prepared **prepared);
+// A content that is not to be opened, though it is here: its clips show their fallbacks. `why`:
+// `error` and words, as clips' problems tell them. Before the resolver is used.
+void prepared_bar(struct prepared *prepared, const char *content, const struct diagnostic *why);
 const struct timeline *prepared_timeline(const struct prepared *prepared);
+// Also refuses what this program has crashed on (engine/base/crash_note.h), as long as that is
+// noted.
 struct asset_resolver prepared_resolver(struct prepared *prepared);

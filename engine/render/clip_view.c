@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 // A source that could not be opened is tried again this many calls later: it may still be on its
 // way to this node.
@@ -150,6 +151,12 @@ static void note_problem(const struct clip_view *view, const struct diagnostic *
         clip_problem(view->context.timeline, view->clip, problem, &report->first);
 }
 
+// What a file's index or the plan says, all nodes know alike; a file may be missing on one alone.
+static bool is_everywhere(const struct diagnostic *problem)
+{
+    return !strcmp(problem->code, "media_damaged") || !strcmp(problem->code, "asset_poisoned");
+}
+
 // Material or fallback, whichever there is.
 static int view_picture(struct clip_view *view, const struct clip_instant *at, struct picture **ret,
                         uint64_t *ret_content, struct render_report *report)
@@ -168,6 +175,7 @@ static int view_picture(struct clip_view *view, const struct clip_instant *at, s
             return 0;
     }
     note_problem(view, &problem, report);
+    report->uncertain += !is_everywhere(&problem);
     int error = fallback_picture(view, at, ret, ret_content);
     if (error)
         return error;

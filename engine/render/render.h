@@ -30,9 +30,10 @@ void renderer_destroy(struct renderer **renderer);
 
 // What went wrong while the frame was made; the frame is there all the same, with fallbacks.
 struct render_report {
-    int problems;                          // clips shown by their fallback, or silent
-    struct diagnostic first;               // of the first problem
-    bool unchanged;                        // same group frame as the call before
+    int problems;            // clips shown by their fallback, or silent
+    struct diagnostic first; // of the first problem
+    int uncertain;           // clips shown by their fallback here, and perhaps not on another node
+    bool unchanged;          // same group frame as the call before
     int64_t track_ns[TIMELINE_TRACKS_MAX]; // time spent per track, for the planner
 };
 

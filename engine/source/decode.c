@@ -1,5 +1,6 @@
 #include "engine/source/decode.h"
 
+#include "engine/base/crash_note.h"
 #include "engine/base/thread.h"
 #include "engine/media/reader.h"
 #include "engine/media/shape.h"
@@ -189,8 +190,8 @@ static int find_picture(struct picture_decoder *d, int64_t i, struct diagnostic 
     return error < 0 ? error : advance(d, i);
 }
 
-int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
-                        struct diagnostic *reterr)
+static int get(struct picture_decoder *d, int64_t i, struct picture **ret,
+               struct diagnostic *reterr)
 {
     int error = index_is_damaged(d->index, i) ? -EIO : find_picture(d, i, reterr);
     bool damaged =
@@ -203,6 +204,15 @@ int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **r
     error = frame_converter_run(d->converter, d->frame, ret, reterr);
     av_frame_unref(d->frame);
     d->held = -1;
+    return error;
+}
+
+int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
+                        struct diagnostic *reterr)
+{
+    crash_at(d->path, i);
+    int error = get(d, i, ret, reterr);
+    crash_past();
     return error;
 }
 
@@ -276,11 +286,13 @@ int picture_decoder_open(const char *path, int threads, struct picture_decoder *
     d->threads = threads;
     d->held = -1;
     d->frame = av_frame_alloc();
+    crash_at(d->path, -1);
     int error = d->frame ? load_index(d, reterr) : -ENOMEM;
     if (error >= 0 && d->index->interlaced)
         d->deinterlacer = deinterlacer_create();
     if (error >= 0)
         error = find_shape(d, reterr);
+    crash_past();
     if (error < 0) {
         picture_decoder_close(&d);
         return error;
@@ -301,8 +313,10 @@ void picture_decoder_close(struct picture_decoder **decoder)
     if (!d)
         return;
     *decoder = NULL;
+    crash_at(d->path, -1);
     reader_close(&d->reader);
     demuxer_close(&d->demuxer);
+    crash_past();
     deinterlacer_destroy(&d->deinterlacer);
     frame_converter_destroy(&d->converter);
     index_destroy(&d->index);

@@ -246,6 +246,8 @@ test("media is imported once, served whole and in ranges, and used by a timeline
   const again = await accepted(200, "PUT", `/media/${hash}?name=other.mkv`, { body: bytes, headers });
   assert.equal(again.name, "clip.mkv");
   const known = (await accepted(200, "GET", "/media")).filter((m) => m.sha256 === hash);
+  assert.equal(known[0].poisoned, false);
+  await refused(404, null, null, "DELETE", `/media/${hash}/crashes`);
   assert.equal(known.length, 1);
   assert.ok((await call("GET", `/media/${hash}`)).body.equals(bytes));
   const range = await call("GET", `/media/${hash}`, { headers: { range: "bytes=10-19" } });

@@ -35,6 +35,11 @@
 // Tracks' costs are means over about so many seconds of programme.
 #define COST_SECONDS 10
 
+struct poisoned {
+    char content[72], name[128];
+    int64_t picture;
+};
+
 struct stage {
     // -- constant after create
     uint64_t channel;
@@ -47,6 +52,8 @@ struct stage {
     uint8_t revision[32];
     struct media_cache *cache;
     struct stage_times *times;
+    size_t poisoned_count;
+    struct poisoned *poisoned;
     bool third;                     // whom takers ask last: it opens nothing before
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
@@ -68,6 +75,7 @@ struct stage {
     struct ring ring;
     struct coder *coder;
     int32_t *sound;
+    bool uncertain;      // the last frame may be another elsewhere
     int64_t position;    // where the renderer was last
     int64_t followed_ns; // when it last was where it has to be
     int64_t copied_ns;   // when it last had no spare copies to leave out
@@ -264,6 +272,7 @@ static void note_problems(struct stage *s, const struct render_report *report)
     if (report->problems) {
         s->status.problems++;
         diagnostic_format(&report->first, s->status.problem, sizeof s->status.problem);
+        snprintf(s->status.problem_code, sizeof s->status.problem_code, "%s", report->first.code);
     }
 }
 
@@ -298,6 +307,10 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
     picture_unref(&beneath);
     int64_t rendered_ns = clock_monotonic_ns();
     struct coded_frame coded = {0};
+    // Consumers take another provider's frame of a key's number for that key.
+    if (!error && (report.uncertain || s->uncertain))
+        coder_restart(s->coder);
+    s->uncertain = !error && report.uncertain;
     if (!error)
         error = coder_frame(s->coder,
                             &(struct coder_input){.frame = frame,
@@ -378,8 +391,25 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
     return 0;
 }
 
+// What has ended two workers is opened by nobody: the plan says so, to all the same.
+static void bar_poisoned(struct stage *s)
+{
+    for (size_t i = 0; i < s->poisoned_count; i++) {
+        const struct poisoned *p = &s->poisoned[i];
+        struct diagnostic why;
+        diagnostic_set(
+            &why, -EPERM, "asset_poisoned", p->name,
+            "has ended two workers (at picture %lld): its clips show their fallbacks. Put "
+            "a mended file into the timeline, or have it tried again: vistter media "
+            "clear %s",
+            (long long)p->picture, p->name);
+        prepared_bar(s->prepared, p->content, &why);
+    }
+}
+
 static int open_renderer(struct stage *s, struct diagnostic *reterr)
 {
+    bar_poisoned(s);
     struct render_config config = {
         .timeline = prepared_timeline(s->prepared),
         .width = s->width,
@@ -545,6 +575,17 @@ static void on_arrived(void *opaque)
     pthread_mutex_unlock(&s->lock);
 }
 
+static void take_poisoned(struct stage *s, const Vistter__Control__V1__ChannelPlan *plan)
+{
+    s->poisoned = plan->n_poisoned ? base_alloc(plan->n_poisoned * sizeof *s->poisoned) : NULL;
+    for (size_t i = 0; i < plan->n_poisoned; i++) {
+        struct poisoned *p = &s->poisoned[s->poisoned_count++];
+        snprintf(p->content, sizeof p->content, "%s", plan->poisoned[i]->content);
+        snprintf(p->name, sizeof p->name, "%s", plan->poisoned[i]->name);
+        p->picture = plan->poisoned[i]->picture;
+    }
+}
+
 // A file that crashes whoever opens it is to end two, no third (engine/receive/takeover.h).
 static bool is_third(const Vistter__Control__V1__GroupPlan *group, const char *node)
 {
@@ -569,6 +610,7 @@ struct stage *stage_create(const struct stage_config *config)
     s->base = group->from_base;
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
+    take_poisoned(s, plan);
     s->third = is_third(group, config->node);
     s->cache = config->cache;
     s->times = config->times;
@@ -644,6 +686,7 @@ void stage_destroy(struct stage **stage)
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s->sound);
+    free(s->poisoned);
     free(s);
 }
 

@@ -78,7 +78,7 @@ struct stage_status {
     int track[TIMELINE_TRACKS_MAX];
     double track_ms[TIMELINE_TRACKS_MAX]; // mean per frame over about 10 s of programme
     uint64_t problems;                    // frames with a fallback, that of preparing included
-    char problem[768];                    // the newest, in words
+    char problem[768], problem_code[40];  // the newest, in words
     bool behind;                          // stands by, and has had no time to follow for a while
     bool left_out;                        // nor for spare copies
 };

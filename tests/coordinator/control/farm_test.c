@@ -759,6 +759,73 @@ static void test_fenced(uint64_t seed)
     sim_destroy(&sim);
 }
 
+static int standby_of(int provider)
+{
+    for (int i = 0; i < SIM_EDGE; i++)
+        if (i != provider && newest_has(0, sim.nodes[i].name))
+            return i;
+    return -1;
+}
+
+// It ends, and is back a second later with something to tell.
+static void crash(int worker, int id)
+{
+    sim_kill(&sim, worker);
+    sim.nodes[worker].crash = (uint64_t)id;
+    sim_run(&sim, SECOND);
+    sim_start(&sim, worker);
+}
+
+// A file ends a group's provider and its standby. Nobody else is given what shows it before the
+// plan says that it is not to be opened.
+static void test_poison(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 1);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    int provider = used_worker(0), standby = standby_of(provider);
+    uint64_t before = proposed();
+    sim_kill(&sim, standby);
+    sim.nodes[standby].crash = 2;
+    crash(provider, 1);
+    sim_run(&sim, SECOND / 2);
+    sim_start(&sim, standby);
+    sim_run(&sim, 6 * SECOND);
+    CHECK(sim.crashes, ==, 2);
+    CHECK(proposed(), ==, before);
+    sim.poisoned = true;
+    sim_channel(&sim, 0, true, 1, 1);
+    sim_run(&sim, 10 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(proposed(), ==, before + 1);
+    // A false alarm: both are to forget, and open it again.
+    sim_run(&sim, 70 * SECOND);
+    CHECK(sim.nodes[provider].crash, ==, 1);
+    farm_clear_asset(sim.farm, SIM_CONTENT);
+    sim_run(&sim, 2 * SECOND);
+    CHECK(sim.nodes[provider].crash + sim.nodes[standby].crash, ==, 0);
+    sim_destroy(&sim);
+}
+
+// One worker alone has ended on it: others do its work until it may try again.
+static void test_suspect(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 1);
+    sim_run(&sim, 10 * SECOND);
+    int provider = used_worker(0);
+    crash(provider, 1);
+    sim_run(&sim, 20 * SECOND);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK_TRUE(!newest_has(0, sim.nodes[provider].name));
+    CHECK(sim.nodes[provider].crash, ==, 1);
+    sim_run(&sim, 50 * SECOND);
+    CHECK(sim.nodes[provider].crash, ==, 0);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    sim_destroy(&sim);
+}
+
 static uint32_t epoch_on_air(void)
 {
     const struct sim_plan *active = NULL;
@@ -997,6 +1064,8 @@ int main(int argc, char **argv)
     test_pause(seed);
     test_deposed(seed);
     test_fenced(seed);
+    test_poison(seed);
+    test_suspect(seed);
     test_lost_commit(seed);
     test_lost_start(seed);
     test_unheard_commit(seed);

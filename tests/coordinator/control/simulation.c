@@ -203,6 +203,8 @@ static void state_take(struct sim *sim, int index, const farm_state_message *sta
         return;
     node->state_epoch = state->epoch;
     node->state_version = state->version;
+    for (size_t i = 0; i < state->n_retry; i++)
+        node->crash = node->crash == state->retry[i] ? 0 : node->crash;
     for (int i = 0; i < node->plan_count; i++)
         node->plans[i].listed = false;
     int per_channel[SIM_CHANNELS] = {0};
@@ -285,6 +287,12 @@ static void node_report(struct sim *sim, int index)
     report.golden = (ProtobufCBinaryData){sizeof golden, golden};
     Vistter__Control__V1__HeldPlan held[8], *held_list[8];
     report.held = held_list;
+    Vistter__Control__V1__CrashReport crash, *crash_list[] = {&crash};
+    vistter__control__v1__crash_report__init(&crash);
+    crash.id = node->crash;
+    crash.content = SIM_CONTENT;
+    report.crashes = crash_list;
+    report.n_crashes = node->crash != 0;
     report.plans = plan_list;
     Vistter__Control__V1__Publisher said = VISTTER__CONTROL__V1__PUBLISHER__INIT;
     Vistter__Control__V1__Publisher *said_list[] = {&said};
@@ -542,12 +550,21 @@ static void packets_run(struct sim *sim)
     }
 }
 
+static void on_crash(void *opaque, const struct farm_crash *crash)
+{
+    struct sim *sim = opaque;
+    CHECK_TEXT(crash->content, SIM_CONTENT);
+    enum farm_verdict verdict = ++sim->crashes > 1 ? FARM_POISONED : FARM_SUSPECT;
+    farm_crashed(sim->farm, crash->node, crash->id, 0, verdict);
+}
+
 void sim_run(struct sim *sim, int64_t ns)
 {
     const struct farm_outputs outputs = {.opaque = sim,
                                          .fenced = sim->fenced,
                                          .send = on_send,
                                          .reserve = on_reserve,
+                                         .crash = on_crash,
                                          .commit = on_commit};
     for (int64_t end = sim->now.monotonic_ns + ns; sim->now.monotonic_ns < end;) {
         sim->now.monotonic_ns += SIM_STEP_NS;
@@ -573,6 +590,7 @@ static void channel_set(struct sim *sim, int index)
     Vistter__Control__V1__OutputPlan output = VISTTER__CONTROL__V1__OUTPUT_PLAN__INIT;
     Vistter__Control__V1__OutputPlan *outputs[] = {&output};
     struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
+    static const char contents[FARM_CONTENT_BYTES] = SIM_CONTENT;
     uint8_t revision[32] = {sim->revision[index]};
     char name[16];
     snprintf(name, sizeof name, "channel%d", index);
@@ -589,6 +607,11 @@ static void channel_set(struct sim *sim, int index)
     plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
     for (int t = 0; t < PLANNER_TRACKS_MAX; t++)
         tracks[t].start_us = sim->start_us;
+    Vistter__Control__V1__PoisonedAsset poisoned, *poisoned_list[] = {&poisoned};
+    vistter__control__v1__poisoned_asset__init(&poisoned);
+    poisoned.content = SIM_CONTENT;
+    plan.poisoned = poisoned_list;
+    plan.n_poisoned = sim->poisoned;
     output.output = 1;
     plan.n_outputs = 1;
     plan.outputs = outputs;
@@ -598,6 +621,8 @@ static void channel_set(struct sim *sim, int index)
                                    .run = sim->run[index],
                                    .tracks = tracks,
                                    .track_count = sim->track_count[index],
+                                   .contents = &contents,
+                                   .content_count = 1,
                                    .cut_count = -1,
                                    .last_plan_epoch = sim->reserved[index]};
     for (int i = 0; i < sim->row_count; i++)

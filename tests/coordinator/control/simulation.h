@@ -31,6 +31,7 @@ struct sim_node {
     bool edge, alive, deaf; // deaf: the network is cut, both ways
     uint64_t instance, sequence, state_epoch, state_version;
     int64_t report_ns;
+    uint64_t crash; // that it remembers, 0: none
     struct sim_plan plans[8];
     int plan_count;
     uint32_t asked[SIM_CHANNELS];      // by a leader, of an edge
@@ -78,6 +79,9 @@ struct sim_seen { // what a plan epoch is; must never be anything else
     int node;
 };
 
+// What all channels show.
+#define SIM_CONTENT "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 struct sim {
     uint64_t random;
     struct farm_time now;
@@ -104,6 +108,8 @@ struct sim {
     // Faults; refuse: per mille of plans.
     int delay_ms_max, refuse;
     int prepare_ms_max;
+    int crashes;                         // of SIM_CONTENT that the store has
+    bool poisoned;                       // what channels are told of it
     bool fenced;                         // the leader's lease has run out
     int sent;                            // by the farm
     bool keeps;                          // edges keep committed plans; set before sim_restart

@@ -354,6 +354,38 @@ static void test_timelines(void)
 
 // ---- Small things -----------------------------------------------------------------------------
 
+static enum store_verdict crash(const char *node, uint64_t id)
+{
+    struct store_crash row = {node, REVISION, id, 42, 11};
+    enum store_verdict verdict = STORE_CLEARED;
+    CHECK_OK(store_media_crash(store, &row, &verdict, NULL));
+    return verdict;
+}
+
+// The second crash poisons; told again, none counts twice; cleared, all begins anew.
+static void check_crashes(void)
+{
+    struct store_poisoned *list;
+    size_t count;
+    CHECK_ERROR(store_media_clear(store, REVISION, NULL), -ENOENT);
+    CHECK(crash("worker1", 7), ==, STORE_SUSPECT);
+    CHECK(crash("worker1", 7), ==, STORE_SUSPECT);
+    CHECK_OK(store_media_poisoned(store, &list, &count, NULL));
+    CHECK(count, ==, 0);
+    free(list);
+    CHECK(crash("worker2", 7), ==, STORE_POISONED);
+    CHECK_OK(store_media_poisoned(store, &list, &count, NULL));
+    CHECK(count, ==, 1);
+    CHECK_TEXT(list[0].sha256, REVISION);
+    CHECK_TEXT(list[0].name, "name");
+    CHECK(list[0].picture, ==, 42);
+    free(list);
+    CHECK_OK(store_media_clear(store, REVISION, NULL));
+    CHECK(crash("worker2", 7), ==, STORE_CLEARED);
+    CHECK(crash("worker2", 8), ==, STORE_SUSPECT);
+    CHECK_OK(store_media_clear(store, REVISION, NULL));
+}
+
 static void test_rows(void)
 {
     struct store_destination d = {
@@ -399,6 +431,7 @@ static void test_rows(void)
     CHECK(store_media_known(store, REVISION, NULL), ==, 0);
     CHECK_OK(store_media_put(store, REVISION, "name", "{}", NULL));
     CHECK(store_media_known(store, REVISION, NULL), ==, 1);
+    check_crashes();
 }
 
 // ---- A database that does not do as it should ---------------------------------------------------

@@ -1,0 +1,193 @@
+// What workers have ended on (farm.h, "The poison rule").
+#include "coordinator/control/farm_private.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct crash *crash_find(struct farm *farm, const char *node, uint64_t id)
+{
+    for (int i = 0; i < farm->crash_count; i++)
+        if (farm->crashes[i].id == id && !strcmp(farm->crashes[i].node, node))
+            return &farm->crashes[i];
+    return NULL;
+}
+
+static bool reports(const farm_report_message *report, uint64_t id)
+{
+    for (size_t i = 0; i < report->n_crashes; i++)
+        if (report->crashes[i]->id == id)
+            return true;
+    return false;
+}
+
+static bool is_content(const char *text)
+{
+    return strlen(text) == FARM_CONTENT_BYTES - 1 &&
+           strspn(text, "0123456789abcdef") == FARM_CONTENT_BYTES - 1;
+}
+
+static bool shows(const struct channel *channel, const char *content)
+{
+    for (int i = 0; i < channel->content_count; i++)
+        if (!strcmp(channel->contents[i], content))
+            return true;
+    return false;
+}
+
+// Others are to do the node's work there, once it is clear that they do not end as well.
+static void channels_replan(struct farm *farm, const char *content)
+{
+    for (int i = 0; i < farm->channel_count; i++)
+        farm->channels[i]->dirty = farm->channels[i]->dirty || shows(farm->channels[i], content);
+}
+
+static void crash_add(struct farm *farm, const char *node,
+                      const Vistter__Control__V1__CrashReport *report, int64_t now_ns)
+{
+    if (farm->crash_count == FARM_CRASHES_MAX || !is_content(report->content))
+        return;
+    struct crash *c = &farm->crashes[farm->crash_count++];
+    *c = (struct crash){
+        .id = report->id, .picture = report->picture, .signal = report->signal, .heard_ns = now_ns};
+    snprintf(c->node, sizeof c->node, "%s", node);
+    snprintf(c->content, sizeof c->content, "%s", report->content);
+    log_warning("asset_suspect", "node=%s content=%s picture=%lld signal=%u", node, c->content,
+                (long long)c->picture, c->signal);
+    channels_replan(farm, c->content);
+}
+
+void farm_crashes_take(struct farm *farm, const farm_report_message *report, int64_t now_ns)
+{
+    for (int i = farm->crash_count - 1; i >= 0; i--)
+        if (!strcmp(farm->crashes[i].node, report->node) && !reports(report, farm->crashes[i].id))
+            farm->crashes[i] = farm->crashes[--farm->crash_count]; // it has forgotten
+    for (size_t i = 0; i < report->n_crashes; i++)
+        if (!crash_find(farm, report->node, report->crashes[i]->id))
+            crash_add(farm, report->node, report->crashes[i], now_ns);
+}
+
+// ---- Verdicts ---------------------------------------------------------------------------------
+
+static void node_tell(struct farm *farm, const char *name)
+{
+    struct node *node = farm_node(farm, name);
+    if (node)
+        node->generation = 0;
+}
+
+static void judge(struct farm *farm, const char *content, enum farm_verdict verdict)
+{
+    for (int i = 0; i < farm->crash_count; i++) {
+        struct crash *c = &farm->crashes[i];
+        if (strcmp(c->content, content) != 0 || c->verdict == FARM_CLEARED)
+            continue;
+        c->verdict = verdict;
+        node_tell(farm, c->node);
+    }
+}
+
+void farm_crashed(struct farm *farm, const char *node, uint64_t id, int result,
+                  enum farm_verdict verdict)
+{
+    struct crash *c = crash_find(farm, node, id);
+    if (!c)
+        return;
+    c->waits_on_store = false;
+    if (result < 0)
+        return;
+    c->stored = true;
+    if (verdict == FARM_POISONED)
+        judge(farm, c->content, verdict);
+    else
+        c->verdict = verdict;
+    node_tell(farm, c->node);
+}
+
+void farm_clear_asset(struct farm *farm, const char *content)
+{
+    judge(farm, content, FARM_CLEARED);
+}
+
+// It may be tried again: it has been called a false alarm, or nobody else has ended on it.
+static bool may_retry(const struct crash *c, int64_t now_ns)
+{
+    return c->stored && (c->verdict == FARM_CLEARED ||
+                         (c->verdict == FARM_SUSPECT && now_ns - c->heard_ns >= FARM_SUSPECT_NS));
+}
+
+size_t farm_retry_list(const struct farm *farm, const char *node, int64_t now_ns, uint64_t *ret)
+{
+    size_t count = 0;
+    for (int i = 0; i < farm->crash_count; i++)
+        if (!strcmp(farm->crashes[i].node, node) && may_retry(&farm->crashes[i], now_ns))
+            ret[count++] = farm->crashes[i].id;
+    return count;
+}
+
+void farm_crashes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
+{
+    for (int i = 0; i < farm->crash_count; i++) {
+        struct crash *c = &farm->crashes[i];
+        bool lapsed = may_retry(c, now_ns);
+        if (lapsed && !c->lapsed)
+            node_tell(farm, c->node);
+        c->lapsed = lapsed;
+        if (c->stored || c->waits_on_store || outputs->fenced || !outputs->crash ||
+            now_ns < c->store_ns)
+            continue;
+        c->waits_on_store = true;
+        c->store_ns = now_ns + FARM_STORE_NS;
+        struct farm_crash crash = {.id = c->id, .picture = c->picture, .signal = c->signal};
+        snprintf(crash.node, sizeof crash.node, "%s", c->node);
+        snprintf(crash.content, sizeof crash.content, "%s", c->content);
+        outputs->crash(outputs->opaque, &crash);
+    }
+}
+
+// ---- What it means for channels ---------------------------------------------------------------
+
+// The channel has been told that it is not to be opened.
+static bool knows_poison(const struct channel *channel, const char *content)
+{
+    for (size_t i = 0; i < channel->wanted->n_poisoned; i++)
+        if (!strcmp(channel->wanted->poisoned[i]->content, content))
+            return true;
+    return false;
+}
+
+bool channel_awaits_verdict(const struct farm *farm, const struct channel *channel, int64_t now_ns)
+{
+    for (int i = 0; i < farm->crash_count; i++) {
+        const struct crash *c = &farm->crashes[i];
+        bool fresh = c->verdict == FARM_SUSPECT && now_ns - c->heard_ns < FARM_VERDICT_NS;
+        bool untold = c->verdict == FARM_POISONED && !knows_poison(channel, c->content);
+        if ((fresh || untold) && shows(channel, c->content))
+            return true;
+    }
+    return false;
+}
+
+bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node)
+{
+    for (int i = 0; i < farm->crash_count; i++) {
+        const struct crash *c = &farm->crashes[i];
+        if (c->verdict == FARM_SUSPECT && !strcmp(c->node, node) && shows(channel, c->content))
+            return true;
+    }
+    return false;
+}
+
+bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns)
+{
+    const char *name, *address;
+    for (int i = 0; channel->current && (name = plan_node(channel->current, i, &address)); i++) {
+        const struct node *node = farm_node(farm, name);
+        if (node && !node->alive && now_ns - node->report_ns < FARM_WORD_NS &&
+            node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER)
+            return true;
+    }
+    return false;
+}

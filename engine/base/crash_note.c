@@ -1,0 +1,183 @@
+#include "engine/base/crash_note.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NAME_DIGITS (CRASH_NAME_BYTES - 1)
+// A handler needs room for the processor's registers: 3.5 KB with AVX-512.
+#define STACK_BYTES 16384
+
+enum { FREE, TAKEN, NOTED = 0x45544f4e }; // anything else is not ours, and counts as free
+
+struct record {
+    _Atomic uint32_t state;
+    int32_t signal;
+    int64_t place;
+    uint64_t id;
+    char name[CRASH_NAME_BYTES];
+};
+
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+static struct sigaction before[sizeof signals / sizeof signals[0]];
+static struct record *_Atomic records; // mapped; NULL: nothing is noted
+
+static _Thread_local struct {
+    const char *volatile path; // NULL: past it
+    volatile int64_t place;
+    bool has_stack;
+    char stack[STACK_BYTES]; // the decoder may have used up the thread's own
+} here;
+
+// ---- In the handler: nothing but plain memory and system calls --------------------------------
+
+static bool is_digit(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static bool take_name(const char *path, char ret[CRASH_NAME_BYTES])
+{
+    size_t length = 0;
+    while (path[length])
+        length++;
+    if (length < NAME_DIGITS)
+        return false;
+    for (size_t i = 0; i < NAME_DIGITS; i++) {
+        ret[i] = path[length - NAME_DIGITS + i];
+        if (!is_digit(ret[i]))
+            return false;
+    }
+    ret[NAME_DIGITS] = 0;
+    return true;
+}
+
+static void note(struct record *list, const char *path, int64_t place, int number)
+{
+    char name[CRASH_NAME_BYTES];
+    struct timespec t;
+    if (!take_name(path, name))
+        return;
+    for (int i = 0; i < CRASH_NOTES_MAX; i++) {
+        uint32_t state = atomic_load(&list[i].state);
+        if (state == NOTED || !atomic_compare_exchange_strong(&list[i].state, &state, TAKEN))
+            continue;
+        clock_gettime(CLOCK_REALTIME, &t);
+        list[i].signal = number;
+        list[i].place = place;
+        list[i].id = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+        for (int k = 0; k < CRASH_NAME_BYTES; k++)
+            list[i].name[k] = name[k];
+        atomic_store(&list[i].state, NOTED);
+        return;
+    }
+}
+
+static void on_signal(int number)
+{
+    struct record *list = atomic_load(&records);
+    const char *path = here.path;
+    if (list && path)
+        note(list, path, here.place, number);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        if (signals[i] == number)
+            sigaction(number, &before[i], NULL);
+    raise(number); // comes when this handler returns
+}
+
+// ---- Life -------------------------------------------------------------------------------------
+
+int crash_notes_open(const char *path, struct diagnostic *reterr)
+{
+    size_t size = CRASH_NOTES_MAX * sizeof(struct record);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    void *map = MAP_FAILED;
+    if (fd >= 0 && !ftruncate(fd, (off_t)size))
+        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int error = map == MAP_FAILED ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    if (error)
+        return diagnostic_set(reterr, error, "state_folder", path, "cannot be used: %s",
+                              strerror(-error));
+    struct record *old = atomic_exchange(&records, map);
+    if (old) { // tests
+        munmap(old, size);
+        return 0;
+    }
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        sigaction(signals[i], &action, &before[i]);
+    return 0;
+}
+
+// Whatever a file holds that was torn: only whole notes count.
+static bool read_note(struct record *r, struct crash_note *ret)
+{
+    char name[CRASH_NAME_BYTES];
+    if (atomic_load(&r->state) != NOTED || r->name[NAME_DIGITS] || !take_name(r->name, name))
+        return false;
+    *ret = (struct crash_note){.place = r->place, .id = r->id, .signal = r->signal};
+    memcpy(ret->name, name, sizeof name);
+    return true;
+}
+
+int crash_notes_list(struct crash_note ret[CRASH_NOTES_MAX])
+{
+    struct record *list = atomic_load(&records);
+    int count = 0;
+    for (int i = 0; list && i < CRASH_NOTES_MAX; i++)
+        count += read_note(&list[i], &ret[count]);
+    return count;
+}
+
+bool crash_notes_find(const char *name, struct crash_note *ret)
+{
+    struct record *list = atomic_load(&records);
+    for (int i = 0; list && i < CRASH_NOTES_MAX; i++)
+        if (read_note(&list[i], ret) && !strcmp(ret->name, name))
+            return true;
+    return false;
+}
+
+void crash_notes_forget(uint64_t id)
+{
+    struct record *list = atomic_load(&records);
+    for (int i = 0; list && i < CRASH_NOTES_MAX; i++)
+        if (atomic_load(&list[i].state) == NOTED && list[i].id == id)
+            atomic_store(&list[i].state, FREE);
+}
+
+// ---- Saying where one is ----------------------------------------------------------------------
+
+// Not where a sanitizer has given the thread one.
+static void give_stack(void)
+{
+    stack_t old;
+    here.has_stack = true;
+    if (sigaltstack(NULL, &old) || !(old.ss_flags & SS_DISABLE))
+        return;
+    (void)sigaltstack(&(stack_t){.ss_sp = here.stack, .ss_size = sizeof here.stack}, NULL);
+}
+
+void crash_at(const char *path, int64_t place)
+{
+    if (!atomic_load_explicit(&records, memory_order_relaxed))
+        return;
+    if (!here.has_stack)
+        give_stack();
+    here.place = place;
+    here.path = path;
+}
+
+void crash_past(void)
+{
+    here.path = NULL;
+}
