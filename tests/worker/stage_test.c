@@ -76,6 +76,31 @@ static void test_spare(void)
     peer_finish(&other);
 }
 
+// What is shown by a fallback that another worker may not need is no spare copy of that one's.
+static void test_uncertain(void)
+{
+    const int64_t gone = AT; // for ten frames
+    struct test_plan p;
+    struct frame_peer taker;
+    plan_init(&p, 1);
+    peer_init(&taker, 1000);
+    struct stage *s = start(&p, 0, NULL, NEVER_REPEAT);
+    stage_commit(s, AT, gone - 2000);
+    struct frame_want copy = want_of(1, gone - 10, gone + 20);
+    copy.spare = true;
+    stage_want(s, &taker, &copy);
+    peer_wait(&taker, &taker.count[gone + 19], 1);
+    CHECK(frames_made(s), ==, 30);
+    for (int64_t n = gone - 10; n < gone + 20; n++)
+        CHECK(peer_count(&taker, n), ==, n < gone || n >= gone + 10);
+    copy.spare = false;
+    copy.start++;
+    stage_want(s, &taker, &copy);
+    peer_wait(&taker, &taker.count[gone + 9], 1);
+    stage_destroy(&s);
+    peer_finish(&taker);
+}
+
 // One who is behind gets what it may, and no more is made again than that.
 static void test_two_consumers(void)
 {
@@ -220,6 +245,17 @@ static void test_warm(void)
     CHECK(status.problems, ==, 1);
     CHECK(status.frames, ==, 0);
     stage_destroy(&s);
+    // Who is asked last opens nothing before.
+    Vistter__Control__V1__StandbyPlan standby[2], *standbys[] = {&standby[0], &standby[1]};
+    for (int i = 0; i < 2; i++) {
+        vistter__control__v1__standby_plan__init(&standby[i]);
+        standby[i].node = i ? "worker-2" : "worker-1";
+    }
+    p.groups[0].standbys = standbys;
+    p.groups[0].n_standbys = 2;
+    s = start(&p, 0, NULL, NEVER_REPEAT);
+    CHECK(wait_state(s, STAGE_PREPARED).problems, ==, 0);
+    stage_destroy(&s);
 }
 
 static void test_refusals(void)
@@ -304,6 +340,7 @@ int main(void)
     test_commit();
     test_credit();
     test_spare();
+    test_uncertain();
     test_two_consumers();
     test_missing();
     test_anew();

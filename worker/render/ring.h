@@ -17,6 +17,7 @@ struct coded_frame {
     uint8_t *payload;    // coded, or
     struct block *block; // stored; always a key
     size_t size;
+    bool uncertain; // another worker may make another one
 };
 
 struct ring {

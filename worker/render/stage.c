@@ -178,10 +178,8 @@ static int64_t next_to_send(struct stage *s, struct consumer *c)
 }
 
 // Called with the lock held.
-static void note_sent(struct stage *s, struct consumer *c, int64_t frame)
+static void note_sent(struct consumer *c, int64_t frame)
 {
-    const struct coded_frame *coded = ring_get(&s->ring, frame);
-    s->status.bytes += coded->block && c->shares ? 0 : coded->size; // shared is not sent
     if (frame == c->next) {
         c->next++;
         return;
@@ -202,6 +200,10 @@ static int serve_one(struct stage *s, struct consumer *c)
     int64_t frame = next_to_send(s, c);
     if (frame < 0)
         return -ENODATA;
+    if (c->spare && ring_get(&s->ring, frame)->uncertain) {
+        note_sent(c, frame); // who makes the same for it may have what is shown here by fallback
+        return 0;
+    }
     struct frame_peer *peer = frame_peer_ref(c->peer);
     uint32_t start = c->start;
     bool shares = c->shares;
@@ -213,8 +215,11 @@ static int serve_one(struct stage *s, struct consumer *c)
         loans_add(&c->loans, frame, block);
     else if (!error && block && shares)
         block_abandon(block); // it was told, and is gone
-    if (!error && c->peer == peer && c->start == start)
-        note_sent(s, c, frame);
+    if (!error && c->peer == peer && c->start == start) {
+        const struct coded_frame *coded = ring_get(&s->ring, frame);
+        s->status.bytes += coded->block && shares ? 0 : coded->size; // shared is not sent
+        note_sent(c, frame);
+    }
     frame_peer_unref(&peer);
     return error;
 }
@@ -329,6 +334,7 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
     s->position = frame;
     cost_add(&s->render_cost, rendered_ns - start_ns);
     cost_add(&s->code_cost, clock_monotonic_ns() - rendered_ns);
+    coded.uncertain = report.uncertain;
     ring_push(&s->ring, coded);
     note_report(s, frame, &report);
     return 0;
