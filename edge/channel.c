@@ -22,6 +22,8 @@
 #define START_MARGIN_NS INT64_C(1000000000)
 // Three times as late as the playout ever is before it leaves frames out.
 #define HUNG_NS (3 * PLAYOUT_SKIP_NS)
+// How long an edge that stood still may take until it has frames again, before it shows a slate.
+#define WOKEN_NS INT64_C(2000000000)
 
 struct hash_target {
     uint32_t output; // number
@@ -54,6 +56,7 @@ struct channel {
     struct playout playout;
     struct desk *desk;
     struct log_limit clock_alarm;
+    int64_t woken_ns; // when frames were left out, and none has been whole since; 0: not so
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
     _Atomic int64_t due_ns; // of the frame at the cursor; INT64_MAX: no plan is in force
@@ -164,6 +167,18 @@ static int mix(struct channel *c, const struct slot *slot, int64_t n,
     return error;
 }
 
+// An edge that stood still has nothing in store: what the other edge sends meanwhile is better than
+// a slate, which publishers would take for the programme.
+static bool leaves_to_other(struct channel *c, const struct plan *p, bool concealed)
+{
+    if (!concealed || clock_monotonic_ns() - c->woken_ns > WOKEN_NS)
+        c->woken_ns = 0;
+    bool other = false;
+    for (int i = 0; i < p->output_count; i++)
+        other = other || *p->outputs[i].other.node;
+    return c->woken_ns && other;
+}
+
 static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
 {
     const struct plan *p = slot->armed;
@@ -172,7 +187,8 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
     struct desk_result result;
     int error = mix(c, slot, n, frames, &result);
     bool send = wait_due(c, slot, due_ns);
-    if (send && error) { // no memory: this frame is lost, the next one may not be
+    // Without memory this frame is lost, the next one may not be.
+    if (send && (error || leaves_to_other(c, p, result.concealed))) {
         atomic_fetch_add(&c->skipped, 1);
         ledger_skipped(c->ledger, p, n, n);
         outputs_unplanned(c->outputs, n, n + 1);
@@ -212,6 +228,7 @@ static void *run(void *opaque)
             atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
             ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
             outputs_unplanned(c->outputs, n, c->playout.next);
+            c->woken_ns = clock_monotonic_ns();
             continue;
         }
         if (action == PLAYOUT_WAIT)

@@ -44,7 +44,7 @@ void gops_add(struct gops *g, const struct packet *packet)
 {
     struct gop_part *part = &g->parts[packet->stream];
     bool sound = packet->stream == PACKET_AUDIO;
-    int64_t first = packet->dts;
+    int64_t first = sound ? packet->dts : packet->pts, here = first;
     if (sound && !g->has_sound)
         g->sound_from = first;
     g->has_sound = g->has_sound || sound;
@@ -52,7 +52,7 @@ void gops_add(struct gops *g, const struct packet *packet)
         first -= (first % BLOCK_SAMPLES + BLOCK_SAMPLES) % BLOCK_SAMPLES;
     if (sound ? first != part->first || !part->count : packet->key) {
         part_end(g, packet->stream, first);
-        *part = (struct gop_part){.begun = first == packet->dts, .first = first};
+        *part = (struct gop_part){.begun = first == here, .first = first};
         part->sum = checksum_begin();
     }
     part->count++;

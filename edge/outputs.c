@@ -130,8 +130,9 @@ static void tend_target(struct output *o, struct target *t)
         publish_taken(o->owner->config.publish, o->channel, o->plan.output, t->plan.backup);
     struct deliver_publish now = publish_of(o, &t->plan);
     bool was = t->publish.mode != PUBLISH_NO, is = now.mode != PUBLISH_NO;
+    // Where nobody is named any more, what was taken from it by a name is its own again.
     if (now.mode == t->publish.mode && now.id.leader == t->publish.id.leader &&
-        now.id.epoch == t->publish.id.epoch)
+        now.id.epoch == t->publish.id.epoch && (!report.taken || now.id.epoch))
         return;
     if (was != is)
         log_info(is ? "publisher_begins" : "publisher_ends", "channel=%llu destination=%llu%s",
@@ -162,10 +163,11 @@ void outputs_tend(struct outputs *outputs)
         // Whom we take over from is told first.
         const struct publish *p = outputs->config.publish;
         const struct publish_grant *g = p ? publish_find(p, o->channel, o->plan.output) : NULL;
-        for (int which = 0; g && o->relay && which < 2; which++)
+        for (int which = 0; o->relay && which < 2; which++)
             relay_stream_claim(o->relay, which,
-                               !strcmp(g->holders[which], outputs->config.node) && !g->taken[which],
-                               g->id);
+                               g && !strcmp(g->holders[which], outputs->config.node) &&
+                                   !g->taken[which],
+                               g ? g->id : (struct publish_id){0});
         for (int k = 0; k < o->target_count; k++)
             if (o->targets[k].plan.kind == DELIVER_KIND_RTMP)
                 tend_target(o, &o->targets[k]);

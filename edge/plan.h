@@ -7,8 +7,8 @@
 #include "engine/receive/links.h"
 
 #define PLAN_OUTPUTS_MAX      8
-#define PLAN_RENDITIONS_MAX   8 // of all outputs together
-#define PLAN_DESTINATIONS_MAX 32
+#define PLAN_RENDITIONS_MAX   8  // of all outputs together
+#define PLAN_DESTINATIONS_MAX 64 // both addresses of each
 
 struct plan_group {
     uint32_t group;

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DESTINATIONS_MAX 64
+#define DESTINATIONS_MAX 128
 #define GOPS_MAX         (PLAN_RENDITIONS_MAX * 2 * GOPS_KEPT)
 #define PLANS_MAX        CHANNEL_PLANS_MAX
 #define STAGES_MAX       4   // of a channel

@@ -213,6 +213,7 @@ static void begin_segment(struct recorder *r, const struct packet *key)
     }
     r->base = sink_base(&r->setup, key);
     r->first_frame = key->pts;
+    r->began_ns = clock_monotonic_ns();
     int result =
         record_file_create(r->setup.url, r->setup.name, key->pts, bytes_per_second(r), &r->file);
     if (!result && (result = open_context(r)))
@@ -225,7 +226,6 @@ static void begin_segment(struct recorder *r, const struct packet *key)
     r->full = false;
     r->alarm = "";
     r->look_ns = 0;
-    r->began_ns = clock_monotonic_ns();
     status_set(r->status, DELIVER_LIVE);
     status_error(r->status, "%s", "");
     status_alarm(r->status, "");

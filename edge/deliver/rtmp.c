@@ -57,6 +57,7 @@
 #define NAMED_SOON_MS    250
 #define NAMED_REFUSED_MS 2000
 #define LAG_SECONDS      4
+#define STALE_NS         INT64_C(3000000000)  // a GOP whose edge stood still is under way no more
 #define SILENT_PACKETS   30                   // of a GOP without sound: there is none
 #define SLOW_NS          INT64_C(20000000000) // that the alarm stays after pictures were left out
 #define STALLED          AVERROR(ENOBUFS)
@@ -86,6 +87,7 @@ struct rtmp {
     int64_t named_ns;       // when this publisher took over from another; 0: it has not
     int64_t ended_ns;       // when the last connection ended; 0: there was none
     struct gop kept;
+    int64_t heard_ns;    // when the newest packet came
     bool skips;          // what comes is left out up to the next key picture
     int64_t slow_ns;     // until when the alarm stays
     int socket;          // of the connection; -1: none
@@ -397,8 +399,10 @@ static void begin_session(struct rtmp *r)
     for (int late = 0; late < 2; late++)
         for (int i = 0; i < kept->count && r->context; i++) {
             const struct packet *p = kept->packets[i];
-            if ((p->stream != PACKET_AUDIO || p->dts >= sample) == late)
+            if ((p->stream != PACKET_AUDIO || p->dts >= sample) == late) {
                 write_packet(r, p);
+                status_turn(r->status); // a long GOP takes its time on a thin line
+            }
         }
 }
 
@@ -407,6 +411,10 @@ static void rtmp_packet(void *sink, uint64_t programme, const struct packet *pac
     struct rtmp *r = sink;
     (void)programme;
     bool key = packet->stream == PACKET_VIDEO && packet->key;
+    int64_t now = clock_monotonic_ns();
+    if (!key && now - r->heard_ns > STALE_NS)
+        gop_clear(&r->kept);
+    r->heard_ns = now;
     gop_add(&r->kept, packet);
     if (!r->context)
         return;
