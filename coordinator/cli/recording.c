@@ -49,7 +49,7 @@ static int add_file(struct job *job, const char *path, bool found, struct diagno
     if (found && !stat(path, &status) && !status.st_size)
         return 0;
     int error = recording_source_create(path, &source, reterr);
-    if (found && (error == -EBUSY || (error == -ENODATA && ends_with(path, ".part")))) {
+    if (found && (error == -EBUSY || error == -ENODATA)) {
         fprintf(stderr, "vistter recording merge: left out: ");
         print_text(stderr, path);
         fprintf(stderr, " %s\n", reterr->text);
@@ -61,11 +61,12 @@ static int add_file(struct job *job, const char *path, bool found, struct diagno
         recording_source_destroy(&source);
         return 0;
     }
-    if (source->doubtful)
-        fprintf(stderr,
-                "vistter recording merge: %s does not have its checksum: it was damaged or "
-                "changed, and is used only where no other has the frames\n",
-                path);
+    if (source->doubtful) {
+        fprintf(stderr, "vistter recording merge: ");
+        print_text(stderr, path);
+        fprintf(stderr, " does not have its checksum: it was damaged or changed, and is used only "
+                        "where no other has the frames\n");
+    }
     job->sources = realloc(job->sources, (size_t)(job->source_count + 1) * sizeof *job->sources);
     if (!job->sources)
         abort();
@@ -106,19 +107,6 @@ static int by_first_frame(const void *a, const void *b)
     return strcmp(x->path, y->path);
 }
 
-static int refuse_own_output(const struct job *job, struct diagnostic *reterr)
-{
-    struct stat output, input;
-    if (stat(job->output, &output))
-        return 0;
-    for (int i = 0; i < job->source_count; i++)
-        if (!stat(job->sources[i]->path, &input) && input.st_dev == output.st_dev &&
-            input.st_ino == output.st_ino)
-            return diagnostic_set(reterr, -EINVAL, "output_failed", job->output,
-                                  "is one of the recordings that are to be merged");
-    return 0;
-}
-
 static int collect(struct job *job, char **paths, int count, struct diagnostic *reterr)
 {
     int error = 0;
@@ -130,7 +118,7 @@ static int collect(struct job *job, char **paths, int count, struct diagnostic *
                                             : "there is no recording");
     if (!error)
         qsort(job->sources, (size_t)job->source_count, sizeof *job->sources, by_first_frame);
-    return error ? error : refuse_own_output(job, reterr);
+    return error;
 }
 
 // ---- What came out -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct state {
     struct recording_merge *merge;
@@ -54,6 +55,21 @@ static int64_t frame_of_sound(const struct state *s, int64_t number)
 
 // ---- Output ------------------------------------------------------------------------------------
 
+// A file that is to be written may be one that is to be read, by whatever name.
+static int refuse_source(const struct recording_merge *m, const char *path,
+                         struct diagnostic *reterr)
+{
+    struct stat output, input;
+    if (stat(path, &output))
+        return 0;
+    for (int i = 0; i < m->source_count; i++)
+        if (!stat(m->sources[i]->path, &input) && input.st_dev == output.st_dev &&
+            input.st_ino == output.st_ino)
+            return diagnostic_set(reterr, -EINVAL, "output_failed", path,
+                                  "is one of the recordings that are to be merged");
+    return 0;
+}
+
 static int begin_part(struct state *s, const struct recording_source *like,
                       struct diagnostic *reterr)
 {
@@ -71,7 +87,9 @@ static int begin_part(struct state *s, const struct recording_source *like,
     s->about.first_frame = s->next;
     s->about.zero = s->next - delay;
     s->delay = delay > s->delay ? delay : s->delay;
-    int error = recording_writer_create(path, &s->about, like, &s->writer, reterr);
+    int error = refuse_source(m, path, reterr);
+    if (!error)
+        error = recording_writer_create(path, &s->about, like, &s->writer, reterr);
     if (error)
         return error;
     m->parts = realloc(m->parts, (size_t)(m->part_count + 1) * sizeof *m->parts);

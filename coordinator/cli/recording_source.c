@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SOUND_MAX 65536 // packets, 23 minutes: more than lies beside any GOP
@@ -18,7 +19,7 @@
 
 static int open_file(struct recording_source *s, struct diagnostic *reterr)
 {
-    int result = avformat_open_input(&s->in, s->path, NULL, NULL);
+    int result = avformat_open_input(&s->in, s->path, av_find_input_format("matroska"), NULL);
     if (result == AVERROR(ENOENT) || result == AVERROR(EACCES) || result == AVERROR(EISDIR))
         return diagnostic_set(reterr, result, "recording_file", s->path, "%s", strerror(-result));
     if (result < 0)
@@ -47,7 +48,9 @@ static int open_file(struct recording_source *s, struct diagnostic *reterr)
 static int refuse_if_recorded(const char *path, struct diagnostic *reterr)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
     int result = fd < 0                                                 ? -errno
+                 : fstat(fd, &status) || !S_ISREG(status.st_mode)       ? -ENODATA
                  : flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK ? -EBUSY
                                                                         : 0;
     if (fd >= 0)
@@ -55,7 +58,9 @@ static int refuse_if_recorded(const char *path, struct diagnostic *reterr)
     if (!result)
         return 0;
     return diagnostic_set(reterr, result, "recording_file", path, "%s",
-                          result == -EBUSY ? "is still being recorded" : strerror(-result));
+                          result == -EBUSY     ? "is still being recorded"
+                          : result == -ENODATA ? "is no file"
+                                               : strerror(-result));
 }
 
 // Whether the checksum that may stand beside the file is its own.
@@ -198,7 +203,8 @@ static void add_picture(struct recording_source *s, AVPacket *packet)
     int64_t frame = recording_frame(&s->about, packet->pts, s->in->streams[s->video]->time_base);
     if (!g->count)
         g->first = g->end = frame;
-    if (g->count == RECORDING_GOP_MAX || frame < g->first) {
+    if (g->count == RECORDING_GOP_MAX || frame < g->first ||
+        frame - g->first >= RECORDING_GOP_MAX) {
         av_packet_free(&packet); // no encoder of ours has made this
         return;
     }

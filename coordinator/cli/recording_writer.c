@@ -10,7 +10,7 @@
 
 struct recording_writer {
     struct recording about;
-    char *path, *partial; // partial: path.part
+    char *path, *partial; // partial: path.merging
     AVFormatContext *out;
     AVPacket *packet;
 };
@@ -57,11 +57,11 @@ int recording_writer_create(const char *path, const struct recording *about,
                             struct diagnostic *reterr)
 {
     struct recording_writer *w = base_alloc(sizeof *w);
-    size_t size = strlen(path) + 6;
+    size_t size = strlen(path) + sizeof ".merging";
     w->about = *about;
     w->path = base_strdup(path);
     w->partial = base_alloc(size);
-    snprintf(w->partial, size, "%s.part", path);
+    snprintf(w->partial, size, "%s.merging", path);
     w->packet = av_packet_alloc();
     int result = w->packet ? begin(w, like) : AVERROR(ENOMEM);
     if (result < 0) {

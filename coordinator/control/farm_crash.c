@@ -163,7 +163,9 @@ bool channel_awaits_verdict(const struct farm *farm, const struct channel *chann
     for (int i = 0; i < farm->crash_count; i++) {
         const struct crash *c = &farm->crashes[i];
         bool fresh = c->verdict == FARM_SUSPECT && now_ns - c->heard_ns < FARM_VERDICT_NS;
-        bool untold = c->verdict == FARM_POISONED && !knows_poison(channel, c->content);
+        // Not for ever: what was written may be lost, or cleared.
+        bool untold = c->verdict == FARM_POISONED && !knows_poison(channel, c->content) &&
+                      now_ns - c->heard_ns < 2 * FARM_VERDICT_NS;
         if ((fresh || untold) && shows(channel, c->content))
             return true;
     }

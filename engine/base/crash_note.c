@@ -98,9 +98,11 @@ int crash_notes_open(const char *path, struct diagnostic *reterr)
     size_t size = CRASH_NOTES_MAX * sizeof(struct record);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     void *map = MAP_FAILED;
-    if (fd >= 0 && !ftruncate(fd, (off_t)size))
+    int allocated =
+        fd >= 0 ? posix_fallocate(fd, 0, (off_t)size) : 0; // the handler cannot wait for room
+    if (fd >= 0 && !allocated)
         map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    int error = map == MAP_FAILED ? -errno : 0;
+    int error = allocated ? -allocated : map == MAP_FAILED ? -errno : 0;
     if (fd >= 0)
         close(fd);
     if (error)

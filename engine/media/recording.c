@@ -64,15 +64,21 @@ int recording_read(const AVDictionary *metadata, struct recording *ret)
     return 0;
 }
 
+// Whatever a file says.
+static int64_t bounded(int64_t n)
+{
+    return n > FRAME_MAX ? FRAME_MAX : n < -FRAME_MAX ? -FRAME_MAX : n;
+}
+
 int64_t recording_frame(const struct recording *r, int64_t pts, AVRational base)
 {
-    return r->zero + av_rescale_q(pts, base, (AVRational){r->rate.den, r->rate.num});
+    return r->zero + bounded(av_rescale_q(pts, base, (AVRational){r->rate.den, r->rate.num}));
 }
 
 int64_t recording_sound(const struct recording *r, int64_t pts, AVRational base)
 {
     int64_t sample = rate_first_sample(r->rate, r->zero) +
-                     av_rescale_q(pts, base, (AVRational){1, SAMPLE_RATE_HZ});
+                     bounded(av_rescale_q(pts, base, (AVRational){1, SAMPLE_RATE_HZ}));
     return muldiv_floor(sample + RECORDING_SOUND_SAMPLES / 2, 1, RECORDING_SOUND_SAMPLES);
 }
 

@@ -260,7 +260,7 @@ static void test_refusals(void)
     CHECK_OK(merge("-o no.mkv --channel demo whole other"));
     CHECK(merge("-o no.mkv --channel third whole other"), ==, 1);
     CHECK_TRUE(has_words("no recording of that channel"));
-    CHECK_OK(shell("[ -e no.mkv ] && ! ls *.part 2>/dev/null"));
+    CHECK_OK(shell("[ -e no.mkv ] && ! ls *.merging 2>/dev/null"));
 }
 
 // ---- A torn GOP --------------------------------------------------------------------------------
