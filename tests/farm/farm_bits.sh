@@ -41,10 +41,10 @@ for workers in 1 2 3; do
     [ "$workers" != 2 ] || worker_flags=--srt-only
     farm_of "$workers" --cuts "$cuts"
     [ "$round" != 0 ] || vistter timeline put torture "$var/media-in/torture.json" >/dev/null
-    # The rate has nothing to do with the number of workers: each rate once, the one with a cadence twice.
-    rates="30 29.97"
+    # The rate has nothing to do with the number of workers: each rate once.
+    rates=30
     [ "$workers" != 2 ] || rates="25 59.94"
-    [ "$workers" != 3 ] || rates="29.97"
+    [ "$workers" != 3 ] || rates=29.97
     for rate in $rates; do
         round=$((round + 1))
         channel=torture$round what="$workers workers at $rate, cut at ${cuts:-no track}"

@@ -2,19 +2,28 @@
 # A farm on air is upgraded, program by program, from the version before (the commit in tests/farm/previous-version, built
 # here) to this one, and a worker and the coordinator are taken back again: two edges make one channel, with a platform
 # that has one address. Every frame once, the right one, and the platform sees nothing.
-# Usage: versions.sh BUILD_FOLDER SOURCE_FOLDER
-. "$2/tests/farm/lib.sh"
-
-commit=$(cat "$source/tests/farm/previous-version")
-previous=$VISTTER_BUILD/previous
+# Usage: versions.sh BUILD_FOLDER SOURCE_FOLDER [build]
+# build: only builds that version, once for all.
+set -eu
+previous=$1/previous commit=$(cat "$2/tests/farm/previous-version")
+mkdir -p "$previous"
+exec 5>"$previous/lock"
+flock 5
 if [ "$(cat "$previous/built" 2>/dev/null)" != "$commit" ]; then
-    rm -rf "$previous"
+    rm -rf "$previous/source" "$previous/build"
     mkdir -p "$previous/source"
-    git -C "$source" archive "$commit" | tar -x -C "$previous/source" || die "commit $commit is not in this clone; a shallow one lacks it"
+    if ! git -C "$2" archive "$commit" | tar -x -C "$previous/source"; then
+        echo "commit $commit is not in this clone; a shallow one lacks it" >&2
+        exit 1
+    fi
     cmake -G Ninja -S "$previous/source" -B "$previous/build" -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$previous/log"
     cmake --build "$previous/build" --target vistter vistter-coordinator vistter-worker vistter-edge vistter-deliver vistter-import >>"$previous/log"
     echo "$commit" >"$previous/built"
 fi
+exec 5>&-
+[ "${3:-}" != build ] || exit 0
+. "$2/tests/farm/lib.sh"
+previous=$VISTTER_BUILD/previous # as lib.sh has it, from wherever we were called
 
 cat >"$var/versions.json" <<'JSON'
 {"schema":"vistter.timeline/1","name":"versions","format":{"width":320,"height":180,"rate":"25"},"duration":200,
