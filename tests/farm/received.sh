@@ -4,7 +4,7 @@
 # and beep within 5 ms; the recording of an edge that was killed together with its recorder plays.
 # Usage: received.sh BUILD_FOLDER SOURCE_FOLDER [SECONDS]
 . "$2/tests/farm/lib.sh"
-seconds=${3:-60}
+seconds=${3:-40}
 
 cat >"$var/flash.json" <<'JSON'
 {"schema":"vistter.timeline/1","name":"flash","format":{"width":640,"height":360,"rate":"30"},"duration":300,

@@ -204,8 +204,8 @@ static void test_silence(const uint8_t *key)
     CHECK_OK(nng_listener_get_addr(listener, NNG_OPT_LOCADDR, &at));
     snprintf(address, sizeof address, "127.0.0.1:%d",
              (at.s_in.sa_port & 0xff) << 8 | at.s_in.sa_port >> 8);
-    struct control_client *client = client_start(key, address);
     int64_t start_ns = clock_monotonic_ns();
+    struct control_client *client = client_start(key, address);
     CHECK_TRUE(report_until(client, &connections, 2));
     CHECK(clock_monotonic_ns() - start_ns, >=, CONTROL_SILENCE_NS);
     control_client_destroy(&client);
