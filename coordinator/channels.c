@@ -199,7 +199,7 @@ int coordinator_remove_destination(struct coordinator *c, const struct store_cha
                   reterr);
 }
 
-// Tells the farm which workers are to have no work.
+// Tells the farm which nodes are to have no work.
 static int apply_draining(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr)
 {
     struct store_node *nodes;

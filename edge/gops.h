@@ -2,7 +2,7 @@
 // one of each block of sound (encode/audio_encoder.h), which depend on nothing before them. The
 // newest few of each are kept, for reports.
 //
-// Thread: gops_add the rendition's, gops_read any.
+// Thread: gops_add one at a time (the rendition's lanes), gops_read any.
 #pragma once
 
 #include "edge/encode/packet.h"
@@ -22,7 +22,7 @@ struct gop_sum {
 
 struct gops {
     struct rate rate;
-    // -- the rendition's thread: what is under way
+    // -- gops_add: what is under way
     struct gop_part {
         bool begun; // from its first packet on
         int64_t first, count;

@@ -30,7 +30,7 @@ struct relay_stream {
     struct relay *relay;
     uint64_t channel;
     uint32_t group;
-    struct unit unit; // being filled; the rendition's thread
+    struct unit unit; // being filled, by the rendition's lanes in turn
     // -- guarded by the relay's lock
     struct link_target other; // who may take it; node "": nobody
     bool claims[2];           // what this edge publishes to itself

@@ -5,7 +5,8 @@
 //
 // The last RELAY_UNITS units of each rendition are kept, so that a publisher that connects finds
 // the GOP under way, and one that lost a unit can have it again.
-// Threads: relay_stream_push the rendition's, the rest any; none blocks but relay_destroy.
+// Threads: relay_stream_push one at a time (the rendition's lanes), the rest any; none blocks but
+// relay_destroy.
 #pragma once
 
 #include "edge/encode/packet.h"

@@ -11,7 +11,9 @@
 
 #include <dirent.h>
 #include <libavutil/log.h>
+#include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECONDS 12
@@ -22,6 +24,20 @@ static struct packet *packets[8192];
 static int packet_count;
 static struct deliver_setup setup;
 static char folder[64];
+
+// Runs a command in the folder; its exit status, -1 when it was killed.
+static inline int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline int shell(const char *format, ...)
+{
+    char rest[2048], command[2400];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(rest, sizeof rest, format, list);
+    va_end(list);
+    snprintf(command, sizeof command, "cd %s && %s", folder, rest);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
 
 static inline void on_packet(void *opaque, struct packet *packet)
 {

@@ -8,7 +8,6 @@
 #include "tests/edge/peers.h"
 
 #include <sched.h>
-#include <stdarg.h>
 #include <sys/mount.h>
 
 #define KEY      "k3y-that-must-stay-secret"
@@ -16,18 +15,6 @@
 
 static const char *scripts;
 static bool own_mounts;
-
-static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int shell(const char *format, ...)
-{
-    char command[2048], rest[1800];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(rest, sizeof rest, format, list);
-    va_end(list);
-    snprintf(command, sizeof command, "cd %s && %s", folder, rest);
-    return system(command);
-}
 
 static pid_t start_peer(const char *address, int port, const char *name, const char *behaviour)
 {

@@ -8,25 +8,10 @@
 
 #include <jansson.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <sys/wait.h>
 
 #define GOP 60
 
 static const char *vistter;
-
-static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int shell(const char *format, ...)
-{
-    char rest[2048], command[2400];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(rest, sizeof rest, format, list);
-    va_end(list);
-    snprintf(command, sizeof command, "cd %s && %s", folder, rest);
-    int status = system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 // ---- Recording ---------------------------------------------------------------------------------
 

@@ -53,6 +53,18 @@ farm_of() { # workers [coordinator's flags]
     wait_until 30 "$((workers + 1)) nodes did not join" nodes_are $((workers + 1))
 }
 
+# A film, a counter with its tone, and one that changes what lies beneath it: three kinds of group.
+layers_timeline() { # name
+    cat <<JSON
+{"schema":"vistter.timeline/1","name":"$1","format":{"width":320,"height":180,"rate":"25"},"duration":200,
+ "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
+ {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
+ {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
+  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
+ {"clips":[{"kind":"adjust","start":0,"duration":200,"brightness":{"keyframes":[{"at":0,"value":0},{"at":199,"value":0.4}]}}]}]}
+JSON
+}
+
 nodes_are() { [ "$(vistter --json node list | jq '[.[] | select(.state == "up")] | length')" = "$1" ]; }
 
 on_air() { # channel timeline-file [create flags]

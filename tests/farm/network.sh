@@ -133,14 +133,7 @@ for n in 1 2; do
         --hash-file "$var/mixed$n" "${node[@]}"
 done
 disown -a
-cat >"$var/net.json" <<'JSON'
-{"schema":"vistter.timeline/1","name":"net","format":{"width":320,"height":180,"rate":"25"},"duration":200,
- "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
- {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
- {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
-  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
- {"clips":[{"kind":"adjust","start":0,"duration":200,"brightness":{"keyframes":[{"at":0,"value":0},{"at":199,"value":0.4}]}}]}]}
-JSON
+layers_timeline net >"$var/net.json"
 wait_until 30 "the coordinator did not start" vistter status
 wait_until 30 "the nodes did not join" nodes_are 4
 on_air net "$var/net.json" --width 320 --height 180 --rate 25

@@ -6,14 +6,7 @@
 # Usage: takeover.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 
-cat >"$var/take.json" <<'JSON'
-{"schema":"vistter.timeline/1","name":"take","format":{"width":320,"height":180,"rate":"25"},"duration":200,
- "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
- {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
- {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
-  "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
- {"clips":[{"kind":"adjust","start":0,"duration":200,"brightness":{"keyframes":[{"at":0,"value":0},{"at":199,"value":0.4}]}}]}]}
-JSON
+layers_timeline take >"$var/take.json"
 begin() { # program
     case $1 in
     postgres) pg_start ;;

@@ -1,17 +1,11 @@
-#include "worker/render/stage.h"
+#include "worker/render/stage_private.h"
 
 #include "engine/base/clock.h"
-#include "engine/base/cost.h"
-#include "engine/base/liveness.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/frame/sound.h"
 #include "engine/receive/prepare.h"
 #include "engine/render/render.h"
-#include "worker/render/beneath.h"
-#include "worker/render/coder.h"
-#include "worker/render/consumers.h"
-#include "worker/render/ring.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -34,52 +28,6 @@
 #define HUNG_NS INT64_C(20000000000)
 // Tracks' costs are means over about so many seconds of programme.
 #define COST_SECONDS 10
-
-struct poisoned {
-    char content[72], name[128];
-    int64_t picture;
-};
-
-struct stage {
-    // -- constant after create
-    uint64_t channel;
-    uint32_t plan_epoch, group;
-    int width, height, track_from, track_to;
-    bool base;
-    struct beneath *beneath;   // NULL: nothing beneath is needed
-    struct diagnostic refused; // code not empty: why the plan cannot be done
-    struct rate rate;
-    uint8_t revision[32];
-    struct media_cache *cache;
-    struct stage_times *times;
-    size_t poisoned_count;
-    struct poisoned *poisoned;
-    bool third;                     // whom takers ask last: it opens nothing before
-    int64_t warm_frame, warm_local; // where the plan will probably take effect
-    pthread_t thread;
-    struct cost render_cost, code_cost;
-    // -- guarded by lock
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool closing, committed, woken; // woken: something to look at, since last looked
-    bool busy;                      // not waiting
-    uint64_t turns;                 // how often it has looked
-    int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
-    struct consumers consumers;
-    struct stage_status status;
-    // -- whoever calls stage_hung
-    struct liveness mark;
-    // -- stage thread
-    struct prepared *prepared;
-    struct renderer *renderer;
-    struct ring ring;
-    struct coder *coder;
-    int32_t *sound;
-    bool uncertain;      // the last frame may be another elsewhere
-    int64_t position;    // where the renderer was last
-    int64_t followed_ns; // when it last was where it has to be
-    int64_t copied_ns;   // when it last had no spare copies to leave out
-};
 
 bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint32_t group)
 {
@@ -118,156 +66,6 @@ void stage_gone(struct stage *s, struct frame_peer *peer)
     if (c)
         consumer_clear(c);
     pthread_mutex_unlock(&s->lock);
-}
-
-// ---- Sending ----------------------------------------------------------------------------------
-
-static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame, bool shares,
-                      uint32_t start)
-{
-    const struct coded_frame *coded = ring_get(&s->ring, frame);
-    assert(coded);
-    struct frame_header header = {
-        .kind = FRAME_MESSAGE_PICTURE,
-        .channel = s->channel,
-        .group = s->group,
-        .plan_epoch = s->plan_epoch,
-        .frame = frame,
-        .base_frame = coded->base,
-        .width = s->width,
-        .height = s->height,
-    };
-    memcpy(header.revision, s->revision, sizeof header.revision);
-    if (!coded->block)
-        return frame_peer_send(peer, &header, coded->payload, coded->size);
-    if (shares)
-        return frame_peer_send_block(peer, &header, &coded->block->name, start);
-    const uint8_t *payload;
-    size_t size;
-    int error = coder_recode(s->coder, frame, coded->block, &payload, &size);
-    return error ? error : frame_peer_send(peer, &header, payload, size);
-}
-
-// A frame asked for again that is here, or -1. One that is not is made again, with what follows.
-static int64_t next_again(struct stage *s, struct consumer *c)
-{
-    for (int i = 0; i < c->again_count; i++) {
-        int64_t frame = c->again[i].frame;
-        if (c->again[i].sent_ns)
-            continue;
-        if (frame < c->next && ring_get(&s->ring, frame))
-            return frame;
-        if (frame < c->next)
-            c->next = c->first = frame;
-        c->again[i--] = c->again[--c->again_count]; // it comes with the others
-    }
-    return -1;
-}
-
-// The frame that a consumer gets next, or -1. Called with the lock held.
-static int64_t next_to_send(struct stage *s, struct consumer *c)
-{
-    int64_t frame = next_again(s, c);
-    if (frame >= 0 || c->next >= c->credit)
-        return frame;
-    const struct coded_frame *coded = ring_get(&s->ring, c->next);
-    if (!coded)
-        return -1;
-    // The key that this frame refers to may lie below what the consumer asked for first.
-    return coded->base < c->first && coded->base != c->key ? coded->base : c->next;
-}
-
-// Called with the lock held.
-static void note_sent(struct consumer *c, int64_t frame)
-{
-    if (frame == c->next) {
-        c->next++;
-        return;
-    }
-    for (int i = 0; i < c->again_count; i++) {
-        if (c->again[i].frame == frame && !c->again[i].sent_ns) {
-            c->again[i].sent_ns = clock_monotonic_ns();
-            return;
-        }
-    }
-    c->key = frame;
-}
-
-// Sends one frame to a consumer, with the lock held, which is let go meanwhile: sending seals, and
-// wants and reports need not wait for that. -ENODATA: there is nothing to send.
-static int serve_one(struct stage *s, struct consumer *c)
-{
-    int64_t frame = next_to_send(s, c);
-    if (frame < 0)
-        return -ENODATA;
-    if (c->spare && ring_get(&s->ring, frame)->uncertain) {
-        note_sent(c, frame); // who makes the same for it may have what is shown here by fallback
-        return 0;
-    }
-    struct frame_peer *peer = frame_peer_ref(c->peer);
-    uint32_t start = c->start;
-    bool shares = c->shares;
-    struct block *block = ring_get(&s->ring, frame)->block;
-    pthread_mutex_unlock(&s->lock);
-    int error = send_frame(s, peer, frame, shares, start);
-    pthread_mutex_lock(&s->lock);
-    if (!error && block && shares && c->peer == peer)
-        loans_add(&c->loans, frame, block);
-    else if (!error && block && shares)
-        block_abandon(block); // it was told, and is gone
-    if (!error && c->peer == peer && c->start == start) {
-        const struct coded_frame *coded = ring_get(&s->ring, frame);
-        s->status.bytes += coded->block && shares ? 0 : coded->size; // shared is not sent
-        note_sent(c, frame);
-    }
-    frame_peer_unref(&peer);
-    return error;
-}
-
-// Sends what is here and asked for. Returns whether a peer's queue was full, so that the caller
-// comes back soon.
-static bool serve(struct stage *s)
-{
-    bool full = false;
-    for (int i = 0; i < CONSUMERS_MAX; i++) {
-        int error = 0;
-        while (!error && s->consumers.list[i].peer)
-            error = serve_one(s, &s->consumers.list[i]);
-        full = full || error == -EAGAIN;
-    }
-    return full;
-}
-
-// The frame to render next, or -1: what somebody may have and has not got, up to the highest credit
-// of those. Called with the lock held.
-static int64_t next_to_render(struct stage *s, int64_t *ret_credit)
-{
-    int64_t lowest = -1, credit = -1, from = -1;
-    for (int i = 0; i < CONSUMERS_MAX; i++) {
-        const struct consumer *c = &s->consumers.list[i];
-        if (!c->peer)
-            continue;
-        if (from < 0 || c->from < from)
-            from = c->from;
-        if (c->next >= c->credit)
-            continue;
-        if (lowest < 0 || c->next < lowest)
-            lowest = c->next;
-        if (c->credit > credit)
-            credit = c->credit;
-    }
-    if (from >= 0)
-        ring_forget(&s->ring, from);
-    if (lowest < 0 || !s->committed)
-        return -1;
-    *ret_credit = credit;
-    // A consumer behind or far ahead of the ring: start over there.
-    if (lowest < s->ring.first || lowest > ring_end(&s->ring)) {
-        ring_clear(&s->ring, lowest);
-        coder_restart(s->coder);
-    }
-    int64_t end = ring_end(&s->ring);
-    return ring_full(&s->ring) || end >= credit ? -1 : end;
 }
 
 // ---- Rendering --------------------------------------------------------------------------------
@@ -548,8 +346,8 @@ static void *stage_main(void *opaque)
         s->busy = true;
         s->turns++;
         leave_out(s);
-        bool full = serve(s);
-        int64_t credit, frame = next_to_render(s, &credit);
+        bool full = stage_serve(s);
+        int64_t credit, frame = stage_next(s, &credit);
         if (frame < 0 && follow(s))
             continue;
         if (frame < 0) {
