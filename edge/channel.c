@@ -10,6 +10,7 @@
 #include "engine/base/liveness.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/link/control_link.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,8 +23,9 @@
 #define START_MARGIN_NS INT64_C(1000000000)
 // Three times as late as the playout ever is before it leaves frames out.
 #define HUNG_NS (3 * PLAYOUT_SKIP_NS)
-// How long an edge that stood still may take until it has frames again, before it shows a slate.
-#define WOKEN_NS INT64_C(2000000000)
+// How long an edge that stood still, or begins in the middle, may take until it has frames, before
+// it shows a slate: longer than a coordinator needs to notice that it is back and to plan anew.
+#define WOKEN_NS INT64_C(10000000000)
 
 struct hash_target {
     uint32_t output; // number
@@ -56,7 +58,7 @@ struct channel {
     struct playout playout;
     struct desk *desk;
     struct log_limit clock_alarm;
-    int64_t woken_ns; // when frames were left out, and none has been whole since; 0: not so
+    int64_t woken_ns; // when frames were left out; 0: one has been whole since
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
     _Atomic int64_t due_ns; // of the frame at the cursor; INT64_MAX: no plan is in force
@@ -167,8 +169,10 @@ static int mix(struct channel *c, const struct slot *slot, int64_t n,
     return error;
 }
 
-// An edge that stood still has nothing in store: what the other edge sends meanwhile is better than
-// a slate, which publishers would take for the programme.
+// An edge that stood still or is new has nothing in store: what the other edge sends meanwhile is
+// better than a slate, which publishers would take for the programme. The plan may be one that the
+// others have left, by which workers give nothing any more; whether the other edge is heard says
+// nothing then.
 static bool leaves_to_other(struct channel *c, const struct plan *p, bool concealed)
 {
     if (!concealed || clock_monotonic_ns() - c->woken_ns > WOKEN_NS)
@@ -222,12 +226,15 @@ static void *run(void *opaque)
     while ((slot = take_slot(c))) {
         int64_t until, n = c->playout.next;
         bool ready = intake_ready(slot->intake, n);
+        int64_t late = clock_monotonic_ns() - playout_due_ns(&c->playout, n);
         enum playout_action action = playout_step(&c->playout, clock_monotonic_ns(), ready, &until);
         atomic_store(&c->due_ns, until);
         if (c->playout.next != n) { // frames were left out: another plan may be in force now
             atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
             ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
             outputs_unplanned(c->outputs, n, c->playout.next);
+            if (late > CONTROL_LEASE_NS) // others may publish by now
+                outputs_stale(c->outputs, c->playout.next);
             c->woken_ns = clock_monotonic_ns();
             continue;
         }
@@ -266,6 +273,8 @@ static void start_playout(struct channel *c, const struct plan *p)
         return;
     playout_start(&c->playout, p->rate, p->epoch_ns, p->playout_delay_ns, p->at_frame,
                   START_MARGIN_NS, clock_monotonic_ns(), clock_realtime_ns());
+    if (c->playout.next > p->at_frame) // the channel was on air before
+        c->woken_ns = clock_monotonic_ns();
     atomic_store(&c->cursor, c->playout.next);
 }
 

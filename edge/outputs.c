@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,17 +44,26 @@ struct outputs {
     // -- guarded by unplanned_lock
     pthread_mutex_t unplanned_lock;
     struct unplanned unplanned;
+    _Atomic int64_t fresh_from; // frame, see outputs_stale
 };
+
+static bool is_stale(const struct output *o, const struct packet *p)
+{
+    int64_t from = atomic_load(&o->owner->fresh_from);
+    return from && p->dts < (p->stream == PACKET_VIDEO ? from : rate_first_sample(o->rate, from));
+}
 
 static void on_packet(void *opaque, struct packet *packet)
 {
     struct output *o = opaque;
+    bool stale = is_stale(o, packet);
     gops_add(&o->gops, packet);
-    if (o->relay)
+    if (o->relay && !stale)
         relay_stream_push(o->relay, packet);
     pthread_mutex_lock(&o->lock);
     for (int i = 0; i < o->target_count; i++)
-        outlet_push(o->targets[i].outlet, o->channel, packet);
+        if (!stale || o->targets[i].plan.kind == DELIVER_KIND_RECORDING)
+            outlet_push(o->targets[i].outlet, o->channel, packet);
     pthread_mutex_unlock(&o->lock);
     packet_unref(&packet);
 }
@@ -436,6 +446,11 @@ void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to)
     pthread_mutex_lock(&outputs->unplanned_lock);
     unplanned_add(&outputs->unplanned, from, to);
     pthread_mutex_unlock(&outputs->unplanned_lock);
+}
+
+void outputs_stale(struct outputs *outputs, int64_t next)
+{
+    atomic_store(&outputs->fresh_from, next);
 }
 
 int outputs_gops(struct outputs *outputs, struct outputs_gop *ret, int max)

@@ -100,8 +100,8 @@ struct farm_config {
     int (*unseal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *sealed,
                   size_t size, uint8_t **ret, size_t *ret_size);
     void *opaque;
-    // Plan epochs that a leader leaves out before its first plan of each channel: so many may have
-    // been reserved where the store has forgotten it.
+    // Plan epochs that a leader leaves out at least before its first plan of each channel: so many
+    // may have been reserved where the store has forgotten it. 0: none.
     uint32_t epoch_gap;
 };
 

@@ -209,6 +209,7 @@ void farm_recommit(struct farm *farm)
 {
     for (int i = 0; i < farm->channel_count; i++) {
         struct channel *channel = farm->channels[i];
+        channel->moved = channel->waits_on_store;
         if (channel->current)
             channel->current->unstored = true;
         if (channel->phase == PHASE_ARMED)
@@ -229,11 +230,15 @@ bool restored_step(struct channel *channel, int64_t now_ns, const struct farm_ou
 
 bool farm_restored(struct channel *channel, uint32_t plan_epoch, int result)
 {
-    struct plan *plan = unstored_plan(channel);
+    // Not the one that would be next: the one before it may have to be written once more by now.
+    struct plan *plan = channel->current;
     if (!plan || plan->message->plan_epoch != plan_epoch)
+        plan = channel->phase == PHASE_ARMED ? channel->next : NULL;
+    if (!plan || plan->message->plan_epoch != plan_epoch || !plan->unstored)
         return false;
     channel->waits_on_store = false;
-    plan->unstored = result < 0 && result != -ESTALE;
+    plan->unstored = channel->moved || (result < 0 && result != -ESTALE);
+    channel->moved = false;
     if (!plan->unstored)
         channel->store_ns = 0;
     return true;

@@ -153,12 +153,21 @@ static void switch_estimate(const struct farm *farm, struct channel *channel, st
         message->start_frame = begins ? message->at_frame : channel->current->message->start_frame;
 }
 
+// The store may have lost what leaders before this one reserved, and this one's number may be lost
+// in turn: each leaves out other numbers, by its own epoch, which are milliseconds at least.
+static uint32_t next_epoch(const struct farm *farm, const struct channel *channel)
+{
+    uint32_t gap = farm->config.epoch_gap;
+    if (!gap || channel->proposed)
+        return channel->last_plan_epoch + 1;
+    return channel->last_plan_epoch + gap + (uint32_t)(farm->config.leader_epoch / 250 % 4096) + 1;
+}
+
 static void channel_propose(struct farm *farm, struct channel *channel, struct farm_time now)
 {
     struct plan_placement placement;
     struct diagnostic why = {0};
-    uint32_t gap = channel->last_plan_epoch && !channel->proposed ? farm->config.epoch_gap : 0;
-    uint32_t epoch = channel->last_plan_epoch + gap + 1;
+    uint32_t epoch = next_epoch(farm, channel);
     int64_t now_ns = now.monotonic_ns;
     int r = farm_place(farm, channel, epoch, now_ns, &placement, &why);
     if (r < 0) {
@@ -345,7 +354,7 @@ void farm_reserved(struct farm *farm, uint64_t id, uint32_t plan_epoch, int resu
     if (!channel || channel->phase != PHASE_RESERVING ||
         channel->next->message->plan_epoch != plan_epoch)
         return;
-    channel->waits_on_store = false;
+    channel->waits_on_store = channel->moved = false;
     if (result < 0) {
         text_set(channel, "the database cannot be written; changes wait");
         return;
@@ -404,6 +413,8 @@ void farm_committed(struct farm *farm, uint64_t id, uint32_t plan_epoch, int res
     }
     channel->unsure = false;
     struct plan *plan = channel->next;
+    plan->unstored = channel->moved;
+    channel->moved = false;
     plan->message->committed = true;
     plan->message->at_frame = plan->at_frame;
     channel->last_at_frame = plan->at_frame;

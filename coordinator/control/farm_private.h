@@ -100,6 +100,7 @@ struct channel {
     bool dirty;          // something changed: plan again when idle
     bool waits_on_store; // a reserve or commit has been handed out
     bool unsure;         // the commit may have been written: an answer was lost
+    bool moved;          // the database has, since a write was handed out: it may be the old one's
     int64_t store_ns;    // when it may be handed out again
     int64_t retry_ns, proposed_ns;
     int64_t review_ns; // when the placement is looked at again

@@ -113,8 +113,8 @@ bench_farm_stop() {
 }
 # A refusal is an object: it has a length too.
 bench_joined() { vistter --json node list | jq -e --argjson n "$bench_nodes" 'arrays | length >= $n'; }
-bench_channel() { # width height
-    vistter channel create bench --width "$1" --height "$2" --rate 30
+bench_channel() { # width height [rate]
+    vistter channel create bench --width "$1" --height "$2" --rate "${3:-30}"
     vistter destination add bench --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
         --key-file "$var/keys/demo-stream.key"
 }
@@ -252,6 +252,104 @@ takeover_ready() {
 }
 takeover_full() { [ "$(vistter --json channel status bench | jq .counters.slack_frames)" -gt 80 ]; }
 takeover_line() { grep -m1 "$1" < <(tail -n +$((lines + 1)) "$var/log/edge.log"); }
+
+# An edge's process is killed, or lost with its publishers as its host would be; the leading coordinator is killed, or frozen: how
+# long no picture comes in at a platform with one address, when another coordinator leads, and that no picture is missing
+# but for the host's. Two of each, 360p25.
+bench_deaths() (
+    . "$top/ops/lib/private.sh"
+    at_exit private_farm_remove
+    at_exit deaths_stop
+    coordinators=127.0.0.1:$control_port,127.0.0.1:$VISTTER_CONTROL2
+    vistter() { timeout 5 "$build/coordinator/vistter" --server "$server,http://127.0.0.1:$VISTTER_HTTP2" "$@"; }
+    {
+        bench_farm_start 2 1
+        second_start
+        edge2_start
+        bench_nodes=4
+        wait_until 20 "the second edge did not join" bench_joined
+        jq -n '{schema: "vistter.timeline/1", name: "bench", format: {width: 640, height: 360, rate: "25"}, duration: 250, loop: true,
+            tracks: [{clips: [{kind: "pattern", start: 0, duration: 250, pattern: {kind: "counter"}}]}]}' >"$var/bench.json"
+        vistter timeline put bench "$var/bench.json"
+        bench_channel 640 360 25
+        vistter channel start bench bench
+        wait_until 60 "the channel did not come on air" bench_live
+        wait_until 60 "not whole" deaths_ready
+    } >/dev/null
+    ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
+        -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null |
+        while IFS=', ' read -r stream _ pts _; do
+            [ "$stream" != 0 ] || echo "$((${EPOCHREALTIME/./} / 1000)) $pts"
+        done >"$var/arrivals" &
+    wait_until 30 "no picture comes in" [ -s "$var/arrivals" ] >/dev/null
+    for round in $(seq "$(rounds 5 1)"); do
+        for fault in edge host killed frozen; do
+            wait_until 60 "not whole" deaths_ready >/dev/null
+            lines=$(wc -l <"$var/arrivals") edge=edge leader=$(deaths_leader "$server") other=second
+            [ "$(vistter --json channel status bench | jq -r .edge)" = edge1 ] || edge=edge2
+            [ "$leader" = coordinator ] || other=coordinator
+            struck=$(date +%s%3N)
+            "deaths_$fault" >/dev/null
+            took=$(($(date +%s%3N) - struck))
+            deaths_back "$fault" >/dev/null
+            jq -n --arg fault $fault --argjson took "$took" --argjson pause "$(deaths_pictures pause)" \
+                --argjson lost "$(deaths_pictures lost)" '{$fault, $took, $pause, $lost}'
+        done
+    done >"$work/deaths.rounds"
+    of() { jq "select(.fault == \"$1\").$2" "$work/deaths.rounds" | median; }
+    entry deaths "edge killed: longest pause" "$(of edge pause)" null ms null
+    entry deaths "edge's host lost: longest pause" "$(of host pause)" null ms 6000
+    entry deaths "leader killed: another leads" "$(of killed took)" null ms 4000
+    entry deaths "leader frozen: another leads" "$(of frozen took)" null ms 4000
+    entry deaths "pictures lost, all but the host's" "$(jq 'select(.fault != "host").lost' "$work/deaths.rounds" | jq -s add)" null \
+        pictures 0
+)
+deaths_stop() {
+    stop second
+    stop edge2
+    bench_farm_stop
+}
+deaths_url() { if [ "$1" = second ]; then echo "http://127.0.0.1:$VISTTER_HTTP2"; else echo "$server"; fi; }
+deaths_leader() { curl -fsS -m 2 "$1/api/v1/status" 2>/dev/null | jq -er '.coordinators[] | select(.state == "leads").name'; }
+deaths_turned() { [ "$(deaths_leader "$(deaths_url "$other")")" = "$other" ]; }
+deaths_ready() {
+    vistter --json channel status bench |
+        jq -e '([.edge, .backup_edge] | sort) == ["edge1", "edge2"] and all(.groups[]; .protected) and .counters.slack_frames > 60' &&
+        vistter --json status | jq -e '[.coordinators[].state] | sort == ["follows", "leads"]' &&
+        vistter --json destination list bench | jq -e '.[0].state == "live"'
+}
+deaths_came() { [ "$(wc -l <"$var/arrivals")" -gt $((lines + $1)) ]; }
+deaths_edge() {
+    kill -KILL "$(cat "$run/$edge.pid")"
+    disown -a
+    wait_until 20 "no more pictures" deaths_came 50
+}
+deaths_host() {
+    kill -KILL "$(cat "$run/$edge.pid")" $(pgrep -f "vistter-deliver .* $(printf %x-%x $(stat -c '%d %i' "$var/$edge"))")
+    disown -a
+    wait_until 20 "no more pictures" deaths_came 25
+}
+deaths_killed() {
+    kill -KILL "$(cat "$run/$leader.pid")"
+    disown -a
+    wait_until 20 "nobody leads" deaths_turned
+}
+deaths_frozen() {
+    kill -STOP "$(cat "$run/$leader.pid")"
+    wait_until 20 "nobody leads" deaths_turned
+    kill -CONT "$(cat "$run/$leader.pid")"
+}
+deaths_back() { # fault: what was killed comes again
+    case $1 in
+    edge | host) stop $edge KILL && "${edge}_start" ;;
+    killed) stop "$leader" KILL && "${leader}_start" ;;
+    esac
+}
+deaths_pictures() { # pause|lost: since the blow; a picture is 40 ms
+    tail -n +"$lines" "$var/arrivals" | awk -v what="$1" '
+        last { if ($1 - at > pause) pause = $1 - at; if ($2 - last > 60) lost += int(($2 - last + 20) / 40) - 1 }
+        { at = $1; last = $2 } END { print what == "pause" ? pause + 0 : lost + 0 }'
+}
 
 # The demo on a farm of its own in real time, ten minutes: late, concealed and skipped frames, and what each stage costs.
 bench_realtime() (

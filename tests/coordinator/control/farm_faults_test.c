@@ -269,6 +269,44 @@ static void test_lost_commit(uint64_t seed)
     }
 }
 
+static bool restoring(uint32_t epoch)
+{
+    for (int i = 0; i < 16; i++)
+        if (sim.jobs[i].used && sim.jobs[i].restored && sim.jobs[i].epoch == epoch)
+            return true;
+    return false;
+}
+
+// The database moves on once more while the plan that waits for its frame is written again: all
+// plans are written again after that, and what is asked for next is done.
+static void test_moved_twice(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.keeps = true;
+    sim_restart(&sim);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    sim_channel(&sim, 0, true, 2, 6);
+    while (sim.row_count < 2)
+        sim_run(&sim, SECOND / 100);
+    CHECK(epoch_on_air(), ==, 1);
+    farm_recommit(sim.farm);
+    for (int i = 0; i < 300 && !restoring(2); i++)
+        sim_run(&sim, SECOND / 100);
+    CHECK_TRUE(restoring(2));
+    farm_recommit(sim.farm);
+    sim_lose_commit(&sim, 0); // what is being written goes to the one that is left
+    for (int i = 0; i < 16; i++)
+        sim.jobs[i].written = sim.jobs[i].written && !sim.jobs[i].restored;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(epoch_on_air(), ==, 2);
+    CHECK(sim.row_count, ==, 2);
+    sim_channel(&sim, 0, true, 3, 6);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(epoch_on_air(), ==, 3);
+    sim_destroy(&sim);
+}
+
 // The start itself is lost: the channel stays on air.
 static void test_lost_start(uint64_t seed)
 {
@@ -444,6 +482,7 @@ int main(int argc, char **argv)
                                                 test_poison,
                                                 test_suspect,
                                                 test_lost_commit,
+                                                test_moved_twice,
                                                 test_lost_start,
                                                 test_unheard_commit,
                                                 NULL};
