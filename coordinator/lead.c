@@ -12,7 +12,7 @@
 
 // Longer than a database that has just stopped answering holds a thread, several calls in a row.
 #define HUNG_NS        INT64_C(15000000000)
-#define LEASE_TTL_MS   3000
+#define LEASE_TTL_MS   (FARM_LEASE_NS / 1000000)
 #define LEASE_RENEW_MS 1000
 #define LEASE_WAIT_MS  250
 #define EPOCH_GAP      100 // plans that a primary may have lost: far more than are made in seconds

@@ -68,6 +68,7 @@
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
+#define FARM_LEASE_NS   INT64_C(3000000000)  // a leader's, unless it is renewed
 #define FARM_ASK_NS     INT64_C(3000000000)  // for edges to give back what the store has lost
 #define FARM_REVIEW_NS  INT64_C(30000000000) // between looks whether measured costs ask for a move
 #define FARM_RETURN_NS  INT64_C(5000000000) // for a lost node to come back while others do its work

@@ -17,11 +17,26 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static bool follows_us(const struct farm *farm, const char *name)
+{
+    const struct node *node = farm_node(farm, name);
+    return node && node->report->state_epoch == farm->config.leader_epoch;
+}
+
+// Until then a leader before this one may have gone on: a database that failed over may have lost
+// the last renewals of its lease.
+static int64_t former_ns(const struct farm *farm)
+{
+    return farm->start_ns + FARM_LEASE_NS;
+}
+
 // When the node was last heard, by this leader or, as far as that can be, by the one before.
 static int64_t heard_ns(const struct farm *farm, const char *name)
 {
     const struct node *node = farm_node(farm, name);
     int64_t since_ns = later(farm->start_ns, farm->resumed_ns);
+    if (!follows_us(farm, name))
+        since_ns = later(former_ns(farm), since_ns);
     return node ? later(node->report_ns, since_ns) : since_ns;
 }
 
@@ -66,12 +81,6 @@ static bool shows_all(const struct farm *farm, const char *name)
            node->report->state_version == node->version;
 }
 
-static bool follows_us(const struct farm *farm, const char *name)
-{
-    const struct node *node = farm_node(farm, name);
-    return node && node->report->state_epoch == farm->config.leader_epoch;
-}
-
 // ---- After a change of leader -----------------------------------------------------------------
 
 // What was said before is known: from all edges, which take nothing from a former leader any more,
@@ -82,7 +91,7 @@ static bool is_known(const struct farm *farm, const struct plan *plan)
     bool all = true;
     for (int i = 0; (name = plan_edge(plan, i, &address)); i++)
         all = all && follows_us(farm, name);
-    return all || farm->tick_ns - farm->start_ns > OVER_NS;
+    return all || farm->tick_ns - former_ns(farm) > OVER_NS;
 }
 
 // The newest that any edge was told.
@@ -179,7 +188,7 @@ static bool step(const struct farm *farm, struct channel *channel, const struct 
     // Who was it before is not known: no lease lasts that a former leader has renewed.
     bool free = p->unsaid || (*before ? is_over(farm, channel, before, other_of(edges, before)) ||
                                             (!was && shows_all(farm, before))
-                                      : farm->tick_ns - farm->start_ns > OVER_NS);
+                                      : farm->tick_ns - former_ns(farm) > OVER_NS);
     name_set(&p->next[which], wanted);
     if (!free && !was)
         return false;

@@ -175,6 +175,6 @@ mixed() {
 }
 check "every frame was mixed by one or both, the right one" mixed
 received() {
-    "$source/tests/farm/check_received.py" check --together --rows 0,60,120 --frames "$var/frames" "$var"/received/*/*.flv
+    nice -n 19 "$source/tests/farm/check_received.py" check --together --rows 0,60,120 --frames "$var/frames" "$var"/received/*/*.flv
 }
 check "every frame has come in once" received

@@ -15,7 +15,7 @@
 #define SEEN_MAX     1024
 #define PREPARED_MAX 64
 #define SESSIONS     (SIM_COORDINATORS_MAX * 3)
-#define LEASE_TTL_NS (3 * SIM_S)
+#define LEASE_TTL_NS FARM_LEASE_NS
 
 enum event_kind {
     EVENT_ACTION,   // a: index
