@@ -100,7 +100,7 @@ bench_farm_start() { # workers cuts
     farm_prepare
     pg_start
     nginx_start
-    coordinator_start --cuts "$2"
+    coordinator_start --name coordinator --cuts "$2"
     for i in $(seq "$1"); do worker_start "$i"; done
     edge_start
     bench_nodes=$(($1 + 1))
@@ -276,8 +276,10 @@ bench_deaths() (
         wait_until 60 "the channel did not come on air" bench_live
         wait_until 60 "not whole" deaths_ready
     } >/dev/null
-    ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
-        -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null |
+    while [ ! -e "$work/deaths.end" ]; do # a new publisher's time stamps end it
+        ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
+            -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null || pause 0.05
+    done |
         while IFS=', ' read -r stream _ pts _; do
             [ "$stream" != 0 ] || echo "$((${EPOCHREALTIME/./} / 1000)) $pts"
         done >"$var/arrivals" &
@@ -305,6 +307,7 @@ bench_deaths() (
         pictures 0
 )
 deaths_stop() {
+    touch "$work/deaths.end"
     stop second
     stop edge2
     bench_farm_stop
