@@ -205,6 +205,7 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
     add_contents(p, timeline, &open);
     p->channel.contents = p->contents;
     p->channel.content_count = p->content_count;
+    p->channel.shows_sequences = open;
     if (!count)
         return;
     p->poisoned = base_alloc(count * sizeof *p->poisoned);

@@ -146,6 +146,7 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
     free(c->contents);
     c->contents = bytes ? base_alloc(bytes) : NULL;
     c->content_count = wanted->content_count;
+    c->shows_sequences = wanted->shows_sequences;
     if (bytes)
         memcpy(c->contents, wanted->contents, bytes);
     if (wanted->cut_count > 0)

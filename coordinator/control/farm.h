@@ -25,14 +25,14 @@
 // then told anew (farm_set_channel). A stored plan that no edge has heard of, and that would come
 // too late at its frame, is dropped and made anew.
 //
-// The poison rule. A worker that comes back tells what file its process has ended on (engine/base/
-// crash_note.h), and does not open it again until it is told so. The store counts: the second crash
-// marks the file as poisoned, by which it comes into the plans of all channels that show it, and
-// nobody opens it. So that there is no third: a lost worker gets FARM_WORD_NS to come back and tell
-// why before others are given its work, and a channel that shows what one worker has ended on is
-// planned anew no sooner than FARM_VERDICT_NS later, when the other would have told. One that
-// nobody else has ended on may be tried again after FARM_SUSPECT_NS; until then that worker has no
-// part in channels that show it, if others are there.
+// The poison rule. A worker that comes back tells what file its process has ended on, by a crash or
+// because it hung (engine/base/crash_note.h), and does not open it again until it is told so. The
+// store counts: the second crash marks the file as poisoned, by which it comes into the plans of
+// all channels that show it, and nobody opens it. So that there is no third: a lost worker gets
+// FARM_WORD_NS to come back and tell why before others are given its work, and a channel that shows
+// what one worker has ended on is planned anew no sooner than FARM_VERDICT_NS later, when the other
+// would have told. One that nobody else has ended on may be tried again after FARM_SUSPECT_NS;
+// until then that worker has no part in channels that show it, if others are there.
 //
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
 // that one who must has not prepared; no epoch is ever used for two different plans (uncommitted
@@ -132,6 +132,7 @@ struct farm_channel {
     // Contents of the revision, 64 digits each; copied.
     const char (*contents)[FARM_CONTENT_BYTES];
     int content_count;
+    bool shows_sequences;     // and their pictures, which are not among the contents
     bool backup_edges;        // two edges for each output, where there are two
     const uint32_t *cuts;     // forced cuts, for tests; copied
     int cut_count;            // < 0: the planner chooses

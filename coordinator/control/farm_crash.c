@@ -29,8 +29,11 @@ static bool is_content(const char *text)
            strspn(text, "0123456789abcdef") == FARM_CONTENT_BYTES - 1;
 }
 
-static bool shows(const struct channel *channel, const char *content)
+// Sequences' pictures are named in files of their own, and are stills.
+static bool shows(const struct channel *channel, const char *content, int64_t picture)
 {
+    if (channel->shows_sequences && picture <= 0)
+        return true;
     for (int i = 0; i < channel->content_count; i++)
         if (!strcmp(channel->contents[i], content))
             return true;
@@ -38,17 +41,46 @@ static bool shows(const struct channel *channel, const char *content)
 }
 
 // Others are to do the node's work there, once it is clear that they do not end as well.
-static void channels_replan(struct farm *farm, const char *content)
+static void channels_replan(struct farm *farm, const struct crash *c)
 {
-    for (int i = 0; i < farm->channel_count; i++)
-        farm->channels[i]->dirty = farm->channels[i]->dirty || shows(farm->channels[i], content);
+    for (int i = 0; i < farm->channel_count; i++) {
+        struct channel *channel = farm->channels[i];
+        channel->dirty = channel->dirty || shows(channel, c->content, c->picture);
+    }
+}
+
+// Poisoned for so long that it stands in all plans: its worker need not remember it.
+static bool is_settled(const struct crash *c, int64_t now_ns)
+{
+    return c->stored && c->verdict == FARM_POISONED && now_ns - c->heard_ns >= FARM_SUSPECT_NS;
+}
+
+// What the oldest nodes that are gone have told makes room; where there are none, the oldest that
+// is settled, once its worker has heard that it is to forget it.
+static bool make_room(struct farm *farm, int64_t now_ns)
+{
+    struct crash *gone = NULL, *settled = NULL;
+    if (farm->crash_count < FARM_CRASHES_MAX)
+        return true;
+    for (struct crash *c = farm->crashes; c < farm->crashes + farm->crash_count; c++) {
+        const struct node *node = farm_node(farm, c->node);
+        if ((!node || !node->alive) && (!gone || c->heard_ns < gone->heard_ns))
+            gone = c;
+        if (is_settled(c, now_ns) && (!settled || c->heard_ns < settled->heard_ns))
+            settled = c;
+    }
+    if (gone)
+        *gone = farm->crashes[--farm->crash_count];
+    else if (settled)
+        settled->dropped = true;
+    return gone;
 }
 
 static void crash_add(struct farm *farm, const char *node,
                       const Vistter__Control__V1__CrashReport *report, int64_t now_ns)
 {
-    if (farm->crash_count == FARM_CRASHES_MAX || !is_content(report->content))
-        return;
+    if (!is_content(report->content) || !make_room(farm, now_ns))
+        return; // it tells again
     struct crash *c = &farm->crashes[farm->crash_count++];
     *c = (struct crash){
         .id = report->id, .picture = report->picture, .signal = report->signal, .heard_ns = now_ns};
@@ -56,7 +88,7 @@ static void crash_add(struct farm *farm, const char *node,
     snprintf(c->content, sizeof c->content, "%s", report->content);
     log_warning("asset_suspect", "node=%s content=%s picture=%lld signal=%u", node, c->content,
                 (long long)c->picture, c->signal);
-    channels_replan(farm, c->content);
+    channels_replan(farm, c);
 }
 
 void farm_crashes_take(struct farm *farm, const farm_report_message *report, int64_t now_ns)
@@ -111,10 +143,11 @@ void farm_clear_asset(struct farm *farm, const char *content)
     judge(farm, content, FARM_CLEARED);
 }
 
-// It may be tried again: it has been called a false alarm, or nobody else has ended on it.
+// Its worker may forget it: it has been called a false alarm, nobody else has ended on it, or plans
+// say all there is to say.
 static bool may_retry(const struct crash *c, int64_t now_ns)
 {
-    return c->stored && (c->verdict == FARM_CLEARED ||
+    return c->stored && (c->verdict == FARM_CLEARED || c->dropped ||
                          (c->verdict == FARM_SUSPECT && now_ns - c->heard_ns >= FARM_SUSPECT_NS));
 }
 
@@ -166,7 +199,7 @@ bool channel_awaits_verdict(const struct farm *farm, const struct channel *chann
         // Not for ever: what was written may be lost, or cleared.
         bool untold = c->verdict == FARM_POISONED && !knows_poison(channel, c->content) &&
                       now_ns - c->heard_ns < 2 * FARM_VERDICT_NS;
-        if ((fresh || untold) && shows(channel, c->content))
+        if ((fresh || untold) && shows(channel, c->content, c->picture))
             return true;
     }
     return false;
@@ -176,7 +209,8 @@ bool channel_suspects(const struct farm *farm, const struct channel *channel, co
 {
     for (int i = 0; i < farm->crash_count; i++) {
         const struct crash *c = &farm->crashes[i];
-        if (c->verdict == FARM_SUSPECT && !strcmp(c->node, node) && shows(channel, c->content))
+        if (c->verdict == FARM_SUSPECT && !strcmp(c->node, node) &&
+            shows(channel, c->content, c->picture))
             return true;
     }
     return false;

@@ -78,6 +78,7 @@ struct crash {
     uint32_t signal;
     enum farm_verdict verdict;
     bool stored, waits_on_store, lapsed;
+    bool dropped;     // its worker is to forget it, to make room
     int64_t store_ns; // when it may be handed out again
 };
 
@@ -92,6 +93,7 @@ struct channel {
     int track_count, cut_count;
     int content_count;
     char (*contents)[FARM_CONTENT_BYTES]; // owned
+    bool shows_sequences;
     uint32_t cuts[PLANNER_TRACKS_MAX];
     bool backup_edges;
     // What is.

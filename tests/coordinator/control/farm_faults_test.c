@@ -177,6 +177,7 @@ static void crash(int worker, int id)
 static void test_poison(uint64_t seed)
 {
     sim_create(&sim, seed);
+    sim.in_sequence = seed % 2;
     sim_channel(&sim, 0, true, 1, 1);
     sim_run(&sim, 10 * SECOND);
     CHECK_TRUE(sim_on_air(&sim, 0));
@@ -195,13 +196,107 @@ static void test_poison(uint64_t seed)
     sim_run(&sim, 10 * SECOND);
     CHECK_TRUE(sim_on_air(&sim, 0));
     CHECK(proposed(), ==, before + 1);
+    sim_channel(&sim, 0, true, 1, 1); // the same again is no other plan
+    sim_run(&sim, 10 * SECOND);
+    CHECK(proposed(), ==, before + 1);
     // A false alarm: both are to forget, and open it again.
     sim_run(&sim, 70 * SECOND);
     CHECK(sim.nodes[provider].crash, ==, 1);
     farm_clear_asset(sim.farm, SIM_CONTENT);
     sim_run(&sim, 2 * SECOND);
     CHECK(sim.nodes[provider].crash + sim.nodes[standby].crash, ==, 0);
+    sim.poisoned = false;
+    sim_channel(&sim, 0, true, 1, 1);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(proposed(), ==, before + 2);
     sim_destroy(&sim);
+}
+
+// A node that remembers `count` crashes, of a content each, from `id` on.
+static void tell_crashes(struct farm *farm, const char *name, uint64_t id, size_t count,
+                         int64_t now)
+{
+    static uint64_t sequence;
+    Vistter__Control__V1__CrashReport crashes[64], *list[64];
+    char contents[64][FARM_CONTENT_BYTES];
+    farm_report_message report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+    for (size_t i = 0; i < count; i++) {
+        vistter__control__v1__crash_report__init(&crashes[i]);
+        crashes[i].id = id + i;
+        snprintf(contents[i], sizeof contents[i], "%064llx", (unsigned long long)(id + i));
+        crashes[i].content = contents[i];
+        list[i] = &crashes[i];
+    }
+    report.node = (char *)name;
+    report.frame_address = "127.0.0.1:9";
+    report.instance = 1;
+    report.sequence = ++sequence;
+    report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+    report.n_crashes = count;
+    report.crashes = list;
+    CHECK_OK(farm_report(farm, &report, (struct farm_time){now, now}));
+}
+
+static int stored;   // crashes that were handed out to be written
+static bool forgets; // "old0" has been told to forget its first one, and no other
+
+static void on_stored(void *opaque, const struct farm_crash *crash)
+{
+    stored++;
+    farm_crashed(opaque, crash->node, crash->id, 0, FARM_POISONED);
+}
+
+static void on_sent(void *opaque, const char *node, const farm_state_message *state)
+{
+    (void)opaque;
+    CHECK_TRUE(!state->n_retry || (!strcmp(node, "old0") && state->retry[0] == 1));
+    forgets = forgets || state->n_retry;
+}
+
+// The list of crashes is full: what nodes that are gone have told makes room, and then the oldest
+// that stands in all plans, which its worker is told to forget.
+static void test_many_crashes(uint64_t seed)
+{
+    char name[16];
+    int64_t now = SECOND;
+    const struct farm_config config = {.leader_epoch = 1};
+    struct farm *farm = farm_create(&config, (struct farm_time){now, now});
+    const struct farm_outputs outputs = {.crash = on_stored, .send = on_sent, .opaque = farm};
+    (void)seed;
+    stored = 0;
+    forgets = false;
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "old%d", i);
+        tell_crashes(farm, name, (uint64_t)i * 64 + 1, 64, now += SECOND / 10);
+    }
+    farm_tick(farm, (struct farm_time){now, now}, &outputs);
+    CHECK(stored, ==, FARM_CRASHES_MAX);
+    // No room: all are there, and nothing is old.
+    tell_crashes(farm, "new", 1001, 1, now += SECOND / 10);
+    farm_tick(farm, (struct farm_time){now, now}, &outputs);
+    CHECK(stored, ==, FARM_CRASHES_MAX);
+    // Old enough: the oldest of those who are there goes, and the new one comes, told again.
+    for (int k = 0; k < 620; k++) {
+        now += SECOND / 10;
+        for (int i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "old%d", i);
+            size_t left = !i && forgets ? 63 : 64;
+            tell_crashes(farm, name, (uint64_t)i * 64 + 65 - left, left, now);
+        }
+        tell_crashes(farm, "new", 1001, 1, now);
+        farm_tick(farm, (struct farm_time){now, now}, &outputs);
+    }
+    CHECK_TRUE(forgets);
+    CHECK(stored, ==, FARM_CRASHES_MAX + 1);
+    // All four have gone: as many of theirs as there are new ones.
+    for (int k = 0; k < 20; k++) {
+        tell_crashes(farm, "new", 1001, 1, now += SECOND / 10);
+        farm_tick(farm, (struct farm_time){now, now}, &outputs);
+    }
+    tell_crashes(farm, "new", 1001, 64, now);
+    farm_tick(farm, (struct farm_time){now, now}, &outputs);
+    CHECK(stored, ==, FARM_CRASHES_MAX + 64);
+    farm_destroy(&farm);
 }
 
 // One worker alone has ended on it: others do its work until it may try again.
@@ -480,6 +575,7 @@ int main(int argc, char **argv)
                                                 test_deposed,
                                                 test_fenced,
                                                 test_poison,
+                                                test_many_crashes,
                                                 test_suspect,
                                                 test_lost_commit,
                                                 test_moved_twice,

@@ -622,7 +622,8 @@ static void channel_set(struct sim *sim, int index)
                                    .tracks = tracks,
                                    .track_count = sim->track_count[index],
                                    .contents = &contents,
-                                   .content_count = 1,
+                                   .content_count = !sim->in_sequence,
+                                   .shows_sequences = sim->in_sequence,
                                    .cut_count = -1,
                                    .last_plan_epoch = sim->reserved[index]};
     for (int i = 0; i < sim->row_count; i++)

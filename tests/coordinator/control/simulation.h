@@ -110,6 +110,7 @@ struct sim {
     int prepare_ms_max;
     int crashes;                         // of SIM_CONTENT that the store has
     bool poisoned;                       // what channels are told of it
+    bool in_sequence;                    // it is a picture of one
     bool fenced;                         // the leader's lease has run out
     int sent;                            // by the farm
     bool keeps;                          // edges keep committed plans; set before sim_restart
