@@ -220,6 +220,7 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
         to->content = (char *)from->sha256;
         to->name = (char *)from->name;
         to->picture = from->picture;
+        to->hung = from->hung;
         p->poisoned_pointers[p->message.n_poisoned++] = to;
     }
 }

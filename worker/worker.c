@@ -452,8 +452,9 @@ static int open_crash_notes(struct worker *w, struct diagnostic *reterr)
     int error = crash_notes_open(path, reterr);
     int count = error ? 0 : crash_notes_list(notes);
     for (int i = 0; i < count; i++)
-        log_error("asset_suspect", "content=%s picture=%" PRId64 " signal=%d", notes[i].name,
-                  notes[i].place, notes[i].signal);
+        log_error("asset_suspect", "content=%s picture=%" PRId64 " signal=%d hung=%d at=%.3f",
+                  notes[i].name, notes[i].place, notes[i].signal, notes[i].signal == CRASH_HUNG,
+                  (double)notes[i].id / 1e9);
     return error;
 }
 
@@ -537,6 +538,7 @@ void worker_run(struct worker *w, int stop_fd)
             next_ns = 0; // tells at once how far the new state is
         }
         if (clock_monotonic_ns() >= next_ns) {
+            crash_notes_watch(clock_monotonic_ns());
             send_report(w, memory);
             log_links(w, clock_monotonic_ns());
             watchdog_tend(&watchdog, hung_part(w), clock_monotonic_ns());

@@ -90,7 +90,8 @@ int store_media_crash(struct store *store, const struct store_crash *crash, enum
 // Files that have ended workers twice, and nobody has cleared: nobody is to open them. malloc'ed.
 struct store_poisoned {
     char sha256[65], name[128]; // name: as it was imported
-    int64_t picture;            // of the newest crash
+    int64_t picture;            // of the first crash: a further one changes no plan
+    bool hung;                  // that one was by CRASH_HUNG
 };
 int store_media_poisoned(struct store *store, struct store_poisoned **ret, size_t *ret_count,
                          struct diagnostic *reterr);

@@ -1,4 +1,5 @@
 #include "coordinator/store/store_private.h"
+#include "engine/base/crash_note.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +74,8 @@ int store_media_poisoned(struct store *store, struct store_poisoned **ret, size_
     static const char sql[] =
         "select c.sha256, coalesce((select name from media m where m.sha256 = c.sha256), "
         "c.sha256), "
-        "(array_agg(c.picture order by c.at desc))[1] from media_crashes c "
+        "(array_agg(c.picture order by c.at, c.node, c.id))[1], "
+        "(array_agg(c.signal order by c.at, c.node, c.id))[1] from media_crashes c "
         "where c.cleared_at is null group by c.sha256 having count(*) > 1 order by c.sha256";
     PGresult *r;
     int error = store_query(store, STORE_LANE_API, sql, 0, NULL, "media", &r, reterr);
@@ -85,6 +87,7 @@ int store_media_poisoned(struct store *store, struct store_poisoned **ret, size_
         snprintf(list[i].sha256, sizeof list[i].sha256, "%s", PQgetvalue(r, (int)i, 0));
         snprintf(list[i].name, sizeof list[i].name, "%s", PQgetvalue(r, (int)i, 1));
         list[i].picture = strtoll(PQgetvalue(r, (int)i, 2), NULL, 10);
+        list[i].hung = atoi(PQgetvalue(r, (int)i, 3)) == CRASH_HUNG;
     }
     PQclear(r);
     if (!list)

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -24,16 +26,28 @@ struct record {
     char name[CRASH_NAME_BYTES];
 };
 
-static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, CRASH_HUNG};
 static struct sigaction before[sizeof signals / sizeof signals[0]];
 static struct record *_Atomic records; // mapped; NULL: nothing is noted
 
-static _Thread_local struct {
+struct where {
     const char *volatile path; // NULL: past it
     volatile int64_t place;
+    _Atomic uint64_t step; // packed: a look sees all of it
+    // -- guarded by lock
+    bool busy;
+    struct where *next;
+    pthread_t thread;
+    pid_t tid;
+    struct hang_watch watch;
+    // --
     bool has_stack;
     char stack[STACK_BYTES]; // the decoder may have used up the thread's own
-} here;
+};
+static _Thread_local struct where here;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct where *busy; // the threads that are at a file: they cannot end meanwhile
 
 // ---- In the handler: nothing but plain memory and system calls --------------------------------
 
@@ -79,11 +93,15 @@ static void note(struct record *list, const char *path, int64_t place, int numbe
     }
 }
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
     struct record *list = atomic_load(&records);
     const char *path = here.path;
-    if (list && path)
+    (void)context;
+    // From outside the process, or for all it has used up, whichever thread gets it is not to
+    // blame.
+    bool own = number != CRASH_HUNG || (info->si_code == SI_TKILL && info->si_pid == getpid());
+    if (list && path && own)
         note(list, path, here.place, number);
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         if (signals[i] == number)
@@ -113,7 +131,7 @@ int crash_notes_open(const char *path, struct diagnostic *reterr)
         munmap(old, size);
         return 0;
     }
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_ONSTACK | SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         sigaction(signals[i], &action, &before[i]);
@@ -169,6 +187,18 @@ static void give_stack(void)
     (void)sigaltstack(&(stack_t){.ss_sp = here.stack, .ss_size = sizeof here.stack}, NULL);
 }
 
+// Number, kind and pixels, from the top.
+#define KIND_BIT   32
+#define NUMBER_BIT 34
+
+static void step_begin(enum hang_kind kind, int64_t pixels)
+{
+    uint64_t number = (atomic_load_explicit(&here.step, memory_order_relaxed) >> NUMBER_BIT) + 1;
+    uint64_t size = pixels < 0 ? 0 : pixels > UINT32_MAX ? UINT32_MAX : (uint64_t)pixels;
+    atomic_store_explicit(&here.step, number << NUMBER_BIT | (uint64_t)kind << KIND_BIT | size,
+                          memory_order_relaxed);
+}
+
 void crash_at(const char *path, int64_t place)
 {
     if (!atomic_load_explicit(&records, memory_order_relaxed))
@@ -177,9 +207,77 @@ void crash_at(const char *path, int64_t place)
         give_stack();
     here.place = place;
     here.path = path;
+    step_begin(HANG_STARTS, 0);
+    if (here.busy)
+        return;
+    pthread_mutex_lock(&lock);
+    here.busy = true;
+    here.thread = pthread_self();
+    here.tid = gettid();
+    here.watch = (struct hang_watch){0};
+    here.next = busy;
+    busy = &here;
+    pthread_mutex_unlock(&lock);
+}
+
+void crash_step(enum hang_kind kind, int64_t pixels)
+{
+    if (here.busy)
+        step_begin(kind, pixels);
 }
 
 void crash_past(void)
 {
-    here.path = NULL;
+    if (here.busy) {
+        pthread_mutex_lock(&lock);
+        struct where **at = &busy;
+        while (*at != &here)
+            at = &(*at)->next;
+        *at = here.next;
+        here.busy = false;
+        pthread_mutex_unlock(&lock);
+    }
+    here.path = NULL; // not sooner: what has been sent by then is for this file
+}
+
+// ---- Watching them ----------------------------------------------------------------------------
+
+static int64_t thread_cpu_ns(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec t = {0};
+    if (!pthread_getcpuclockid(thread, &clock))
+        clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// By what the kernel says: "tid (name) S ...".
+static bool is_asleep(pid_t tid)
+{
+    char path[48], text[128];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[size > 0 ? size : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && !strncmp(name_end, ") S", 3);
+}
+
+void crash_notes_watch(int64_t now_ns)
+{
+    pthread_mutex_lock(&lock);
+    for (struct where *w = busy; w; w = w->next) {
+        uint64_t packed = atomic_load_explicit(&w->step, memory_order_relaxed);
+        struct hang_step step = {.number = packed >> NUMBER_BIT,
+                                 .kind = (enum hang_kind)(packed >> KIND_BIT & 3),
+                                 .pixels = (uint32_t)packed};
+        struct hang_sight sight = {thread_cpu_ns(w->thread), is_asleep(w->tid)};
+        if (!hang_look(&w->watch, &step, &sight, now_ns))
+            continue;
+        pthread_kill(w->thread, CRASH_HUNG); // its handler notes what it is at
+        break;
+    }
+    pthread_mutex_unlock(&lock);
 }

@@ -1,5 +1,7 @@
 #include "engine/media/reader.h"
 
+#include "engine/base/crash_note.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -34,6 +36,13 @@ void reader_flush(struct reader *r)
     r->packet_held = r->draining = false;
 }
 
+// What follows may take as long as a picture of that size does.
+static void decode_begin(const struct reader *r)
+{
+    int64_t pixels = (int64_t)r->codec->width * r->codec->height;
+    crash_step(HANG_DECODES, pixels > 0 ? pixels : MEDIA_PIXELS_MAX);
+}
+
 static void note_refusal(struct reader *r)
 {
     r->errors++;
@@ -46,10 +55,12 @@ static void feed(struct reader *r)
 {
     while (!r->packet_held) {
         // A read error is treated as the end: a file cut short plays as far as it goes.
+        crash_step(HANG_READS, 0);
         int error = av_read_frame(r->demuxer->format, r->packet);
         if (error < 0) {
             r->errors += error != AVERROR_EOF;
             r->draining = true;
+            decode_begin(r);
             (void)avcodec_send_packet(r->codec, NULL); // fails only when draining already
             return;
         }
@@ -60,6 +71,7 @@ static void feed(struct reader *r)
             av_packet_unref(r->packet);
     }
     r->codec->reordered_opaque = r->numbered ? r->number : r->packet->dts;
+    decode_begin(r);
     int error = avcodec_send_packet(r->codec, r->packet);
     if (error == AVERROR(EAGAIN))
         return;
@@ -75,6 +87,7 @@ int reader_next(struct reader *r, AVFrame *frame)
 {
     // A decoder that reports errors for ever while draining must not keep us here.
     for (int refused = 0; refused < 1000;) {
+        decode_begin(r);
         int error = avcodec_receive_frame(r->codec, frame);
         if (error >= 0)
             return 0;

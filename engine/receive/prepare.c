@@ -242,9 +242,9 @@ static int check_barred(const struct prepared *p, const char *content, struct di
     if (!crash_notes_find(content, &note))
         return 0;
     return diagnostic_set(reterr, -EPERM, "asset_suspect", content,
-                          "this worker has ended at its picture %lld, and shows the fallbacks of "
+                          "this worker has %s at its picture %lld, and shows the fallbacks of "
                           "its clips until the coordinator lets it try again",
-                          (long long)note.place);
+                          note.signal == CRASH_HUNG ? "hung" : "ended", (long long)note.place);
 }
 
 static int resolve(void *opaque, const char *uri, char *path, struct diagnostic *reterr)

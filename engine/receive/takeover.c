@@ -75,13 +75,19 @@ static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_
     return stuck && view->slack < t->lead_frames / 2; // never without a clock
 }
 
+// It may have come to an end, or hung, at what a taker needs.
+static bool was_at(const struct takeover *t, int p, int64_t now_ns)
+{
+    return lately(t->lost_ns[p], now_ns) || lately(t->silent_ns[p], now_ns);
+}
+
 // Whether it would be no third one within TAKEOVER_AGAIN_NS.
 static bool may_join(const struct takeover *t, int p, int64_t now_ns)
 {
     int others = 0;
     for (int i = 0; i < t->count; i++)
-        others += i != p && (i == t->active || lately(t->lost_ns[i], now_ns));
-    return others < 2 || p == t->second || lately(t->lost_ns[p], now_ns);
+        others += i != p && (i == t->active || was_at(t, i, now_ns));
+    return others < 2 || p == t->second || was_at(t, p, now_ns);
 }
 
 // Before others one that has not failed lately.
@@ -102,20 +108,26 @@ int takeover_next(const struct takeover *t, const struct takeover_view *view, in
 // Whether those that were lost have had their time to come back.
 static bool has_waited(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
-    bool waits = view->slack * 2 >= t->lead_frames;
+    bool waits = view->slack * 4 >= t->lead_frames;
     for (int i = 0; i < t->count; i++)
         if (waits && t->lost_ns[i] && now_ns - t->lost_ns[i] < TAKEOVER_RETURN_NS)
             return false;
     return true;
 }
 
-// When it has failed: as takeover_next, and at last a third one.
+// When it has failed: as takeover_next, but before one that has failed and has not been started
+// again since, which will hardly do better, a third one.
 static int next_any(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
     int next = takeover_next(t, view, now_ns);
-    for (int i = 1; next < 0 && i < t->count && has_waited(t, view, now_ns); i++) {
+    bool stale =
+        next >= 0 && lately(t->failed_ns[next], now_ns) && t->lost_ns[next] < t->failed_ns[next];
+    if ((next >= 0 && !stale) || !has_waited(t, view, now_ns))
+        return stale ? -1 : next;
+    for (int i = 1; i < t->count; i++) {
         int p = (t->active + i) % t->count;
-        next = view->alive[p] ? p : -1;
+        if (view->alive[p] && (next < 0 || !lately(t->failed_ns[p], now_ns)))
+            return p;
     }
     return next;
 }
@@ -170,6 +182,8 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
         return TAKEOVER_NONE;
     }
     *(reason == TAKEOVER_SLOW ? &t->slow_ns[t->active] : &t->failed_ns[t->active]) = now_ns;
+    if (reason == TAKEOVER_SILENT)
+        t->silent_ns[t->active] = now_ns;
     t->active = next;
     t->takeovers++;
     t->asked_ns = t->heard_ns = t->trend_ns = 0;

@@ -12,13 +12,14 @@
 //   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
 //      Not to one that 1, 2 or 3 was said of within TAKEOVER_AGAIN_NS: if all are slow, turning to
 //      and fro makes it worse.
-// A file may crash whoever decodes it, and all that are asked come to it at about the same time. So
-// no more than two are at what a taker needs within TAKEOVER_AGAIN_NS: the active one and the
-// second, which is told where to go on and may decode already. When both are lost, the third gets
-// nothing before TAKEOVER_RETURN_NS have passed, or half of the lead is used up: meanwhile one of
-// them may be back, knows what it has crashed at, and does not open that again (engine/base/
-// crash_note.h); it is asked then. Nor does a third become the second in place of one that was
-// lost.
+// A file may crash whoever decodes it, or hold it up until it ends itself, and all that are asked
+// come to it at about the same time. So no more than two are at what a taker needs within
+// TAKEOVER_AGAIN_NS: the active one and the second, which is told where to go on and may decode
+// already. When both are lost, or one is and 2 is said of the other, the third gets nothing before
+// TAKEOVER_RETURN_NS have passed, or three quarters of the lead are used up: meanwhile one of them
+// may be back, knows what it has ended at, and does not open that again (engine/base/crash_note.h);
+// it is asked then. Nor does a third become the second in place of one that was lost, or of which 2
+// was said.
 //
 // Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
 // half a second, and 3 says nothing.
@@ -51,6 +52,7 @@ struct takeover {
     int64_t trend_ns, trend_frames;            // what was buffered half a second ago
     int64_t slow_ns[TAKEOVER_PROVIDERS_MAX];   // when 3 was last said of each; 0: never
     int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // 1 or 2
+    int64_t silent_ns[TAKEOVER_PROVIDERS_MAX]; // 2
     int64_t lost_ns[TAKEOVER_PROVIDERS_MAX];   // when it ceased to show life as one of the two
     bool alive[TAKEOVER_PROVIDERS_MAX];        // at the last look
 };

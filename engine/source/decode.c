@@ -57,6 +57,8 @@ static int open_reader(struct picture_decoder *d, struct diagnostic *reterr)
     reader_close(&d->reader);
     demuxer_close(&d->demuxer);
     memset(&d->reader, 0, sizeof d->reader);
+    // Opening decodes what it can, and a still may be as large as import takes them.
+    crash_step(HANG_STARTS, d->index->picture_count == 1 ? MEDIA_PIXELS_MAX : 0);
     int error = demuxer_open(d->path, &d->demuxer, reterr);
     if (error < 0)
         return error;
@@ -95,6 +97,7 @@ static int start_at(struct picture_decoder *d, int64_t key, struct diagnostic *r
     const struct index_key *k = &d->index->keys[key];
     int64_t time = k->dts != AV_NOPTS_VALUE ? k->dts : k->pts;
     forget(d);
+    crash_step(HANG_STARTS, 0);
     if (avformat_seek_file(d->demuxer->format, d->reader.stream, INT64_MIN, time, time, 0) < 0)
         return restart(d, reterr);
     reader_flush(&d->reader);
@@ -201,6 +204,7 @@ static int get(struct picture_decoder *d, int64_t i, struct picture **ret,
         return diagnostic_set(reterr, -EIO, "media_damaged", d->path,
                               "picture %lld cannot be decoded; the file is damaged here",
                               (long long)i);
+    crash_step(HANG_DECODES, (int64_t)d->width * d->height);
     error = frame_converter_run(d->converter, d->frame, ret, reterr);
     av_frame_unref(d->frame);
     d->held = -1;
@@ -223,6 +227,7 @@ static int load_index(struct picture_decoder *d, struct diagnostic *reterr)
     if (length < PATH_MAX && !index_load(path, &d->index, NULL))
         return 0;
     struct demuxer *demuxer;
+    crash_step(HANG_STARTS, MEDIA_PIXELS_MAX);
     int error = demuxer_open(d->path, &demuxer, reterr);
     if (error < 0)
         return error;

@@ -18,11 +18,13 @@ check() { # description command...
     fi
 }
 
-clean_up() { :; } # a test may have more to put right
+before_stop() { :; } # a test may keep programs running
+clean_up() { :; }    # and may have more to put right
 finish() {
     local status=$?
     trap '' INT TERM HUP
     set +e
+    before_stop
     private_farm_stop || status=1
     if grep -hE 'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:' "$var"/log/*.log; then
         status=1

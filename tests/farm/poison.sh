@@ -1,30 +1,31 @@
 #!/usr/bin/env bash
-# A file that crashes every decoder: three workers whose decoders end at a marked packet (tests/shim), started again 0.2 s
-# after they end, as systemd does. Two of them end, no third; then its clip's fallback is on air, and nothing of the
-# other groups is lost: each frame that goes out is what the timeline says with the clip up to one number, and with its
-# fallback from there on.
-# Usage: poison.sh BUILD_FOLDER SOURCE_FOLDER SHIM [REDUNDANCY]
+# A file that crashes every decoder, or hangs it: three workers whose decoders end at a marked packet (tests/shim), go round
+# in circles there, or wait for good, started again 0.2 s after they end, as systemd does. Two of them end, no third; then
+# its clip's fallback is on air, and nothing of the other groups is lost: each frame that goes out is what the timeline says
+# with the clip up to one number, and with its fallback from there on.
+# Usage: poison.sh BUILD_FOLDER SOURCE_FOLDER SHIM CRASH|HANG|BLOCK [REDUNDANCY]
 . "$2/tests/farm/lib.sh"
-shim=$3 rate=25
+shim=$3 fault=$4 rate=25
 marker=vistter-poison-packet
 
-# 200 pictures; the marker is in the hundredth's packet alone, where decoders take no notice of it.
-half() { # from-second file flags...
+# 400 pictures; the marker is in the hundredth's packet alone, where decoders take no notice of it.
+part() { # from-second file flags...
     local from=$1 file=$2
     shift 2
     ffmpeg -v error -f lavfi -i "testsrc2=s=160x90:r=$rate,trim=$from:$((from + 4)),setpts=PTS-STARTPTS" -pix_fmt yuv420p \
         -c:v libx264 -preset ultrafast -g 50 -bf 0 "$@" -f h264 "$file"
 }
-half 0 "$var/a.h264"
-half 4 "$var/b.h264" -bsf:v "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+$marker"
-cat "$var/a.h264" "$var/b.h264" >"$var/c.h264"
+part 0 "$var/a.h264"
+part 4 "$var/b.h264" -bsf:v "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+$marker"
+for n in 8 12; do part "$n" "$var/$n.h264"; done
+cat "$var"/{a,b,8,12}.h264 >"$var/c.h264"
 ffmpeg -v error -r "$rate" -i "$var/c.h264" -c copy "$var/poison.mp4"
 timeline() { # asset
     cat <<JSON
 {"schema":"vistter.timeline/1","name":"poison","format":{"width":320,"height":180,"rate":"$rate"},"duration":700,
  "assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4","bad":"file:$1"},"tracks":[
  {"clips":[{"kind":"video","asset":"hello","start":0,"duration":700,"fit":"cover","loop":true}]},
- {"clips":[{"kind":"video","asset":"bad","start":200,"duration":200,"size":[160,90],"position":[90,60],
+ {"clips":[{"kind":"video","asset":"bad","start":200,"duration":400,"size":[160,90],"position":[90,60],
   "fallback":{"kind":"colour","colour":"#802020"}}]},
  {"clips":[{"kind":"pattern","start":0,"duration":700,"size":[80,45],"position":[250,150],
   "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]}]}
@@ -34,7 +35,7 @@ timeline "$var/poison.mp4" >"$var/poison.json"
 timeline "$var/none.mp4" >"$var/fallback.json"
 
 # Workers decode with the fault; what ends is started again, and noted.
-worker_begin() { (export LD_PRELOAD="$shim" DECODER_CRASH="$marker" && worker_start "$1"); }
+worker_begin() { (export LD_PRELOAD="$shim" "DECODER_$fault=$marker" && worker_start "$1"); }
 : >"$var/ended"
 watch_workers() {
     local n
@@ -49,10 +50,12 @@ watch_workers() {
         pause 0.1
     done
 }
+watcher=
 end_watch() {
     rm -f "$var/watched"
-    wait "$watcher" 2>/dev/null || true
+    wait $watcher 2>/dev/null || true
 }
+before_stop() { end_watch; }
 is_poisoned() { vistter --json media list | jq -e '.[] | select(.name == "poison.mp4") | .poisoned'; }
 is_whole() {
     vistter --json channel status poison | jq -e '.state == "on_air" and .next_plan_epoch == null and all(.groups[]; .protected)'
@@ -72,11 +75,16 @@ watch_workers &
 watcher=$!
 edge_start --hash-file "$var/mixed"
 wait_until 30 "4 nodes did not join" nodes_are 4
-on_air poison "$var/poison.json" --width 320 --height 180 --rate "$rate" --redundancy "${4:-warm}"
+on_air poison "$var/poison.json" --width 320 --height 180 --rate "$rate" --redundancy "${5:-warm}"
 start=$(vistter --json channel status poison | jq .start_frame)
 wait_until 30 "no file is poisoned" is_poisoned
 wait_until 30 "there is no alarm" shows_alarm
 alarm_texts | head -n 1
+case $fault in
+CRASH) words="poison.mp4: has ended two workers (at picture 100)" ;;
+*) words="poison.mp4: has hung the decoders of two workers (at picture 100)" ;;
+esac
+check "the alarm says what the file does" eval 'alarm_texts | grep -qF "$words"'
 wait_until 30 "the channel is not whole again" is_whole
 wait_until 30 "it did not go on" mixed_since $((start + 450))
 vistter --json media list | jq -c '.[] | select(.name == "poison.mp4") | .crashes'
@@ -88,6 +96,13 @@ wait_until 30 "the channel did not stop" is_stopped poison
 check "cleared" vistter media clear poison.mp4
 check "no crash counts any more" eval '! is_poisoned >/dev/null'
 end_watch
+if [ "$fault" != CRASH ]; then
+    # When decoders began to hang, and when their programs were ended for it.
+    cat "$var"/log/worker?.log | awk 'match($0, /decoder_hangs since=[0-9.]*/) {
+            print "the decoder hangs at", substr($0, RSTART + 20, 14) % 1000}
+        /asset_suspect/ && match($0, /hung=1 at=[0-9.]*/) {print "its worker ended at", substr($0, RSTART + 10, 14) % 1000}'
+    check "no third decoder was given it" [ "$(cat "$var"/log/worker?.log | grep -c decoder_hangs)" = 2 ]
+fi
 
 for each in poison fallback; do
     "$build/coordinator/vistter" render "$var/$each.json" --quiet --rate "$rate" --cache "$var/render-cache" --start "$start" \

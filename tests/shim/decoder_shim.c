@@ -1,17 +1,29 @@
 // A decoder with a fault, for tests: loaded before libavcodec by LD_PRELOAD, it looks into each
 // packet that a program decodes. One that holds DECODER_CRASH's bytes is written beyond the end of
-// all memory, as a decoder with that fault would; one that holds DECODER_HANG's is never done with.
-// Everything else goes on to libavcodec.
+// all memory, as a decoder with that fault would; at one that holds DECODER_HANG's it goes round in
+// circles, at DECODER_BLOCK's it waits for good. Everything else goes on to libavcodec.
 #include <dlfcn.h>
 #include <libavcodec/avcodec.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-static int holds(const AVPacket *packet, const char *variable)
+static bool holds(const AVPacket *packet, const char *variable)
 {
     const char *marker = getenv(variable);
     return marker && packet && packet->data &&
            memmem(packet->data, (size_t)packet->size, marker, strlen(marker));
+}
+
+// For who measures how long this lasts.
+static void say_when(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    fprintf(stderr, "decoder_hangs since=%lld.%03ld\n", (long long)t.tv_sec, t.tv_nsec / 1000000);
 }
 
 int avcodec_send_packet(AVCodecContext *context, const AVPacket *packet)
@@ -21,7 +33,12 @@ int avcodec_send_packet(AVCodecContext *context, const AVPacket *packet)
         *(void **)&next = dlsym(RTLD_NEXT, "avcodec_send_packet");
     if (holds(packet, "DECODER_CRASH"))
         *(volatile char *)NULL = 1;
-    for (volatile int forever = holds(packet, "DECODER_HANG"); forever;)
+    bool hangs = holds(packet, "DECODER_HANG"), blocks = holds(packet, "DECODER_BLOCK");
+    if (hangs || blocks)
+        say_when();
+    for (volatile bool forever = hangs; forever;)
         ;
+    while (*(volatile bool *)&blocks)
+        pause();
     return next(context, packet);
 }

@@ -201,12 +201,12 @@ static void bar_poisoned(struct stage *s)
     for (size_t i = 0; i < s->poisoned_count; i++) {
         const struct poisoned *p = &s->poisoned[i];
         struct diagnostic why;
-        diagnostic_set(
-            &why, -EPERM, "asset_poisoned", p->name,
-            "has ended two workers (at picture %lld): its clips show their fallbacks. Put "
-            "a mended file into the timeline, or have it tried again: vistter media "
-            "clear %s",
-            (long long)p->picture, p->name);
+        diagnostic_set(&why, -EPERM, "asset_poisoned", p->name,
+                       "%s two workers (at picture %lld): its clips show their fallbacks. Put "
+                       "a mended file into the timeline, or have it tried again: vistter media "
+                       "clear %s",
+                       p->hung ? "has hung the decoders of" : "has ended", (long long)p->picture,
+                       p->name);
         prepared_bar(s->prepared, p->content, &why);
     }
 }
@@ -387,6 +387,7 @@ static void take_poisoned(struct stage *s, const Vistter__Control__V1__ChannelPl
         snprintf(p->content, sizeof p->content, "%s", plan->poisoned[i]->content);
         snprintf(p->name, sizeof p->name, "%s", plan->poisoned[i]->name);
         p->picture = plan->poisoned[i]->picture;
+        p->hung = plan->poisoned[i]->hung;
     }
 }
 

@@ -17,6 +17,7 @@
 struct poisoned {
     char content[72], name[128];
     int64_t picture;
+    bool hung;
 };
 
 struct stage {

@@ -1,6 +1,7 @@
 // The store at a real PostgreSQL: store_test CONNINFO KEY_FILE MIGRATIONS POSTMASTER_PID
 #include "coordinator/store/store.h"
 #include "engine/base/clock.h"
+#include "engine/base/crash_note.h"
 #include "engine/base/thread.h"
 #include "tests/check.h"
 
@@ -356,7 +357,7 @@ static void test_timelines(void)
 
 static enum store_verdict crash(const char *node, uint64_t id)
 {
-    struct store_crash row = {node, REVISION, id, 42, 11};
+    struct store_crash row = {node, REVISION, id, 42 + (int64_t)(id > 7), id > 8 ? CRASH_HUNG : 11};
     enum store_verdict verdict = STORE_CLEARED;
     CHECK_OK(store_media_crash(store, &row, &verdict, NULL));
     return verdict;
@@ -379,10 +380,19 @@ static void check_crashes(void)
     CHECK_TEXT(list[0].sha256, REVISION);
     CHECK_TEXT(list[0].name, "name");
     CHECK(list[0].picture, ==, 42);
+    CHECK_TRUE(!list[0].hung);
+    free(list);
+    CHECK(crash("worker3", 9), ==, STORE_POISONED); // says no more about where
+    CHECK_OK(store_media_poisoned(store, &list, &count, NULL));
+    CHECK_TRUE(count == 1 && list[0].picture == 42 && !list[0].hung);
     free(list);
     CHECK_OK(store_media_clear(store, REVISION, NULL));
     CHECK(crash("worker2", 7), ==, STORE_CLEARED);
-    CHECK(crash("worker2", 8), ==, STORE_SUSPECT);
+    CHECK(crash("worker2", 9), ==, STORE_SUSPECT);
+    CHECK(crash("worker1", 8), ==, STORE_POISONED);
+    CHECK_OK(store_media_poisoned(store, &list, &count, NULL));
+    CHECK_TRUE(count == 1 && list[0].picture == 43 && list[0].hung);
+    free(list);
     CHECK_OK(store_media_clear(store, REVISION, NULL));
 }
 

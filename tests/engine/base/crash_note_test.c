@@ -1,12 +1,15 @@
 // What a process was at when it ended: noted for its own faults, in whatever thread and however its
-// stack is, and for nothing else.
+// stack is, for threads that hang, and for nothing else.
+#include "engine/base/clock.h"
 #include "engine/base/crash_note.h"
 #include "engine/base/thread.h"
 #include "tests/check.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -69,17 +72,72 @@ static void *be_killed(void *opaque)
     return opaque;
 }
 
+static void *go_round(void *opaque)
+{
+    crash_at("/cache/" CONTENT, 11);
+    crash_step(HANG_DECODES, 0);
+    for (volatile bool forever = true; forever;)
+        ;
+    return opaque;
+}
+
+static void *wait_for_good(void *opaque)
+{
+    crash_at("/cache/" CONTENT, 14);
+    crash_step(HANG_DECODES, 0);
+    for (volatile bool forever = true; forever;)
+        pause();
+    return opaque;
+}
+
+// Uses as much, and gets on; then uses as much at no file.
+static void *go_on(void *opaque)
+{
+    int64_t begin_ns = clock_monotonic_ns();
+    crash_at("/cache/" CONTENT, 12);
+    while (clock_monotonic_ns() - begin_ns < INT64_C(1500000000))
+        crash_step(HANG_DECODES, 0);
+    crash_past();
+    crash_step(HANG_DECODES, 0);
+    while (clock_monotonic_ns() - begin_ns < INT64_C(3000000000))
+        ;
+    return opaque;
+}
+
+static void *use_up_time(void *opaque)
+{
+    crash_at("/cache/" CONTENT, 13);
+    kill(getpid(), SIGXCPU); // as the kernel at RLIMIT_CPU
+    for (volatile bool forever = true; forever;)
+        ;
+    return opaque;
+}
+
+static atomic_bool ended;
+
+static void *watch(void *opaque)
+{
+    while (!atomic_load(&ended)) {
+        crash_notes_watch(clock_monotonic_ns());
+        poll(NULL, 0, 100);
+    }
+    return opaque;
+}
+
 // Runs it in a thread of another process. Gives the signal that this ends by.
 static int run(void *(*what)(void *))
 {
     fflush(NULL);
     pid_t child = fork();
     if (!child) {
-        pthread_t thread;
+        pthread_t thread, watcher;
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        if (crash_notes_open(path, NULL) || thread_start(&thread, "decoder", what, NULL))
+        if (crash_notes_open(path, NULL) || thread_start(&watcher, "watcher", watch, NULL) ||
+            thread_start(&thread, "decoder", what, NULL))
             _exit(1);
         thread_join(thread);
+        atomic_store(&ended, true);
+        thread_join(watcher);
         _exit(0);
     }
     int status = 0;
@@ -141,6 +199,14 @@ int main(void)
     (void)check_noted, (void)write_nowhere, (void)give_up, (void)use_up_stack;
     (void)fault_elsewhere, (void)fault_at_other_file;
 #endif
+#if !defined(__SANITIZE_THREAD__) // which holds signals back
+    check_noted(go_round, CRASH_HUNG, 11);
+    check_noted(wait_for_good, CRASH_HUNG, 14);
+    check_unnoted(use_up_time, SIGXCPU);
+#else
+    (void)go_round, (void)wait_for_good, (void)use_up_time;
+#endif
+    check_unnoted(go_on, 0);
     check_unnoted(be_killed, SIGKILL);
     test_torn();
     struct diagnostic d;

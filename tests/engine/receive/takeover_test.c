@@ -186,9 +186,9 @@ static void test_no_third(void)
     // They stay away: what is on air goes before.
     begin_three();
     view.alive[0] = view.alive[1] = false;
-    view.slack = LEAD * 3 / 5;
+    view.slack = LEAD / 4 + 1;
     CHECK(run(500 * MS, 0, TAKEOVER_GONE), ==, -1);
-    view.slack = LEAD / 2 - 1;
+    view.slack = LEAD / 4 - 1;
     CHECK(run(500 * MS, 0, TAKEOVER_GONE), ==, 0);
     CHECK(t.active, ==, 2);
     // One is lost and does not come back, the other goes on: after a while there is a second again.
@@ -198,6 +198,35 @@ static void test_no_third(void)
     CHECK(t.second, ==, 1);
     CHECK(run(100 * MS, FRAME, TAKEOVER_NONE), ==, -1);
     CHECK(t.second, ==, 2);
+}
+
+// What holds the active one up holds the second up as well; each ends itself after a while, and is
+// back soon. The first of them is asked then, no third.
+static void test_hung(void)
+{
+    begin_three();
+    CHECK(run(2000 * MS, 0, TAKEOVER_SILENT), <, 1000 * MS);
+    CHECK(t.active, ==, 1);
+    CHECK(t.second, !=, 2);
+    view.slack = LEAD * 2 / 3;
+    view.alive[0] = false;
+    CHECK(run(500 * MS, 0, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, !=, 2);
+    view.alive[1] = false;
+    view.slack = LEAD / 4 + 1;
+    CHECK(run(300 * MS, 0, TAKEOVER_GONE), ==, -1);
+    view.alive[0] = true;
+    CHECK(run(20 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 0);
+    view.alive[1] = true;
+    CHECK(run(9000 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, ==, 1);
+    // Neither ends: the third is asked, and not the first one again.
+    begin_three();
+    CHECK(run(2000 * MS, 0, TAKEOVER_SILENT), >=, 0);
+    CHECK(t.active, ==, 1);
+    CHECK(run(4000 * MS, 0, TAKEOVER_SILENT), >=, 0);
+    CHECK(t.active, ==, 2);
 }
 
 // What is buffered shrinks by a frame each `shrink_ns`.
@@ -280,6 +309,7 @@ int main(void)
     test_silent();
     test_second();
     test_no_third();
+    test_hung();
     test_slow();
     test_follows();
     test_no_clock();
