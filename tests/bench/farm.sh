@@ -345,7 +345,7 @@ deaths_frozen() {
 deaths_back() { # fault: what was killed comes again
     case $1 in
     edge | host) stop $edge KILL && "${edge}_start" ;;
-    killed) stop "$leader" KILL && "${leader}_start" ;;
+    killed) stop "$leader" KILL && "${leader}_start" --name "$leader" ;;
     esac
 }
 deaths_pictures() { # pause|lost: since the blow; a picture is 40 ms
