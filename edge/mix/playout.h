@@ -2,7 +2,7 @@
 //
 // Frame n goes out at channel epoch + n / rate + playout delay. The channel's time is
 // CLOCK_REALTIME as it was when the channel started, carried on by CLOCK_MONOTONIC; afterwards the
-// mapping is only slewed, by at most 200 ppm, towards the system's clock, and not at all while the
+// mapping is only slewed, by at most 1000 ppm, towards the system's clock, and not at all while the
 // two are more than 100 ms apart: a stepped wall clock moves nothing on air. Thread: one, the mix
 // thread.
 #pragma once
@@ -12,7 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PLAYOUT_SLEW_PPM 200
+// Twice what a quartz, and what corrects it, may be off: two edges that drift apart are brought
+// back together. A frame is 40 us longer or shorter at most, at 25 a second.
+#define PLAYOUT_SLEW_PPM 1000
 #define PLAYOUT_STEP_NS  INT64_C(100000000)  // beyond this the system's clock is not followed
 #define PLAYOUT_SKIP_NS  INT64_C(1000000000) // so late that frames are left out to catch up
 

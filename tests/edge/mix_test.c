@@ -68,15 +68,29 @@ static void test_slew(void)
     struct playout p;
     playout_start(&p, ntsc, 0, 0, 0, 0, 0, 1000 * S);
     int64_t due = playout_due_ns(&p, 60000);
-    // The system's clock is 10 ms ahead from now on: 200 ppm make 0.2 ms a second.
+    // The system's clock is 15 ms ahead from now on: 1000 ppm make 1 ms a second.
     for (int i = 1; i <= 10; i++)
-        CHECK(playout_slew(&p, i * S, (1000 + i) * S + 10 * MS), ==, 10 * MS - (i - 1) * 200000);
-    CHECK(due - playout_due_ns(&p, 60000), ==, 10 * 200000);
+        CHECK(playout_slew(&p, i * S, (1000 + i) * S + 15 * MS), ==, (16 - i) * MS);
+    CHECK(due - playout_due_ns(&p, 60000), ==, 10 * MS);
     // Set by an hour, forwards and backwards: nothing moves.
     due = playout_due_ns(&p, 60000);
     CHECK(playout_slew(&p, 20 * S, (1000 + 20 + 3600) * S), >, 100 * MS);
     CHECK(playout_slew(&p, 21 * S, (1000 + 21 - 3600) * S), <, -100 * MS);
     CHECK(playout_due_ns(&p, 60000), ==, due);
+}
+
+// The two clocks run apart, by 500 ppm, for three hours: what is on air keeps to the system's.
+static void test_drift(void)
+{
+    struct playout p;
+    int64_t most = 0;
+    playout_start(&p, ntsc, 0, 0, 0, 0, 0, 1000 * S);
+    for (int64_t t = 0; t < 3 * 3600 * S; t += 40 * MS) {
+        int64_t difference = playout_slew(&p, t, 1000 * S + t + t / 2000);
+        most = difference > most ? difference : most;
+    }
+    CHECK(most, >, 0);
+    CHECK(most, <, MS);
 }
 
 // ---- Mixer -------------------------------------------------------------------------------------
@@ -291,6 +305,7 @@ int main(void)
     test_due();
     test_step();
     test_slew();
+    test_drift();
     test_mixer();
     return check_end();
 }
