@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PLAN_UNSAID    VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_UNSPECIFIED
@@ -15,7 +16,8 @@
 typedef Vistter__Control__V1__PlanReport plan_report;
 
 #define SWITCH_TRIES   3
-#define PLAUSIBLE_S    3600 // a cursor further than this from the clock's is not believed
+#define PLAUSIBLE_S    60 // a cursor nearer than this to the clock's is preferred to others
+#define CURSOR_MAX     (INT64_C(1) << 50) // for calculations
 #define PROMOTE_LATE_S 2
 
 static void text_set(struct channel *channel, const char *text)
@@ -44,19 +46,22 @@ int64_t channel_cursor(const struct farm *farm, const struct channel *channel, s
     int64_t clock =
         rate_frame_at_ns(rate, now.realtime_ns - message->epoch_ns - message->playout_delay_ns);
     int64_t plausible = (int64_t)rate.num * PLAUSIBLE_S / rate.den;
-    int64_t cursor = INT64_MIN;
+    int64_t cursor = INT64_MIN, far = clock;
     const char *name, *address;
     for (int i = 0; channel->current && (name = plan_edge(channel->current, i, &address)); i++) {
         const struct node *edge = farm_node(farm, name);
         const Vistter__Control__V1__ChannelReport *report =
             edge && edge->alive ? farm_channel_report(edge, channel->id) : NULL;
-        if (!report || report->plan_epoch == 0 || report->cursor < clock - plausible ||
-            report->cursor > clock + plausible)
+        if (!report || report->plan_epoch == 0 || llabs(report->cursor / 2) > CURSOR_MAX / 2)
             continue;
         int64_t at = report->cursor + rate_frame_at_ns(rate, now.monotonic_ns - edge->report_ns);
-        cursor = at > cursor ? at : cursor;
+        if (llabs(at - clock) <= plausible)
+            cursor = at > cursor ? at : cursor;
+        else if (far == clock || llabs(at - clock) < llabs(far - clock))
+            far = at;
     }
-    return cursor == INT64_MIN ? clock : cursor;
+    // What is on air wins where our clock was set, and no edge is where it says.
+    return cursor == INT64_MIN ? far : cursor;
 }
 
 int64_t switch_margin(const channel_plan_message *message)

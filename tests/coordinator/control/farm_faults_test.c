@@ -105,6 +105,30 @@ static void test_pause(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// The coordinator's wall clock is set: plans begin where the edges are, whoever leads.
+static void test_clock_set(uint64_t seed)
+{
+    static const int64_t steps[] = {3600 * SECOND, -3600 * SECOND, 86400 * SECOND, -30 * SECOND};
+    sim_create(&sim, seed);
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    for (int i = 0; i < 4; i++) {
+        sim.clock_wrong_ns = steps[i];
+        if (i == 2)
+            sim_restart(&sim);
+        sim_run(&sim, 5 * SECOND);
+        int rows = sim.row_count;
+        int64_t from = sim_cursor(&sim);
+        sim_channel(&sim, 0, true, 2 + i, 6);
+        sim_run(&sim, 15 * SECOND);
+        CHECK(sim.row_count, ==, rows + 1);
+        CHECK(sim.rows[rows].at_frame, >, from);
+        CHECK(sim.rows[rows].at_frame, <, sim_cursor(&sim));
+        CHECK_TRUE(sim_on_air(&sim, 0));
+    }
+    sim_destroy(&sim);
+}
+
 static void test_deposed(uint64_t seed)
 {
     sim_create(&sim, seed);
@@ -572,6 +596,7 @@ int main(int argc, char **argv)
                                                 test_measured_costs,
                                                 test_restart_with_slow_nodes,
                                                 test_pause,
+                                                test_clock_set,
                                                 test_deposed,
                                                 test_fenced,
                                                 test_poison,

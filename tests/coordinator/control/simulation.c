@@ -34,6 +34,11 @@ int64_t sim_cursor(const struct sim *sim)
     return rate_frame_at_ns((struct rate){SIM_RATE, 1}, sim->now.realtime_ns - PLAYOUT_NS);
 }
 
+static struct farm_time coordinator_now(const struct sim *sim)
+{
+    return (struct farm_time){sim->now.monotonic_ns, sim->now.realtime_ns + sim->clock_wrong_ns};
+}
+
 // ---- Network ----------------------------------------------------------------------------------
 
 static void packet_add(struct sim *sim, int node, bool up, const uint8_t *bytes, size_t size)
@@ -490,7 +495,7 @@ static void jobs_run(struct sim *sim)
         if (job->written)
             job_write(sim, job);
         if (job->is_commit)
-            farm_committed(sim->farm, job->channel, job->epoch, job->result, sim->now);
+            farm_committed(sim->farm, job->channel, job->epoch, job->result, coordinator_now(sim));
         if (job->is_commit && job->restored)
             channel_restored(sim, job);
         else if (!job->is_commit)
@@ -525,7 +530,7 @@ static void packet_deliver(struct sim *sim, struct sim_packet *p)
     if (p->up) {
         farm_report_message *report =
             vistter__control__v1__node_report__unpack(NULL, p->size, p->bytes);
-        int r = farm_report(sim->farm, report, sim->now);
+        int r = farm_report(sim->farm, report, coordinator_now(sim));
         CHECK_TRUE(r == 0 || r == -ESTALE);
         vistter__control__v1__node_report__free_unpacked(report, NULL);
     } else {
@@ -578,7 +583,7 @@ void sim_run(struct sim *sim, int64_t ns)
         }
         packets_run(sim);
         jobs_run(sim);
-        farm_tick(sim->farm, sim->now, &outputs);
+        farm_tick(sim->farm, coordinator_now(sim), &outputs);
     }
 }
 
@@ -685,7 +690,7 @@ static void farm_start(struct sim *sim)
                                  .seal = sim->keeps ? on_seal : NULL,
                                  .unseal = sim->keeps ? on_seal : NULL,
                                  .opaque = sim};
-    sim->farm = farm_create(&config, sim->now);
+    sim->farm = farm_create(&config, coordinator_now(sim));
     for (int c = 0; c < SIM_CHANNELS; c++) {
         const struct sim_row *newest = NULL, *before = NULL;
         for (int i = 0; i < sim->row_count; i++) {

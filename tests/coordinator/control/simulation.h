@@ -112,6 +112,7 @@ struct sim {
     bool poisoned;                       // what channels are told of it
     bool in_sequence;                    // it is a picture of one
     bool fenced;                         // the leader's lease has run out
+    int64_t clock_wrong_ns;              // of the coordinator's wall clock; edges have the right one
     int sent;                            // by the farm
     bool keeps;                          // edges keep committed plans; set before sim_restart
     int unreachable;                     // worker that edges cannot take frames from, -1: none
