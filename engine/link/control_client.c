@@ -20,7 +20,7 @@
 
 #define ADDRESSES_MAX 8
 #define ADDRESS_BYTES 128
-#define RECEIVE_MS    1000 // to see in time that nothing connects any more
+#define RECEIVE_NS    INT64_C(1000000000) // to see in time that nothing connects any more
 // Then a fresh socket dials (see control_socket.h); longer than the dialer waits between two tries.
 #define UNCONNECTED_NS INT64_C(8000000000)
 
@@ -39,6 +39,10 @@ struct coordinator {
     _Atomic int64_t
         heard_ns;          // of the newest sign of life; or when the pipe went, or the socket came
     _Atomic uint32_t pipe; // 0: none
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    // -- guarded by lock
+    bool received; // or refused: the operation is over
 };
 
 struct control_client {
@@ -171,13 +175,38 @@ static void socket_renew(struct coordinator *at)
     at->stuck |= !control_socket_close(old);
 }
 
+static void on_received(void *opaque)
+{
+    struct coordinator *from = opaque;
+    pthread_mutex_lock(&from->lock);
+    from->received = true;
+    pthread_cond_signal(&from->changed);
+    pthread_mutex_unlock(&from->lock);
+}
+
+// The limit is ours: Debian's libnng 1.5.2 waits by the wall clock. Where that is set back by an
+// hour, its dialers wait for an hour; then another socket dials.
+static int receive(struct coordinator *from)
+{
+    int64_t until_ns = clock_monotonic_ns() + RECEIVE_NS;
+    struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+    from->received = false; // nothing is under way
+    nng_recv_aio(socket_of(from), from->aio);
+    pthread_mutex_lock(&from->lock);
+    while (!from->received && !from->client->stopping &&
+           pthread_cond_timedwait(&from->changed, &from->lock, &until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&from->lock);
+    nng_aio_abort(from->aio, NNG_ETIMEDOUT); // nothing, when it is over
+    nng_aio_wait(from->aio);
+    return nng_aio_result(from->aio);
+}
+
 static void *coordinator_thread(void *opaque)
 {
     struct coordinator *from = opaque;
     while (!from->client->stopping) {
-        nng_recv_aio(socket_of(from), from->aio);
-        nng_aio_wait(from->aio);
-        int error = nng_aio_result(from->aio);
+        int error = receive(from);
         if (error == NNG_ECANCELED)
             break;
         if (error) {
@@ -262,15 +291,20 @@ void control_client_stats(struct control_client *client, struct control_link_sta
 static int coordinator_open(struct coordinator *at, const char *address, struct diagnostic *reterr)
 {
     nng_socket socket;
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&at->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&at->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
     snprintf(at->address, sizeof at->address, "%s", address);
     int error = socket_dial(at, &socket);
     if (error)
         goto fail;
     at->socket = (uint32_t)nng_socket_id(socket);
     at->opened = true;
-    if ((error = nng_aio_alloc(&at->aio, NULL, NULL)))
+    if ((error = nng_aio_alloc(&at->aio, on_received, at)))
         goto fail;
-    nng_aio_set_timeout(at->aio, RECEIVE_MS);
     at->plain = malloc(CONTROL_MESSAGE_BYTES_MAX);
     if (!at->plain || thread_start(&at->thread, "control", coordinator_thread, at) < 0) {
         error = NNG_ENOMEM;
@@ -359,6 +393,8 @@ void control_client_destroy(struct control_client **client_of)
         if (at->aio)
             nng_aio_free(at->aio);
         free(at->plain);
+        pthread_cond_destroy(&at->changed);
+        pthread_mutex_destroy(&at->lock);
     }
     OPENSSL_cleanse(client->config.key, sizeof client->config.key);
     pthread_mutex_destroy(&client->report_lock);
