@@ -270,7 +270,12 @@ static int refused(const PGresult *r, const char *what, struct diagnostic *reter
     // It shuts down, or ends this session; or it is the primary no more.
     if (!strncmp(state, "57P", 3) || !strcmp(state, "25006"))
         return say_unreachable(reterr);
-    if (!strcmp(state, "57014") || !strcmp(state, "55P03") || !strncmp(state, "40", 2))
+    if (!strcmp(state, "53100"))
+        return diagnostic_set(reterr, -ETIMEDOUT, "database_full", what,
+                              "the database's disk is full; what is on air goes on, changes are "
+                              "not possible until there is room");
+    if (!strncmp(state, "53", 2) || !strcmp(state, "57014") || !strcmp(state, "55P03") ||
+        !strncmp(state, "40", 2))
         return diagnostic_set(reterr, -ETIMEDOUT, "database_busy", what,
                               "the database is busy with other requests; try again");
     if (!strcmp(state, "23505"))

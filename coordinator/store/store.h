@@ -11,7 +11,7 @@
 // no write is repeated by itself.
 //
 // Errors, always with a diagnostic for the user: -EIO the database cannot be reached (code
-// "database_unsure": and it is unknown whether the change was made), -ETIMEDOUT it is busy,
+// "database_unsure": and it is unknown whether the change was made), -ETIMEDOUT it is busy or full,
 // -EREMOTEIO it refused to work, -ENOENT, -EEXIST, -EINVAL (a constraint), -EBUSY (not possible as
 // things are), -ESTALE this coordinator does not lead. `ret_json` texts are malloc'ed.
 #pragma once
