@@ -489,6 +489,19 @@ static void test_busy(PGconn *other)
     CHECK_OK(store_channel_change(store, "one", &stop, NULL));
 }
 
+// A full disk as the server says it.
+static void test_full(PGconn *other)
+{
+    struct diagnostic why;
+    query(other, "create function no_room() returns trigger language plpgsql as "
+                 "$$ begin raise exception using errcode = '53100'; end $$");
+    query(other, "create trigger no_room before update on nodes execute function no_room()");
+    CHECK_ERROR(store_node_drain(store, "w", true, &why), -ETIMEDOUT);
+    CHECK_TEXT(why.code, "database_full");
+    query(other, "drop function no_room cascade");
+    CHECK_OK(store_node_drain(store, "w", true, NULL));
+}
+
 // Of several hosts the first one takes calls and says nothing: the next is asked in time, and first
 // from then on.
 static void test_silent_host(void)
@@ -588,6 +601,7 @@ int main(int argc, char **argv)
     test_rows();
     test_sessions_ended(other);
     test_busy(other);
+    test_full(other);
     test_silent_host();
     test_frozen();
     store_lease_release(store);
