@@ -7,7 +7,6 @@
 #include "engine/receive/prepare.h"
 #include "engine/render/render.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -269,6 +268,15 @@ static int fetch(struct stage *s, int *ret_missing, struct diagnostic *reterr)
     return error;
 }
 
+static void refuse(struct stage *s, const struct diagnostic *why)
+{
+    char text[1024];
+    log_error("stage_refused",
+              "channel=%" PRIu64 " plan=%" PRIu32 " group=%" PRIu32 " reason=\"%s\"", s->channel,
+              s->plan_epoch, s->group, diagnostic_format(why, text, sizeof text));
+    set_state(s, STAGE_REFUSED, why);
+}
+
 static bool prepare(struct stage *s)
 {
     struct diagnostic why = s->refused;
@@ -278,11 +286,7 @@ static bool prepare(struct stage *s)
     if (!error)
         error = await_links(s);
     if (error && error != -EAGAIN) {
-        char text[1024];
-        log_error("stage_refused",
-                  "channel=%" PRIu64 " plan=%" PRIu32 " group=%" PRIu32 " reason=\"%s\"",
-                  s->channel, s->plan_epoch, s->group, diagnostic_format(&why, text, sizeof text));
-        set_state(s, STAGE_REFUSED, &why);
+        refuse(s, &why);
         return false;
     }
     if (missing)
@@ -452,8 +456,11 @@ struct stage *stage_create(const struct stage_config *config)
     }
     char name[16];
     snprintf(name, sizeof name, "render-%" PRIu64 "-%" PRIu32, s->channel % 1000, s->group % 1000);
-    int error = thread_start(&s->thread, name, stage_main, s);
-    assert(!error);
+    s->started = !thread_start(&s->thread, name, stage_main, s);
+    if (!s->started) {
+        diagnostic_set(&s->refused, -EAGAIN, "thread", "", "no thread to render with");
+        refuse(s, &s->refused);
+    }
     return s;
 }
 
@@ -482,7 +489,8 @@ void stage_destroy(struct stage **stage)
         return;
     *stage = NULL;
     stage_close(s);
-    thread_join(s->thread);
+    if (s->started)
+        thread_join(s->thread);
     beneath_destroy(&s->beneath);
     renderer_destroy(&s->renderer);
     prepared_destroy(&s->prepared);
@@ -501,7 +509,7 @@ bool stage_hung(struct stage *s, int64_t now_ns)
     uint64_t turns = s->turns;
     bool busy = s->busy || s->woken;
     pthread_mutex_unlock(&s->lock);
-    return liveness_hung(&s->mark, turns, busy, now_ns, HUNG_NS);
+    return s->started && liveness_hung(&s->mark, turns, busy, now_ns, HUNG_NS);
 }
 
 void stage_read(struct stage *s, struct stage_status *ret)

@@ -37,6 +37,7 @@ struct stage {
     bool third;                     // whom takers ask last: it opens nothing before
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;
+    bool started; // else it is refused
     struct cost render_cost, code_cost;
     // -- guarded by lock
     pthread_mutex_t lock;
