@@ -67,6 +67,121 @@ layers_timeline() { # name
 JSON
 }
 
+# Three groups with a counter each, and sound whose place can be heard: what check_received.py looks at.
+counters_timeline() { # name
+    local at tracks= clip='"kind":"pattern","start":0,"duration":10000000,"pattern":{"kind":"counter"}'
+    [ -e "$var/sound.wav" ] || "$source/tests/farm/check_received.py" sound "$var/sound.wav"
+    for at in 90 150 210; do
+        tracks="$tracks{\"clips\":[{$clip,\"position\":[160,$at]}]},"
+    done
+    cat <<JSON
+{"schema":"vistter.timeline/1","name":"$1","format":{"width":320,"height":180,"rate":"25"},"duration":10000000,
+ "assets":{"sound":"file:$var/sound.wav"},"tracks":[$tracks
+ {"clips":[{"kind":"audio","asset":"sound","start":0,"duration":10000000,"loop":true}]}]}
+JSON
+}
+
+# An RTMP server that keeps what comes in: one process, so that it dies at one blow; each life has a folder of its own.
+lives=0
+server_start() { # name port
+    lives=$((lives + 1))
+    mkdir -p "$var/received/$lives-$1"
+    cat >"$var/nginx/$1.conf" <<CONF
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+daemon off;
+master_process off;
+pid $var/nginx/$1.pid;
+error_log $var/log/$1-error.log;
+events { worker_connections 256; }
+rtmp { access_log off; server { listen 127.0.0.1:$2; chunk_size 4096;
+  application live { live on; record all; record_path $var/received/$lives-$1; record_unique on; } } }
+CONF
+    start "$1" nginx -p "$var/nginx" -c "$var/nginx/$1.conf" -e "$var/log/$1-error.log"
+}
+
+# ---- A farm of two of all there is, with a channel at the two addresses of a platform -----------
+next_port VISTTER_RTMP2 tcp
+part_start() { # program
+    case $1 in
+    postgres) pg_start ;;
+    coordinator) coordinator_start --name coordinator --cuts 1,2 ;;
+    second) second_start --cuts 1,2 ;;
+    worker?) worker_start "${1#worker}" ;;
+    edge) edge_start --hash-file "$var/mixed-edge" ;;
+    edge2) edge2_start --hash-file "$var/mixed-edge2" ;;
+    primary) server_start primary "$rtmp_port" ;;
+    backup) server_start backup "$VISTTER_RTMP2" ;;
+    esac
+    disown -a # the shell's own words about who is killed
+}
+# Starts all parts with the function `begin`, and puts the counters on air.
+pair_on_air() { # channel part...
+    local channel=$1 part
+    shift
+    coordinators=127.0.0.1:$control_port,127.0.0.1:$VISTTER_CONTROL2
+    vistter() { timeout 5 "$build/coordinator/vistter" --server "$server,http://127.0.0.1:$VISTTER_HTTP2" "$@"; }
+    farm_prepare
+    touch "$var/mixed-edge" "$var/mixed-edge2"
+    counters_timeline "$channel" >"$var/$channel.json"
+    for part; do begin "$part"; done
+    wait_until 30 "the coordinators did not start" curl -fsS "$server/api/v1/status"
+    wait_until 30 "the nodes did not join" nodes_are "$(grep -oE '\b(worker|edge)' <<<"$*" | wc -l)"
+    printf %s "$channel" >"$var/keys/stream.key"
+    vistter timeline put "$channel" "$var/$channel.json" >/dev/null
+    vistter channel create "$channel" --width 320 --height 180 --rate 25 >/dev/null
+    vistter destination add "$channel" --name platform --kind rtmp --url "rtmp://127.0.0.1:$rtmp_port/live" \
+        --backup-url "rtmp://127.0.0.1:$VISTTER_RTMP2/live" --key-file "$var/keys/stream.key" >/dev/null
+    vistter channel start "$channel" "$channel" >/dev/null
+    wait_until 60 "not protected" is_protected "$channel"
+    wait_until 30 "not on both addresses" is_fed "$channel"
+}
+is_protected() { # channel: its groups are, and all that is to be buffered is
+    vistter --json channel status "$1" |
+        jq -e 'all(.groups[]; .protected) and (.groups | length) == 3 and .counters.slack_frames > 60' >/dev/null
+}
+is_fed() { vistter --json destination list "$1" | jq -e '.[0] | .state == "live" and .backup.state == "live"' >/dev/null; }
+is_paired() { vistter --json channel status "$1" | jq -e '[.edge, .backup_edge] | sort == ["edge1", "edge2"]' >/dev/null; }
+either_mixed() { tail -qn 1 "$var/mixed-edge" "$var/mixed-edge2" 2>/dev/null | cut -d' ' -f1 | sort -n | tail -n 1; }
+either_mixed_to() { [ "$(either_mixed)" -ge "$1" ]; }
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+# Stops it, and looks at all that was mixed and that has come in.
+pair_off_air() { # channel
+    local start end
+    wait_until 60 "not protected in the end" is_protected "$1"
+    wait_until 60 "not on both addresses in the end" is_fed "$1"
+    end=$(either_mixed)
+    wait_until 30 "no frames in the end" either_mixed_to $((end + 100))
+    check "frames made twice were the same" [ "$(vistter --json channel status "$1" | jq .purity.mismatched)" = 0 ]
+    start=$(vistter --json channel status "$1" | jq .start_frame)
+    vistter channel stop "$1" >/dev/null
+    wait_until 30 "the channel did not stop" is_stopped "$1"
+    end=$(either_mixed)
+    stop primary
+    stop backup
+    echo "$((end - start)) frames"
+    check "every frame was mixed by one or both, the right one" mixed_by_either "$var/$1.json" "$start" "$end"
+    check "every frame has come in once" received_by_either
+}
+pair_clean_up() { local part; for part in second primary backup; do stop $part; done; }
+
+# Of a channel made by edge and edge2, whose --hash-file are mixed-edge and mixed-edge2: all frames from its start to the
+# last were mixed by one or both, and are the right ones. An edge that wakes up, or comes back, has nothing in store and
+# may show the slate for its first frames; its publishers have the other's packets then.
+mixed_by_either() { # timeline-file start end
+    "$build/coordinator/vistter" render "$1" --quiet --rate 25 --cache "$var/render-cache" --start "$2" \
+        --frames "0..$(($3 + 1 - $2))" --hash "$var/offline"
+    awk 'FILENAME ~ /offline$/ {right[$1] = $0; next} {if ($0 == right[$1]) there[$1] = 1; else other++}
+        END {
+            for (number in right) missing += !there[number]
+            printf "mixed: %d frames missing, %d not as they should be at one edge\n", missing, other
+            exit missing > 0
+        }' "$var/offline" "$var/mixed-edge" "$var/mixed-edge2"
+}
+# What has come in at the servers together has every frame of that timeline once.
+received_by_either() {
+    nice -n 19 "$source/tests/farm/check_received.py" check --together --rows 0,60,120 --frames "$var/frames" "$var"/received/*/*.flv
+}
+
 nodes_are() { [ "$(vistter --json node list | jq '[.[] | select(.state == "up")] | length')" = "$1" ]; }
 
 on_air() { # channel timeline-file [create flags]
