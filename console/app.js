@@ -78,7 +78,8 @@ function showNodes(nodes, channels) {
   const names = new Map(channels.map((c) => [c.id, c.name]));
   $("nodes").replaceChildren(
     ...nodes.map((n) =>
-      row(n.name, n.role, badge(n.state), `${n.cpu_load.toFixed(2)} of ${n.cores} cores`, megabytes(n.memory_bytes)),
+      row(n.name, n.role, badge(n.overload ? "overloaded" : n.state), `${n.cpu_load.toFixed(2)} of ${n.cores} cores`,
+        megabytes(n.memory_bytes)),
     ),
   );
   const stages = nodes.flatMap((n) =>
@@ -131,7 +132,11 @@ function show(status) {
   showChannel(channel);
   showNodes(status.nodes, status.channels);
   $("database").hidden = status.database === "up";
-  player.play(channel?.state === "on_air" ? channel.preview_url : "");
+  // An edge that does not keep up gives the preview up first.
+  const onAir = channel?.state === "on_air";
+  const paused = onAir && status.nodes.some((n) => n.name === channel.edge && n.overload);
+  player.play(onAir && !paused ? channel.preview_url : "");
+  if (paused) $("player-state").textContent = "paused: the edge does not keep up";
 }
 
 const live = new Live(

@@ -53,6 +53,8 @@ struct channel {
     char alarm[192];
     // -- the control thread
     struct liveness mixing_mark;
+    uint64_t undecoded;       // as last counted
+    uint32_t undecoded_epoch; // of the plan whose intake has counted
     struct plan *applied; // outputs follow this one; a reference, so that its address stays its own
     // -- the mix thread, after `started`
     struct playout playout;
@@ -61,7 +63,8 @@ struct channel {
     int64_t woken_ns; // when frames were left out; 0: one has been whole since
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
-    _Atomic int64_t due_ns; // of the frame at the cursor; INT64_MAX: no plan is in force
+    _Atomic int64_t late_ns; // the most since it was read
+    _Atomic int64_t due_ns;  // of the frame at the cursor; INT64_MAX: no plan is in force
     _Atomic uint64_t frames, late, concealed, skipped;
     _Atomic uint32_t epoch;
 };
@@ -198,6 +201,9 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
         outputs_unplanned(c->outputs, n, n + 1);
         step_on(c);
     } else if (send) {
+        int64_t late_ns = clock_monotonic_ns() - due_ns;
+        if (late_ns > atomic_load(&c->late_ns))
+            atomic_store(&c->late_ns, late_ns);
         if (atomic_exchange(&c->epoch, p->epoch) != p->epoch)
             log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
                      (unsigned long long)c->config.channel, p->epoch, (long long)n);
@@ -520,6 +526,34 @@ bool channel_hung(struct channel *c, int64_t now_ns)
 {
     return liveness_hung(&c->mixing_mark, (uint64_t)atomic_load(&c->cursor),
                          atomic_load(&c->due_ns) < now_ns, now_ns, HUNG_NS);
+}
+
+void channel_pressure(struct channel *c, struct channel_pressure *ret)
+{
+    struct rendition_stats encode;
+    outputs_stats(c->outputs, &encode);
+    *ret = (struct channel_pressure){.waiting = encode.waiting,
+                                     .late_ns = atomic_exchange(&c->late_ns, 0)};
+    pthread_mutex_lock(&c->lock);
+    const struct slot *slot = slot_in_force(c, atomic_load(&c->cursor));
+    pthread_mutex_unlock(&c->lock);
+    if (!slot)
+        return;
+    struct intake_stats stats;
+    intake_stats(slot->intake, &stats);
+    if (slot->armed->epoch == c->undecoded_epoch)
+        ret->undecoded = stats.undecoded - c->undecoded;
+    c->undecoded_epoch = slot->armed->epoch;
+    c->undecoded = stats.undecoded;
+}
+
+void channel_give_up(struct channel *c, enum overload_level level)
+{
+    outputs_rest(c->outputs, level >= OVERLOAD_PREVIEWS);
+    for (int i = 0; i < c->slot_count; i++)
+        if (c->slots[i]->intake)
+            intake_ask_standbys(c->slots[i]->intake, level < OVERLOAD_SAMPLES,
+                                level < OVERLOAD_COPIES);
 }
 
 void channel_stats(struct channel *c, struct channel_stats *ret)

@@ -8,6 +8,7 @@
 
 #include "edge/outputs.h"
 #include "edge/purity.h"
+#include "engine/base/overload.h"
 #include "engine/receive/links.h"
 
 #define CHANNEL_PLANS_MAX 3
@@ -22,6 +23,13 @@ struct channel_config {
     // this name with a dot and the output's name after it.
     const char *hash_file;
     const char *ledger_folder; // for the as-run ledgers and what purity.h keeps, "": none
+};
+
+// How it has kept up since that was last asked.
+struct channel_pressure {
+    uint64_t waiting;   // pictures for the slowest encoder, beyond what its lanes explain: now
+    uint64_t undecoded; // group frames that were here when they were due, and not decoded
+    int64_t late_ns;    // the latest frame left so long after it was due
 };
 
 struct channel_group {
@@ -72,6 +80,9 @@ void channel_tend(struct channel *channel);
 // Whether a frame is due and its mix thread has sent none for seconds. Control thread, all the
 // time.
 bool channel_hung(struct channel *channel, int64_t now_ns);
+void channel_pressure(struct channel *channel, struct channel_pressure *ret);
+// What is given up of it, ten times a second.
+void channel_give_up(struct channel *channel, enum overload_level level);
 void channel_stats(struct channel *channel, struct channel_stats *ret);
 int channel_plans(struct channel *channel, struct channel_plan_report *ret, int max);
 int channel_destinations(struct channel *channel, struct outputs_destination *ret, int max);

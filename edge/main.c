@@ -21,8 +21,10 @@
 // clang-format on
 //
 // The mix thread waits for nobody behind it: full queues refuse and are counted. Nor does `main`
-// wait for an encoder or a disk: an edge that does not report for a second counts as lost. Nothing
-// here waits for a coordinator: the desired state is remembered on disk and goes on without one.
+// wait for an encoder or a disk: an edge that does not report for a second counts as lost. What
+// does not keep up behind the mix `main` relieves in a stated order (load.h). Nothing here waits
+// for a coordinator: the desired state is remembered on disk and goes on without one.
+#include "edge/load.h"
 #include "edge/reaper.h"
 #include "edge/report.h"
 #include "edge/state.h"
@@ -233,11 +235,21 @@ static const char *hung_part(struct edge *e, int64_t now_ns)
     return hung;
 }
 
+static void tend_load(struct edge *e, struct load *load)
+{
+    struct channel *channels[STATE_CHANNELS_MAX];
+    for (int i = 0; i < e->state->channel_count; i++)
+        channels[i] = e->state->channels[i].channel;
+    load_tend(load, channels, e->state->channel_count, clock_monotonic_ns());
+}
+
 static void run(struct edge *e)
 {
     struct watchdog watchdog;
+    struct load load;
     struct report_context context = {
-        .preview_url = e->preview_url, .preview = e->preview, .relay = e->relay};
+        .preview_url = e->preview_url, .preview = e->preview, .relay = e->relay, .load = &load};
+    load_init(&load, e->preview);
     int64_t next = clock_monotonic_ns(), log_at = next + LINKS_LOG_NS;
     watchdog_init(&watchdog);
     watchdog_ready();
@@ -257,6 +269,7 @@ static void run(struct edge *e)
         next = clock_monotonic_ns() + REPORT_NS;
         for (int i = 0; i < e->state->channel_count; i++)
             channel_tend(e->state->channels[i].channel);
+        tend_load(e, &load);
         (void)report_send(e->client, e->state, &context); // lost when nobody is there
         watchdog_tend(&watchdog, hung_part(e, clock_monotonic_ns()), clock_monotonic_ns());
         if (next >= log_at) {

@@ -480,6 +480,17 @@ void outputs_push(struct outputs *outputs, uint32_t output, const struct program
     pthread_mutex_unlock(&outputs->lock);
 }
 
+void outputs_rest(struct outputs *outputs, bool previews)
+{
+    for (int i = 0; i < outputs->count; i++) {
+        struct output *o = outputs->items[i];
+        bool others = *o->other.node; // its publishers may come for our packets
+        for (int k = 0; k < o->target_count; k++)
+            others = others || o->targets[k].plan.kind != DELIVER_KIND_PREVIEW;
+        rendition_set_idle(o->rendition, previews && !others);
+    }
+}
+
 void outputs_stats(struct outputs *outputs, struct rendition_stats *ret)
 {
     *ret = (struct rendition_stats){0};
@@ -489,6 +500,7 @@ void outputs_stats(struct outputs *outputs, struct rendition_stats *ret)
         ret->frames += s.frames;
         ret->dropped += s.dropped;
         ret->failed += s.failed;
+        ret->waiting = s.waiting > ret->waiting ? s.waiting : ret->waiting;
         ret->frame = s.frame > ret->frame ? s.frame : ret->frame;
         if (s.median_ms > ret->median_ms) {
             ret->median_ms = s.median_ms;

@@ -49,7 +49,10 @@ int outputs_apply(struct outputs *outputs, const struct plan *plan, struct diagn
 void outputs_tend(struct outputs *outputs);
 // A frame of output number `output`, to the renditions that encode it.
 void outputs_push(struct outputs *outputs, uint32_t output, const struct programme_frame *frame);
-// Sum of the renditions; the times are those of the slowest.
+// Renditions that only a preview takes, and no other edge makes, rest meanwhile. Said again after
+// each outputs_apply. The control thread.
+void outputs_rest(struct outputs *outputs, bool previews);
+// Sum of the renditions; `waiting` is the largest, the times are those of the slowest.
 void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
 // These frames, half open, are not as planned. Any thread; never blocks.
 void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to);

@@ -294,6 +294,11 @@ int report_send(struct control_client *client, struct state *state,
         outlet_report(context->preview, &preview);
     if (*preview.error)
         add_alarm(0, "preview_failed", preview.error, 1);
+    char overloaded[256];
+    load_text(context->load, overloaded, sizeof overloaded);
+    if (*overloaded)
+        add_alarm(0, "overloaded", overloaded, 1);
+    report.overload = (uint32_t)context->load->overload.level;
     report.n_held = held_report(&state->held, store.held, store.held_list);
     report.held = store.held_list;
     report.n_publishers = publish_report(&state->publish, store.publishers, store.publisher_list);

@@ -2,6 +2,7 @@
 // Thread: the control thread.
 #pragma once
 
+#include "edge/load.h"
 #include "edge/state.h"
 #include "engine/link/control_link.h"
 
@@ -9,6 +10,7 @@ struct report_context {
     const char *preview_url;
     struct outlet *preview; // may be NULL
     struct relay *relay;
+    const struct load *load;
 };
 
 // Builds a report from what the channels say now and sends it. Returns control_client_report's

@@ -12,11 +12,13 @@
 #include "proto/control.pb-c.h"
 #include "worker/duties.h"
 #include "worker/golden.h"
+#include "worker/strain.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,7 @@
 // Shared with consumers on this host; beyond it frames are coded.
 #define BLOCK_BYTES_MAX ((size_t)2 << 30)
 #define REPORT_MS       100
-#define ALARMS_MAX      (4 * DUTIES_STAGES_MAX + 1)
+#define ALARMS_MAX      (4 * DUTIES_STAGES_MAX + 2)
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 
@@ -54,6 +56,7 @@ struct worker {
     // -- main thread
     double cpu_load;
     int64_t cpu_read_ns, cpu_read_at_ns, links_log_at_ns;
+    struct strain strain;
     // -- guarded by lock; only main changes it
     pthread_mutex_t lock;
     struct duties duties;
@@ -367,6 +370,21 @@ static void read_load(struct worker *w)
     w->cpu_read_ns = cpu;
 }
 
+// Looks at how the stages keep up, and tells them what is given up.
+static void tend_strain(struct worker *w, const struct report_memory *m, int count)
+{
+    double share = 1;
+    enum overload_level before = w->strain.overload.level;
+    for (int i = 0; i < count; i++)
+        share = m->status[i].share < share ? m->status[i].share : share;
+    enum overload_level level = strain_look(&w->strain, share, clock_monotonic_ns());
+    atomic_store(&w->times.level, level);
+    if (level > before)
+        log_warning("overloaded", "gives_up=%s share=%.2f", overload_name(level), share);
+    else if (level < before)
+        log_info("takes_up", "what=%s", overload_name(before));
+}
+
 static void send_report(struct worker *w, struct report_memory *m)
 {
     m->stage_count = m->plan_count = m->alarm_count = 0;
@@ -380,6 +398,12 @@ static void send_report(struct worker *w, struct report_memory *m)
         report_plan(m, i);
     }
     report_groups(m, count);
+    tend_strain(w, m, count);
+    char overloaded[256];
+    overload_text(&w->strain.overload, "this worker does not keep up with rendering", overloaded,
+                  sizeof overloaded);
+    if (w->strain.overload.level)
+        report_alarm(m, 0, "overloaded", overloaded, 1);
     if (state_file_error(w->state_file))
         report_alarm(m, 0, "state_unwritten",
                      "the desired state cannot be written: after a restart without a coordinator "
@@ -404,6 +428,7 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.n_crashes = m->crash_count;
     report.crashes = m->crash_pointers;
     report.host = w->host;
+    report.overload = (uint32_t)w->strain.overload.level;
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
     // No coordinator in reach is no error: the next report goes out in 100 ms.
@@ -502,6 +527,7 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
     pthread_mutex_init(&w->state_lock, NULL);
     w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     w->links_log_at_ns = clock_monotonic_ns() + LINKS_LOG_NS;
+    strain_init(&w->strain);
     w->ended = queue_create(DUTIES_STAGES_MAX, NULL);
     int error = thread_start(&w->reaper, "reaper", reap, w);
     w->reaping = !error;

@@ -1,5 +1,6 @@
 #include "coordinator/api/handlers.h"
 #include "engine/base/clock.h"
+#include "engine/base/overload.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -58,15 +59,15 @@ static json_t *node_json(const struct farm_node_view *n, const char *state)
 {
     bool edge = n->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE;
     int64_t age_ms = n->report_age_ns / 1000000;
-    return json_pack("{s:o, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}",
-                     "name", json_text(n->name), "role", edge ? "edge" : "worker", "state", state,
-                     "draining", n->draining, "unprotected", (json_int_t)n->unprotected, "age_ms",
-                     (json_int_t)age_ms, "seen_at",
-                     time_json(clock_realtime_ns() / 1000000 - age_ms), "version",
-                     json_text(n->version), "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load,
-                     "memory_bytes", (json_int_t)n->memory_bytes, "frame_address",
-                     json_text(n->frame_address), "preview_url", json_text(n->preview_url),
-                     "stages", stages_json(n), "alarms", alarms_json(n));
+    return json_pack(
+        "{s:o, s:s, s:s, s:b, s:I, s:s, s:I, s:o, s:o, s:I, s:f, s:I, s:o, s:o, s:o, s:o}", "name",
+        json_text(n->name), "role", edge ? "edge" : "worker", "state", state, "draining",
+        n->draining, "unprotected", (json_int_t)n->unprotected, "overload",
+        n->alive ? overload_name(n->overload) : "", "age_ms", (json_int_t)age_ms, "seen_at",
+        time_json(clock_realtime_ns() / 1000000 - age_ms), "version", json_text(n->version),
+        "cores", (json_int_t)n->cores, "cpu_load", n->cpu_load, "memory_bytes",
+        (json_int_t)n->memory_bytes, "frame_address", json_text(n->frame_address), "preview_url",
+        json_text(n->preview_url), "stages", stages_json(n), "alarms", alarms_json(n));
 }
 
 // A node that the store knows and that has not reported since this coordinator began.

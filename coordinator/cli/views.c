@@ -52,7 +52,12 @@ void view_nodes(const json_t *nodes, int indent, FILE *file)
         bool busy = json_array_size(json_object_get(node, "stages")) > 0;
         bool drains = json_is_true(json_object_get(node, "draining"));
         bool up = !strcmp(field_text(node, "state"), "up");
-        table_add(table, "%s%s", !up ? "-" : busy ? "busy" : "idle", drains ? ", draining" : "");
+        const char *given_up = field_text(node, "overload");
+        table_add(table, "%s%s%s%s",
+                  !up    ? "-"
+                  : busy ? "busy"
+                         : "idle",
+                  drains ? ", draining" : "", *given_up ? ", gives up " : "", given_up);
         table_add(table, "%" PRId64, field_integer(node, "unprotected"));
         table_add(table, "%.1f s", field_number(node, "age_ms") / 1000);
         table_add(table, "%" PRId64, field_integer(node, "cores"));

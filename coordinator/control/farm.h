@@ -254,6 +254,7 @@ struct farm_node_view {
     uint64_t instance, memory_bytes;
     uint32_t cores;
     double cpu_load;
+    uint32_t overload; // as engine/base/overload.h numbers it
     uint8_t golden[PLANNER_GOLDEN_BYTES];
     int unprotected; // of a worker: groups, of an edge: channels that depend on it alone
     int stage_count, alarm_count;

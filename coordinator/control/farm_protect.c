@@ -1,6 +1,7 @@
 // Whether a worker of a group may be lost without a lost frame: what a takeover takes, from
 // measured costs, beside what is buffered.
 #include "coordinator/control/farm_private.h"
+#include "engine/base/overload.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,12 +57,24 @@ static bool says(const struct node *node, uint64_t channel, const char *code)
     return false;
 }
 
+// Whether a hot standby makes its copies, and edges take them: who is overloaded gives them up.
+static bool is_copied(const struct farm *farm, const struct plan *plan, const struct node *standby)
+{
+    const char *name, *address;
+    bool given_up = standby->report->overload >= OVERLOAD_COPIES;
+    for (int i = 0; (name = plan_edge(plan, i, &address)); i++) {
+        const struct node *edge = farm_node(farm, name);
+        given_up = given_up || (edge && edge->report->overload >= OVERLOAD_COPIES);
+    }
+    return !given_up && !says(standby, plan->message->channel, "copies_left_out");
+}
+
 // `standby` is the one that would be asked next, which follows, or makes copies.
-static int64_t takeover_ms(const struct plan *plan, const struct plan_group *group,
-                           const struct node *standby, double ms)
+static int64_t takeover_ms(const struct farm *farm, const struct plan *plan,
+                           const struct plan_group *group, const struct node *standby, double ms)
 {
     const channel_plan_message *m = plan->message;
-    if (m->redundancy == CLASS_HOT && !says(standby, m->channel, "copies_left_out"))
+    if (m->redundancy == CLASS_HOT && is_copied(farm, plan, standby))
         return 0;
     // What one that follows takes is in start_us, by import's measurement.
     bool follows = m->redundancy != CLASS_COLD;
@@ -137,7 +150,7 @@ void group_protection(const struct farm *farm, const struct plan *plan,
         return;
     }
     const char *next = names[(first + 1) % ready];
-    ret->takeover_ms = takeover_ms(plan, group, farm_node(farm, next), ms);
+    ret->takeover_ms = takeover_ms(farm, plan, group, farm_node(farm, next), ms);
     ret->protected = ret->takeover_ms <= ret->slack_ms;
     if (ret->protected)
         ret->alone = "";

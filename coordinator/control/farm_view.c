@@ -98,6 +98,7 @@ static void node_view(const struct farm *farm, const struct node *node, int64_t 
     ret->memory_bytes = report->memory_bytes;
     ret->cores = report->cores;
     ret->cpu_load = report->cpu_load;
+    ret->overload = report->overload;
     if (report->golden.len == PLANNER_GOLDEN_BYTES)
         memcpy(ret->golden, report->golden.data, PLANNER_GOLDEN_BYTES);
     stages_view(report, 2 * farm->channel_count + 1, ret);

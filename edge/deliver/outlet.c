@@ -54,7 +54,7 @@ struct outlet {
     struct deliver_second second;
     struct deliver_publish publish;
     bool told_publish; // the child knows PUBLISH, and has been told
-    bool stopping;
+    bool stopping, paused;
     uint64_t dropped; // on this side
     uint32_t restarts;
     struct deliver_report report; // as the child said
@@ -288,11 +288,22 @@ void outlet_clear_programme(struct outlet *o, uint64_t programme)
     hub_wake(o->hub);
 }
 
+void outlet_pause(struct outlet *o, bool paused)
+{
+    pthread_mutex_lock(&o->hub->lock);
+    uint64_t dropped = o->dropped;
+    if (paused && !o->paused)
+        queue_cut(o);
+    o->dropped = dropped;
+    o->paused = paused;
+    pthread_mutex_unlock(&o->hub->lock);
+}
+
 void outlet_push(struct outlet *o, uint64_t programme, const struct packet *packet)
 {
     bool key = packet->stream == PACKET_VIDEO && packet->key;
     pthread_mutex_lock(&o->hub->lock);
-    struct programme *p = o->hub->leaving ? NULL : find_programme(o, programme);
+    struct programme *p = o->hub->leaving || o->paused ? NULL : find_programme(o, programme);
     if (p && (o->count == QUEUE_ENTRIES || o->bytes + packet->size > QUEUE_BYTES))
         queue_cut(o);
     if (p && key && o->count < QUEUE_ENTRIES)

@@ -41,6 +41,9 @@ void outlet_set_second(struct outlet *outlet, const struct deliver_second *secon
 // Whether the destination's process may connect. Kept for children started later; before the first
 // call it may.
 void outlet_set_publish(struct outlet *outlet, const struct deliver_publish *publish);
+// While paused it takes no packets, and lets go of those that wait; that counts nowhere. Each
+// programme goes on with a key frame, and what comes before that counts as dropped.
+void outlet_pause(struct outlet *outlet, bool paused);
 // Borrowed packet; a reference is queued. Never blocks.
 void outlet_push(struct outlet *outlet, uint64_t programme, const struct packet *packet);
 

@@ -44,6 +44,7 @@ struct gop_encoder {
     int64_t gop_number, last_frame;
     // -- any
     _Atomic int waiting;
+    _Atomic bool idle;
     // -- under the lock
     pthread_mutex_t lock;
     struct gop *oldest, *newest; // not whole yet; packets of the oldest are given as they come
@@ -89,9 +90,11 @@ static void encode(struct lane *lane, const struct programme_frame *frame)
 {
     struct gop_encoder *e = lane->owner;
     int64_t start_ns = clock_monotonic_ns();
-    int result = video_encoder_picture(lane->video, frame->frame, frame->picture);
-    e->config.on_done(e->config.video.opaque, frame->frame, result,
-                      clock_monotonic_ns() - start_ns);
+    if (!atomic_load(&e->idle)) {
+        int result = video_encoder_picture(lane->video, frame->frame, frame->picture);
+        e->config.on_done(e->config.video.opaque, frame->frame, result,
+                          clock_monotonic_ns() - start_ns);
+    }
     atomic_fetch_sub(&e->waiting, 1);
 }
 
@@ -211,6 +214,11 @@ void gop_encoder_destroy(struct gop_encoder **encoder)
     }
     pthread_mutex_destroy(&e->lock);
     free(e);
+}
+
+void gop_encoder_set_idle(struct gop_encoder *e, bool idle)
+{
+    atomic_store(&e->idle, idle);
 }
 
 int gop_encoder_waiting(struct gop_encoder *e)

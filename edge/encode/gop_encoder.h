@@ -29,6 +29,8 @@ int gop_encoder_create(const struct gop_encoder_config *config, struct gop_encod
 void gop_encoder_destroy(struct gop_encoder **encoder); // gives all that is inside, joins
 // Never waits. -EINVAL when the frame number does not rise.
 int gop_encoder_picture(struct gop_encoder *encoder, const struct programme_frame *frame);
+// While idle, pictures that wait are let go instead of being encoded. Thread: any.
+void gop_encoder_set_idle(struct gop_encoder *encoder, bool idle);
 // Pictures that are not encoded yet. Thread: any.
 int gop_encoder_waiting(struct gop_encoder *encoder);
 const uint8_t *gop_encoder_extradata(const struct gop_encoder *encoder, size_t *ret_size);

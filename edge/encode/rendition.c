@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define QUEUE_FRAMES   150 // sound is kept up to here
-#define QUEUE_PICTURES 45  // pictures up to here, and what several lanes of a GOP make of it
-#define HELD_AUDIO     240 // packets of 1024 samples: five seconds
+#define QUEUE_FRAMES 150 // sound is kept up to here
+#define HELD_AUDIO   240 // packets of 1024 samples: five seconds
 
 struct item {
     struct programme_frame *frame;
@@ -24,7 +23,7 @@ struct rendition {
     // -- constant after create
     struct rendition_config config;
     char name[32];
-    size_t pictures_max; // that wait
+    size_t lanes_lag; // pictures that wait where a lane is as slow as lanes may be
     struct gop_encoder *video;
     struct audio_encoder *audio;
     struct queue *queue; // struct item *
@@ -39,6 +38,7 @@ struct rendition {
     // -- atomic
     _Atomic uint64_t frames, dropped, failed;
     _Atomic int64_t frame;
+    _Atomic bool idle;
 };
 
 static void item_release(void *opaque)
@@ -139,7 +139,7 @@ int rendition_create(const struct rendition_config *config, struct rendition **r
     int lanes = config->lanes ? config->lanes : processors();
     r->config = *config;
     // A lane with the speed of one in `lanes` is so far behind at the end of a GOP.
-    r->pictures_max = QUEUE_PICTURES + (size_t)(config->gop_frames * (lanes - 1) / lanes);
+    r->lanes_lag = (size_t)(config->gop_frames * (lanes - 1) / lanes);
     pthread_mutex_init(&r->lock, NULL);
     snprintf(r->name, sizeof r->name, "%s", config->name);
     r->queue = queue_create(QUEUE_FRAMES, item_release);
@@ -192,12 +192,18 @@ void rendition_destroy(struct rendition **rendition)
     free(r);
 }
 
+static size_t waiting(const struct rendition *r)
+{
+    return queue_count(r->queue) + (size_t)gop_encoder_waiting(r->video);
+}
+
 void rendition_push(struct rendition *r, const struct programme_frame *frame)
 {
+    if (atomic_load(&r->idle))
+        return;
     struct item *item = base_alloc(sizeof *item);
     item->frame = programme_frame_ref(frame);
-    size_t waiting = queue_count(r->queue) + (size_t)gop_encoder_waiting(r->video);
-    item->sound_only = !frame->picture || waiting >= r->pictures_max;
+    item->sound_only = !frame->picture || waiting(r) >= r->lanes_lag + RENDITION_WAITING_MAX;
     bool dropped = item->sound_only;
     if (queue_push(r->queue, item, 0)) {
         item_release(item);
@@ -207,12 +213,20 @@ void rendition_push(struct rendition *r, const struct programme_frame *frame)
         atomic_fetch_add(&r->dropped, 1);
 }
 
+void rendition_set_idle(struct rendition *r, bool idle)
+{
+    atomic_store(&r->idle, idle);
+    gop_encoder_set_idle(r->video, idle);
+}
+
 void rendition_stats(struct rendition *r, struct rendition_stats *ret)
 {
+    size_t count = waiting(r);
     *ret = (struct rendition_stats){
         .frames = atomic_load(&r->frames),
         .dropped = atomic_load(&r->dropped),
         .failed = atomic_load(&r->failed),
+        .waiting = count > r->lanes_lag ? count - r->lanes_lag : 0,
         .frame = atomic_load(&r->frame),
     };
     cost_read(&r->cost, &ret->median_ms, &ret->p99_ms);

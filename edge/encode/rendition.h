@@ -14,6 +14,8 @@
 // So far sound stays behind pictures: all that is due is there then, whichever thread is ahead, so
 // that two edges give the same order. AAC gives a packet once it has the 1024 samples after it.
 #define RENDITION_SOUND_BEHIND 2048
+// So many pictures may wait, beyond what several lanes explain, before one is left out.
+#define RENDITION_WAITING_MAX 45
 
 struct rendition_config {
     const char *name; // for the thread and the log
@@ -29,6 +31,7 @@ struct rendition_stats {
     uint64_t frames;          // pictures encoded
     uint64_t dropped;         // pictures left out because the queue was full
     uint64_t failed;          // pictures that an encoder refused
+    uint64_t waiting;         // pictures that wait, beyond what several lanes explain
     int64_t frame;            // newest picture encoded
     double median_ms, p99_ms; // encoding, per picture, over the last seconds
 };
@@ -38,6 +41,9 @@ int rendition_create(const struct rendition_config *config, struct rendition **r
                      struct diagnostic *reterr);
 void rendition_destroy(struct rendition **rendition); // drains, joins
 void rendition_push(struct rendition *rendition, const struct programme_frame *frame);
+// While idle it takes no frames, and lets go of the pictures that wait: for renditions that nobody
+// needs now. Counted nowhere. Thread: any.
+void rendition_set_idle(struct rendition *rendition, bool idle);
 void rendition_stats(struct rendition *rendition, struct rendition_stats *ret);
 const uint8_t *rendition_video_extradata(const struct rendition *rendition, size_t *ret_size);
 const uint8_t *rendition_audio_extradata(const struct rendition *rendition, size_t *ret_size);

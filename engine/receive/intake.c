@@ -47,7 +47,8 @@ struct intake {
     struct window *windows[INTAKE_GROUPS_MAX];
     int64_t cursor;
     bool closing, woken, dirty; // dirty: something to look at for the decode thread
-    uint64_t decoded, copies;
+    uint64_t decoded, copies, undecoded;
+    bool no_samples, no_copies; // are asked for
     struct asked asked[INTAKE_GROUPS_MAX];
     struct standby standbys[INTAKE_GROUPS_MAX]; // used where samples are compared
 };
@@ -267,8 +268,8 @@ static void tell_standby(struct intake *in, int index, const struct frame_want *
     int64_t slack = window_slack(in->windows[index]), wished = want->credit - in->cursor;
     struct standby_view view = {
         .alive = c->alive(c->opaque, index, other),
-        .calm =
-            !in->asked[index].turned_ns && wished >= c->lead_frames / 2 && slack * 4 >= wished * 3,
+        .calm = !in->no_samples && !in->asked[index].turned_ns && wished >= c->lead_frames / 2 &&
+                slack * 4 >= wished * 3,
         .cursor = in->cursor,
         .frontier = in->cursor + slack,
     };
@@ -287,7 +288,7 @@ static void tell_wish(struct intake *in, int index, int64_t now)
     struct frame_want want;
     window_want(in->windows[index], now, &want);
     look_at_provider(in, index, &want, now);
-    if (in->config.compared && in->config.hot)
+    if (in->config.compared && in->config.hot && !in->no_copies)
         tell_hot(in, index, &want);
     else
         tell_standby(in, index, &want, now);
@@ -358,7 +359,7 @@ int intake_create(const struct intake_config *config, struct intake **ret)
         in->asked[i] = (struct asked){
             .other = -1, .start = atomic_fetch_add(&starts, 1) + 1, .from = config->cursor};
         standby_init(&in->standbys[i], config->channel, config->groups[i].group, config->plan_epoch,
-                     config->warm, config->cursor, &starts);
+                     config->warm || config->hot, config->cursor, &starts);
         takeover_init(&in->asked[i].takeover, config->groups[i].providers,
                       INT64_C(1000000000) * config->rate.den / config->rate.num,
                       INT64_C(2000000) * config->latency_ms,
@@ -440,7 +441,7 @@ static bool put_copy(struct intake *in, int index, const void *source,
     int provider = source == sources[asked->other] ? asked->other : asked->takeover.active;
     in->copies++;
     // One that is decoded already would not be kept for it.
-    return source == sources[provider] && header->frame >= asked->paired_from &&
+    return !in->no_samples && source == sources[provider] && header->frame >= asked->paired_from &&
            header->frame > in->cursor + INTAKE_AHEAD &&
            standby_copy(&in->standbys[index], header, body, provider);
 }
@@ -519,7 +520,8 @@ void intake_take(struct intake *in, int64_t n, struct intake_frame *frames)
     for (int i = 0; i < in->config.group_count; i++) {
         struct group_frame *frame = NULL;
         int32_t *stem = NULL;
-        (void)window_take(in->windows[i], n, &frame, &stem); // nothing: both stay NULL
+        if (!window_take(in->windows[i], n, &frame, &stem)) // both stay NULL
+            in->undecoded += window_stores(in->windows[i], n);
         frames[i] = (struct intake_frame){.frame = frame, .stem = stem};
     }
     pthread_mutex_unlock(&in->lock);
@@ -583,6 +585,14 @@ int intake_provider(struct intake *in, int index, uint32_t *ret_takeovers)
     return provider;
 }
 
+void intake_ask_standbys(struct intake *in, bool samples, bool copies)
+{
+    pthread_mutex_lock(&in->lock);
+    in->no_samples = !samples;
+    in->no_copies = !copies;
+    pthread_mutex_unlock(&in->lock);
+}
+
 void intake_stats(struct intake *in, struct intake_stats *ret)
 {
     *ret = (struct intake_stats){.slack_frames = INT64_MAX};
@@ -601,6 +611,7 @@ void intake_stats(struct intake *in, struct intake_stats *ret)
     }
     ret->decoded = in->decoded;
     ret->copies = in->copies;
+    ret->undecoded = in->undecoded;
     pthread_mutex_unlock(&in->lock);
     cost_read(&in->cost, &ret->median_ms, &ret->p99_ms);
 }

@@ -68,6 +68,7 @@ struct intake_stats {
     struct window_counts counts; // of all groups
     int64_t slack_frames;        // smallest of all groups
     uint64_t decoded, copies;    // copies: second ones, of hot providers
+    uint64_t undecoded;          // were here when they were taken, but in coded form only
     double median_ms, p99_ms;    // decoding, per frame of a group
 };
 
@@ -105,4 +106,7 @@ int64_t intake_cursor(struct intake *intake);
 void intake_set_end(struct intake *intake, int64_t end);
 // Whether all that lies between the cursor and `end` has arrived.
 bool intake_complete(struct intake *intake, int64_t end);
+// What is asked of standbys: frames to be compared, and, where they are hot, copies. At first both
+// are; without copies a hot one follows as a warm one does.
+void intake_ask_standbys(struct intake *intake, bool samples, bool copies);
 void intake_stats(struct intake *intake, struct intake_stats *ret);

@@ -78,6 +78,7 @@ bool standby_want(struct standby *s, const struct standby_view *view, int64_t no
     if (asks || s->asked) {
         ret->from = s->pair.frame;
         ret->credit = ret->from + 1;
+        ret->spare = true;
         s->told = -1;
         s->tells = true;
         return asks;

@@ -4,7 +4,8 @@
 //   be
 //      the same bits. Which one, channel and group say (standby_sampled). It is asked for as soon
 //      as the active one has delivered it, and only while all is calm: never when little is
-//      buffered or while the group changes providers.
+//      buffered or while the group changes providers. It is a spare copy: a worker that is short of
+//      time makes none.
 //   2. where it is to be hot, all that is asked of the active one, as spare copies. Whichever copy
 //      comes first is taken; of the second ones, which are there for nothing, a key is compared
 //      whenever none is being compared: instead of 1.

@@ -256,6 +256,38 @@ static void test_peers(struct outlet_hub *hub)
     close(silent_fd);
 }
 
+// While paused nothing goes out, and what is not taken counts nowhere; it goes on with a key
+// picture.
+static void test_pause(struct outlet_hub *hub)
+{
+    char rec[128], path[512];
+    snprintf(rec, sizeof rec, "%s/paused", folder);
+    struct outlet *o = open_outlet(hub, DELIVER_KIND_RECORDING, "paused", rec);
+    int paused = key_after(packet_count / 4), on = key_after(packet_count / 2);
+    play(&o, 1, 0, paused);
+    outlet_pause(o, true);
+    play(&o, 1, paused, on - 20);
+    outlet_pause(o, false);
+    play(&o, 1, on - 20, packet_count);
+    struct deliver_report report;
+    outlet_report(o, &report);
+    CHECK(report.state, ==, DELIVER_LIVE);
+    CHECK(report.dropped, ==, 20); // before the key picture
+    outlet_destroy(&o);
+    for (int i = 0; i < 500 && !find_file("paused", ".mkv", path, sizeof path); i++)
+        clock_sleep_until_ns(clock_monotonic_ns() + 10000000);
+    CHECK_TRUE(find_file("paused", ".mkv", path, sizeof path));
+    int pictures = 0;
+    for (int i = 0; i < packet_count; i++)
+        pictures += packets[i]->stream == PACKET_VIDEO && (i < paused || i >= on);
+    struct media_file m;
+    CHECK_OK(media_file_read(path, &m));
+    CHECK(m.decode_errors, ==, 0);
+    // What was still on its way when it was paused has been let go.
+    CHECK(m.video_frames, <=, pictures);
+    CHECK(m.video_frames, >, pictures - 10);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || access(MODULE, R_OK) || system("command -v nginx curl ffmpeg >/dev/null"))
@@ -268,5 +300,6 @@ int main(int argc, char **argv)
     test_peers(hub);
     test_stopped_platform(hub);
     test_forbidden(hub);
+    test_pause(hub);
     return delivery_end(&hub);
 }

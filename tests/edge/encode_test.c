@@ -478,6 +478,49 @@ static void test_audio_joints(void)
     release(&b);
 }
 
+// One that nobody needs for a while takes nothing, counts nothing, and goes on with a key picture.
+static void test_idle(void)
+{
+    static struct catch c;
+    struct rendition_config config = {.name = "test",
+                                      .width = 320,
+                                      .height = 180,
+                                      .video_bitrate = 400000,
+                                      .audio_bitrate = 128000,
+                                      .gop_frames = 50,
+                                      .rate = {25, 1},
+                                      .preset = "ultrafast",
+                                      .on_packet = on_packet,
+                                      .opaque = &c};
+    struct rendition_stats stats = {0};
+    struct rendition *r = NULL;
+    CHECK_OK(rendition_create(&config, &r, NULL));
+    for (int n = 0; n < 90; n++) {
+        if (n == 30) // all of these are through
+            while (stats.frames < 30)
+                rendition_stats(r, &stats);
+        rendition_set_idle(r, n >= 30 && n < 60);
+        struct programme_frame *f = test_programme(config.rate, 320, 180, n);
+        rendition_push(r, f);
+        programme_frame_unref(&f);
+    }
+    while (stats.frames < 60)
+        rendition_stats(r, &stats);
+    CHECK(stats.dropped + stats.failed, ==, 0);
+    rendition_destroy(&r);
+    bool seen[90] = {0};
+    for (int i = 0; i < c.count; i++) {
+        const struct packet *p = c.packets[i];
+        if (p->stream != PACKET_VIDEO)
+            continue;
+        seen[p->pts] = true;
+        CHECK(p->key, ==, p->pts == 0 || p->pts == 60);
+    }
+    for (int n = 0; n < 90; n++)
+        CHECK(seen[n], ==, n < 30 || n >= 60);
+    release(&c);
+}
+
 // The rendition's stream is ordered by time, complete, and keeps sound when pictures are dropped.
 static void test_rendition(void)
 {
@@ -589,6 +632,7 @@ int main(int argc, char **argv)
     test_audio();
     test_audio_purity();
     test_audio_joints();
+    test_idle();
     test_rendition();
     CHECK(picture_outstanding(), ==, 0);
     CHECK(packet_outstanding(), ==, 0);

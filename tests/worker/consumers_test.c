@@ -28,7 +28,9 @@ static void test_spare(void)
     CHECK(consumers_stand_at(&consumers, false), ==, -1);
     want(1, 1, 1000, 1090); // another consumer has nobody else
     CHECK_TRUE(consumers_spare(&consumers, &any) && any);
-    consumers_skip_spare(&consumers);
+    consumers_skip_spare(&consumers, true); // none of these is a sample
+    CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1000);
+    consumers_skip_spare(&consumers, false);
     CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1090);
     CHECK(consumers_find(&consumers, &peers[1])->next, ==, 1000);
     CHECK(consumers_stand_at(&consumers, true), ==, -1);
@@ -47,8 +49,46 @@ static void test_spare(void)
     CHECK_TRUE(consumers_wait(&consumers));
 }
 
+// A single spare copy is a sample: left out before copies are, and no copy.
+static void test_sample(void)
+{
+    bool any;
+    struct frame_want sample = {.start = 9, .from = 1200, .credit = 1201, .spare = true};
+    struct frame_want copy = {.start = 5, .from = 1210, .credit = 1300, .spare = true};
+    consumers_clear(&consumers);
+    consumers_note(&consumers, &peers[0], &sample);
+    CHECK_TRUE(!consumers_spare(&consumers, &any) && !any);
+    consumers_note(&consumers, &peers[1], &copy);
+    want(2, 1, 1200, 1201); // the last frame before a plan's end, which nobody else makes
+    consumers_skip_spare(&consumers, true);
+    CHECK(consumers_find(&consumers, &peers[0])->next, ==, 1201);
+    CHECK(consumers_find(&consumers, &peers[1])->next, ==, 1210);
+    CHECK(consumers_find(&consumers, &peers[2])->next, ==, 1200);
+    consumers_clear(&consumers);
+}
+
+// The worst served of those that take frames ahead of time; spare copies do not count.
+static void test_share(void)
+{
+    struct frame_want spare = {.start = 5, .from = 1000, .credit = 1100, .spare = true};
+    consumers_clear(&consumers);
+    CHECK_TRUE(consumers_share(&consumers) == 1);
+    consumers_note(&consumers, &peers[0], &spare);
+    CHECK_TRUE(consumers_share(&consumers) == 1);
+    want(1, 1, 1000, 1100);
+    CHECK_TRUE(consumers_share(&consumers) == 0);
+    consumers_find(&consumers, &peers[1])->next = 1075;
+    CHECK_TRUE(consumers_share(&consumers) == 0.75);
+    want(2, 1, 1000, 1080);
+    consumers_find(&consumers, &peers[2])->next = 1020;
+    CHECK_TRUE(consumers_share(&consumers) == 0.25);
+    consumers_clear(&consumers);
+}
+
 int main(void)
 {
+    test_sample();
+    test_share();
     CHECK(consumers_stand_at(&consumers, false), ==, -1);
     CHECK_TRUE(!consumers_wait(&consumers));
     // Two stand by: the one further on is with the clock.

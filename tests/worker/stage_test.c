@@ -1,6 +1,8 @@
 // Render stages: real ones, with a small timeline in a media cache.
 #include "tests/worker/stage_parties.h"
 
+#include "engine/base/overload.h"
+
 // ---- Stories ----------------------------------------------------------------------------------
 
 // Before the commit nothing is rendered for anybody: it says which frame shows what.
@@ -72,6 +74,48 @@ static void test_spare(void)
         CHECK(peer_count(&taker, n), ==, n >= AT + 20);
     CHECK(frames_made(s), ==, 20);
     stage_destroy(&s);
+    peer_finish(&taker);
+    peer_finish(&other);
+}
+
+// What the worker as a whole has given up, in that order, although nobody waits now: samples, then
+// copies. What has no other maker is made at any level, one frame too.
+static void test_given_up(void)
+{
+    struct frame_peer sampler, taker, other;
+    peer_init(&sampler, 1000);
+    peer_init(&taker, 1000);
+    peer_init(&other, 1000);
+    struct stage *s = start_whole(NEVER_REPEAT);
+    struct frame_want sample = want_of(1, AT + 5, AT + 6), copy = want_of(1, AT, AT + 20),
+                      last = want_of(1, AT + 30, AT + 31);
+    sample.spare = copy.spare = true;
+    atomic_store(&times.level, OVERLOAD_SAMPLES);
+    stage_want(s, &sampler, &sample);
+    stage_want(s, &other, &last);
+    peer_wait(&other, &other.count[AT + 30], 1);
+    CHECK(frames_made(s), ==, 1);
+    stage_want(s, &taker, &copy);
+    peer_wait(&taker, &taker.count[AT + 19], 1);
+    atomic_store(&times.level, OVERLOAD_COPIES);
+    copy.credit = AT + 40;
+    stage_want(s, &taker, &copy);
+    last = want_of(2, AT + 60, AT + 61);
+    stage_want(s, &other, &last);
+    peer_wait(&other, &other.count[AT + 60], 1);
+    atomic_store(&times.level, OVERLOAD_NONE);
+    copy.credit = AT + 50;
+    stage_want(s, &taker, &copy);
+    sample = want_of(2, AT + 45, AT + 46);
+    sample.spare = true;
+    stage_want(s, &sampler, &sample);
+    peer_wait(&taker, &taker.count[AT + 49], 1);
+    peer_wait(&sampler, &sampler.count[AT + 45], 1);
+    CHECK(peer_count(&sampler, AT + 5), ==, 0);
+    for (int64_t n = AT; n < AT + 50; n++)
+        CHECK(peer_count(&taker, n), ==, n < AT + 20 || n >= AT + 40);
+    stage_destroy(&s);
+    peer_finish(&sampler);
     peer_finish(&taker);
     peer_finish(&other);
 }
@@ -340,6 +384,7 @@ int main(void)
     test_commit();
     test_credit();
     test_spare();
+    test_given_up();
     test_uncertain();
     test_two_consumers();
     test_missing();

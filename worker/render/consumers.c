@@ -89,15 +89,28 @@ bool consumers_all_share(const struct consumers *cs)
     return any;
 }
 
-bool consumers_wait(const struct consumers *cs)
+double consumers_share(const struct consumers *cs)
 {
+    double share = 1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
         int64_t ahead = c->credit - c->from;
-        if (c->peer && !c->spare && ahead >= CREDIT_MIN && (c->next - c->from) * 2 < ahead)
-            return true;
+        if (!c->peer || c->spare || ahead < CREDIT_MIN)
+            continue;
+        double its = (double)(c->next - c->from) / (double)ahead;
+        share = its < share ? its : share;
     }
-    return false;
+    return share;
+}
+
+bool consumers_wait(const struct consumers *cs)
+{
+    return consumers_share(cs) < 0.5;
+}
+
+static bool is_sample(const struct consumer *c)
+{
+    return c->spare && c->credit == c->from + 1;
 }
 
 bool consumers_spare(const struct consumers *cs, bool *ret_any)
@@ -105,18 +118,19 @@ bool consumers_spare(const struct consumers *cs, bool *ret_any)
     bool any = false, may = false;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
-        any = any || (c->peer && c->spare);
-        may = may || (c->peer && c->spare && c->next < c->credit);
+        bool copies = c->peer && c->spare && !is_sample(c);
+        any = any || copies;
+        may = may || (copies && c->next < c->credit);
     }
     *ret_any = any;
     return may;
 }
 
-void consumers_skip_spare(struct consumers *cs)
+void consumers_skip_spare(struct consumers *cs, bool samples_only)
 {
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         struct consumer *c = &cs->list[i];
-        if (c->peer && c->spare && c->next < c->credit)
+        if (c->peer && c->spare && c->next < c->credit && (is_sample(c) || !samples_only))
             c->next = c->first = c->credit;
     }
 }
@@ -126,7 +140,7 @@ int64_t consumers_stand_at(const struct consumers *cs, bool skipped)
     int64_t at = -1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
-        if (c->peer && c->spare && skipped) {
+        if (c->peer && c->spare && skipped && !is_sample(c)) {
             at = c->next > at ? c->next : at;
             continue;
         }

@@ -46,10 +46,14 @@ bool consumers_all_share(const struct consumers *consumers);
 // Whether one that takes frames ahead of time, and not as a spare copy, has used up more than half
 // of those: whoever renders for it is short of time.
 bool consumers_wait(const struct consumers *consumers);
-// Whether somebody may have spare copies now. `*ret_any`: whether anybody takes such at all.
+// How much of the frames that it takes ahead of time the worst served of those has, 0..1; 1: there
+// is none.
+double consumers_share(const struct consumers *consumers);
+// Whether somebody may have spare copies now. `*ret_any`: whether anybody takes such at all. A
+// single one is a sample, and counts for neither.
 bool consumers_spare(const struct consumers *consumers, bool *ret_any);
-// Leaves out the spare copies that might be made now.
-void consumers_skip_spare(struct consumers *consumers);
+// Leaves out the spare copies that might be made now; or samples only.
+void consumers_skip_spare(struct consumers *consumers, bool samples_only);
 // The frame from which on some would take frames if need be, when nobody takes any now; -1: none.
 // `skipped`: copies are being left out, who would take them takes none.
 int64_t consumers_stand_at(const struct consumers *consumers, bool skipped);

@@ -302,18 +302,25 @@ static bool is_short(const struct stage *s, int64_t now)
     return now - atomic_load(&s->times->short_ns) < SHORT_NS;
 }
 
+static bool leaves_copies(const struct stage *s, int64_t now)
+{
+    return is_short(s, now) || atomic_load(&s->times->level) >= OVERLOAD_COPIES;
+}
+
 // Copies of what another worker makes are the first thing that is left out when a worker is short
 // of time. Called with the lock held.
 static void leave_out(struct stage *s)
 {
     int64_t now = clock_monotonic_ns();
     bool any, copies = consumers_spare(&s->consumers, &any);
-    if (!is_short(s, now)) {
+    if (!leaves_copies(s, now)) {
         s->copied_ns = now;
         if (copies)
             atomic_store(&s->times->copied_ns, now);
-    } else if (copies) {
-        consumers_skip_spare(&s->consumers);
+        if (atomic_load(&s->times->level) >= OVERLOAD_SAMPLES)
+            consumers_skip_spare(&s->consumers, true);
+    } else {
+        consumers_skip_spare(&s->consumers, false);
     }
     s->status.left_out = any && now - s->copied_ns > BEHIND_NS;
 }
@@ -324,7 +331,7 @@ static void leave_out(struct stage *s)
 static bool follow(struct stage *s)
 {
     int64_t now = clock_monotonic_ns();
-    int64_t at = consumers_stand_at(&s->consumers, is_short(s, now));
+    int64_t at = consumers_stand_at(&s->consumers, leaves_copies(s, now));
     if (at < 0 || !s->committed || at == s->position)
         s->followed_ns = now;
     s->status.behind = now - s->followed_ns > BEHIND_NS;
@@ -352,6 +359,7 @@ static void *stage_main(void *opaque)
         leave_out(s);
         bool full = stage_serve(s);
         int64_t credit, frame = stage_next(s, &credit);
+        s->status.share = frame < 0 || s->waits_beneath ? 1 : consumers_share(&s->consumers);
         if (frame < 0 && follow(s))
             continue;
         if (frame < 0) {
@@ -365,6 +373,7 @@ static void *stage_main(void *opaque)
         pthread_mutex_unlock(&s->lock);
         int error = render_one(s, frame, credit, start_frame, store);
         pthread_mutex_lock(&s->lock);
+        s->waits_beneath = error == -EAGAIN;
         if (error && error != -EAGAIN)
             s->woken = false; // out of memory: gives the rest of the node time to let some go
         if (error)
@@ -435,6 +444,7 @@ struct stage *stage_create(const struct stage_config *config)
         .plan_epoch = s->plan_epoch,
         .group = s->group,
         .frame = -1,
+        .share = 1,
         .track_count = s->track_to - s->track_from,
     };
     for (int i = 0; i < s->status.track_count; i++)

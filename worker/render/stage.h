@@ -12,7 +12,8 @@
 // asks for frames that are no longer here. A want without credit (credit = from) says where a
 // consumer would begin if its provider failed: while nobody takes frames the stage follows there,
 // clips open and decoders near (renderer_follow). Frames that another worker makes too are left out
-// for as long as any stage of the worker is short of time; the stage follows then.
+// for as long as any stage of the worker is short of time, or the worker has given them up
+// (worker/strain.h); the stage follows then.
 #pragma once
 
 #include "engine/link/block_pool.h"
@@ -21,9 +22,10 @@
 #include "engine/timeline/timeline.h"
 #include "proto/control.pb-c.h"
 
-// What the stages of a worker tell each other, for the order in which work is left out: copies that
-// are spare first, then following. Times of the monotonic clock, 0: never.
+// What the stages of a worker tell each other, for the order in which work is left out: samples and
+// copies that are spare first, then following. Times of the monotonic clock, 0: never.
 struct stage_times {
+    _Atomic int level;         // enum overload_level: what the worker as a whole has given up
     _Atomic int64_t short_ns;  // when one was last short of time
     _Atomic int64_t copied_ns; // when one last made a spare copy
 };
@@ -81,5 +83,6 @@ struct stage_status {
     char problem[768], problem_code[40];  // the newest, in words
     bool behind;                          // stands by, and has had no time to follow for a while
     bool left_out;                        // nor for spare copies
+    double share; // of what consumers may have, what the worst served has while we render; else 1
 };
 void stage_read(struct stage *stage, struct stage_status *ret);

@@ -5,6 +5,7 @@
 #include "engine/base/cost.h"
 #include "engine/base/diagnostic.h"
 #include "engine/base/liveness.h"
+#include "engine/base/overload.h"
 #include "engine/base/rate.h"
 #include "worker/render/beneath.h"
 #include "worker/render/coder.h"
@@ -56,6 +57,7 @@ struct stage {
     struct ring ring;
     struct coder *coder;
     int32_t *sound;
+    bool waits_beneath;  // the last try had to wait for another worker
     bool uncertain;      // the last frame may be another elsewhere
     int64_t position;    // where the renderer was last
     int64_t followed_ns; // when it last was where it has to be

@@ -1,5 +1,6 @@
 // As farm_test.c: coordinators that come and go, files that crash workers, what a database has
 // lost, and what would be lost with a node.
+#include "engine/base/overload.h"
 #include "tests/coordinator/control/stories.h"
 
 // ---- Restart of the coordinator ---------------------------------------------------------------
@@ -577,6 +578,23 @@ static void test_too_slow(uint64_t seed)
     CHECK_TRUE(group.protected && group.takeover_ms == 0);
     CHECK(node.unprotected, ==, 0);
     CHECK(node.alarm_count, ==, 0);
+    // Whose copies somebody has given up opens them, too: edges, who take none, or it makes none.
+    int edges = 0;
+    for (int i = 0; i < SIM_NODES; i++) {
+        bool standby = !strcmp(sim.nodes[i].name, group.standbys[0].node);
+        sim.nodes[i].overload = OVERLOAD_SAMPLES;
+        sim_run(&sim, 1 * SECOND);
+        protection(group.provider, &group, &node, &alarm);
+        CHECK(group.takeover_ms, ==, 0);
+        sim.nodes[i].overload = OVERLOAD_COPIES;
+        sim_run(&sim, 1 * SECOND);
+        protection(group.provider, &group, &node, &alarm);
+        CHECK_TRUE(sim.nodes[i].edge || (group.takeover_ms > group.slack_ms) == standby);
+        edges += sim.nodes[i].edge && group.takeover_ms > group.slack_ms;
+        sim.nodes[i].overload = OVERLOAD_NONE;
+    }
+    CHECK(edges, ==, 1); // the one that makes the channel
+    sim_run(&sim, 1 * SECOND);
     // Nobody stands by, as it is wished: told, and no alarm.
     sim.redundancy = VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_NONE;
     sim_channel(&sim, 0, true, 1, 4);

@@ -287,6 +287,7 @@ static void node_report(struct sim *sim, int index)
                              : VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
     report.frame_address = node->address;
     report.cores = 4;
+    report.overload = node->overload;
     report.state_epoch = node->state_epoch;
     report.state_version = node->state_version;
     report.golden = (ProtobufCBinaryData){sizeof golden, golden};

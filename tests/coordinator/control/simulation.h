@@ -31,7 +31,8 @@ struct sim_node {
     bool edge, alive, deaf; // deaf: the network is cut, both ways
     uint64_t instance, sequence, state_epoch, state_version;
     int64_t report_ns;
-    uint64_t crash; // that it remembers, 0: none
+    uint64_t crash;    // that it remembers, 0: none
+    uint32_t overload; // what it has given up
     struct sim_plan plans[8];
     int plan_count;
     uint32_t asked[SIM_CHANNELS];      // by a leader, of an edge
