@@ -40,6 +40,32 @@ finish() {
 }
 trap finish EXIT
 
+# Control groups, of either version.
+tag=n$$
+group_of() { # controller
+    local root=/sys/fs/cgroup
+    [ ! -d "$root/$1" ] || root=$root/$1
+    mkdir -p "$root/$tag"
+    echo "$root/$tag"
+}
+# Microseconds of processor in each 100 ms for all in the group together, -1: as many as they like. They get them on a
+# busy machine too, where a group counts as one thread otherwise.
+ration() { # microseconds
+    local group
+    group=$(group_of cpu)
+    if [ -e "$group/cpu.cfs_quota_us" ]; then
+        echo 262144 >"$group/cpu.shares"
+        echo "$1" >"$group/cpu.cfs_quota_us"
+    else
+        echo 10000 >"$group/cpu.weight"
+        echo "${1/#-1/max} 100000" >"$group/cpu.max"
+    fi
+}
+groups_remove() {
+    local root
+    for root in /sys/fs/cgroup /sys/fs/cgroup/freezer /sys/fs/cgroup/cpu; do rmdir "$root/$tag" 2>/dev/null; done
+}
+
 worker_flags=
 # Starts a coordinator, an edge, nginx-rtmp and N workers with $worker_flags.
 farm_of() { # workers [coordinator's flags]

@@ -8,7 +8,6 @@
 . "$2/tests/farm/lib.sh"
 [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] || { echo "network namespaces and their devices need root" >&2; trap - EXIT; exit 77; }
 shift 2
-tag=n$$
 subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
 hosts=(coord work1 work2 edge1 edge2)
 address() { # host
@@ -68,13 +67,6 @@ delay() { # ms jitter repeat-percent: on all lines
     echo "* * $1 $2 $3" >&7
     wait_until 5 "the relay did not obey" relay_said done $((before + 1))
 }
-# Control groups, of either version.
-group_of() { # controller
-    local root=/sys/fs/cgroup
-    [ ! -d "$root/$1" ] || root=$root/$1
-    mkdir -p "$root/$tag"
-    echo "$root/$tag"
-}
 hold() { # host folder: all its processes into a group
     local pid
     for pid in $(ip netns pids "$tag-$1"); do echo "$pid" >"$2/cgroup.procs" || true; done
@@ -94,22 +86,18 @@ starve() { # host share: of what it takes
     local group
     group=$(group_of cpu)
     hold "$1" "$group"
-    if [ -e "$group/cpu.cfs_quota_us" ]; then echo "$2" >"$group/cpu.cfs_quota_us"; else echo "$2 100000" >"$group/cpu.max"; fi
+    ration "$2"
 }
-feed() {
-    local group
-    group=$(group_of cpu)
-    if [ -e "$group/cpu.cfs_quota_us" ]; then echo -1 >"$group/cpu.cfs_quota_us"; else echo max >"$group/cpu.max"; fi
-}
+feed() { ration -1; }
 
 clean_up() {
-    local host root
+    local host
     thaw 2>/dev/null
     feed 2>/dev/null
     exec 7>&-
     kill $relay 2>/dev/null
     for host in "${hosts[@]}"; do ip netns del "$tag-$host" 2>/dev/null; done
-    for root in /sys/fs/cgroup /sys/fs/cgroup/freezer /sys/fs/cgroup/cpu; do rmdir "$root/$tag" 2>/dev/null; done
+    groups_remove
 }
 
 # ---- The farm ----------------------------------------------------------------------------------
