@@ -189,6 +189,8 @@ static void import_clip(struct render_project *p, const struct timeline *t, cons
         import_of_clip(p, t, clip, clip->asset);
     if (clip->fallback.kind == FALLBACK_ASSET)
         import_of_clip(p, t, clip, clip->fallback.asset);
+    if (clip->how && clip->how->asset >= 0)
+        import_of_clip(p, t, clip, clip->how->asset);
 }
 
 static void import_timeline(struct render_project *p, const struct timeline *t)

@@ -168,6 +168,9 @@ static int fetch_all(struct prepared *p, const struct timeline *t, int timeout_m
             if (!error && clip->fallback.kind == FALLBACK_ASSET)
                 error = fetch_uri(p, t->assets[clip->fallback.asset].uri, true, timeout_ms,
                                   ret_missing, reterr);
+            if (!error && clip->how && clip->how->asset >= 0)
+                error = fetch_uri(p, t->assets[clip->how->asset].uri, true, timeout_ms, ret_missing,
+                                  reterr);
         }
     }
     return error;

@@ -6,6 +6,7 @@
 #include "engine/compose/convert.h"
 #include "engine/frame/checksum.h"
 #include "engine/media/media.h"
+#include "engine/render/transition.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 struct open_clip {
     const struct clip *clip;
     struct clip_view *view;
+    struct transition_view *way; // into it, once it was taken; NULL: not yet
     uint64_t last_call;
     uint64_t last_placed;
     bool prepared; // for where it comes next, and not placed since
@@ -137,6 +139,12 @@ int composition_create(const struct render_config *config, const struct timeline
     return 0;
 }
 
+static void close_clip(struct open_clip *open)
+{
+    clip_view_destroy(&open->view);
+    transition_view_destroy(&open->way);
+}
+
 void composition_destroy(struct composition **composition)
 {
     struct composition *c = *composition;
@@ -144,7 +152,7 @@ void composition_destroy(struct composition **composition)
         return;
     *composition = NULL;
     for (size_t i = 0; i < c->open_count; i++)
-        clip_view_destroy(&c->open[i].view);
+        close_clip(&c->open[i]);
     free(c->open);
     picture_unref(&c->last_picture);
     placer_destroy(&c->context.placer);
@@ -198,7 +206,7 @@ static void close_idle(struct composition *c)
 {
     for (size_t i = 0; i < c->open_count;) {
         if (c->open[i].last_call + c->idle_calls < c->calls) {
-            clip_view_destroy(&c->open[i].view);
+            close_clip(&c->open[i]);
             c->open[i] = c->open[--c->open_count];
         } else {
             i++;
@@ -222,8 +230,28 @@ static struct picture *canvas_create(const struct composition *c)
     return picture_create(PICTURE_ALPHA, c->context.width, c->context.height);
 }
 
-static void dissolve_layer(struct composition *c, const struct layer *layer,
-                           struct composed_layer *ret, struct render_report *report)
+// Gives what else than the two, their opacities and the share decides the bits.
+static uint64_t draw_transition(struct composition *c, const struct layer *layer,
+                                const struct placed *from, const struct placed *to,
+                                struct picture *canvas, struct render_report *report)
+{
+    struct wipe_side out = {from->picture, from->x, from->y, layer->from.opacity};
+    struct wipe_side in = {to->picture, to->x, to->y, layer->now.opacity};
+    if (!layer->now.clip->how) {
+        blend_dissolve(canvas, out.picture, out.x, out.y, out.opacity, in.picture, in.x, in.y,
+                       in.opacity, layer->mix);
+        return 0;
+    }
+    struct open_clip *open = slot_for(c, layer->now.clip);
+    uint64_t key;
+    if (!open->way)
+        open->way = transition_view_create(&c->context, layer->now.clip);
+    transition_view_draw(open->way, layer, &out, &in, canvas, &key, report);
+    return key;
+}
+
+static void transition_layer(struct composition *c, const struct layer *layer,
+                             struct composed_layer *ret, struct render_report *report)
 {
     struct placed from = {0}, to = {0};
     if (has_picture(&layer->from))
@@ -233,15 +261,15 @@ static void dissolve_layer(struct composition *c, const struct layer *layer,
     if (from.picture || to.picture) {
         struct picture *canvas = canvas_create(c);
         if (canvas) {
-            blend_dissolve(canvas, from.picture, from.x, from.y, layer->from.opacity, to.picture,
-                           to.x, to.y, layer->now.opacity, layer->mix);
+            uint64_t how = draw_transition(c, layer, &from, &to, canvas, report);
             uint64_t parts[] = {(uint64_t)(uintptr_t)layer->from.clip,
                                 from.key,
                                 (uint64_t)layer->from.opacity,
                                 (uint64_t)(uintptr_t)layer->now.clip,
                                 to.key,
                                 (uint64_t)layer->now.opacity,
-                                (uint64_t)layer->mix};
+                                (uint64_t)layer->share,
+                                how};
             *ret = (struct composed_layer){
                 .placed = {.picture = canvas},
                 .opacity = 255,
@@ -330,7 +358,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
         struct composed_layer *ret = &layers[track - from];
         const struct layer *layer = &c->layers[track];
         if (layer->from.clip)
-            dissolve_layer(c, layer, ret, report);
+            transition_layer(c, layer, ret, report);
         else if (has_picture(&layer->now))
             single_layer(c, &layer->now, ret, report);
         if (!c->context.depth)

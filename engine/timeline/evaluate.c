@@ -150,7 +150,9 @@ void timeline_evaluate_at(const struct timeline *timeline, struct rational secon
         if (!moment.from)
             continue;
         evaluate_clip(timeline, moment.from, position, scale_x, scale_y, &layer->from);
-        layer->mix = level(ramp_share(clip_local(moment.now, position), moment.now->transition));
+        double share = ramp_share(clip_local(moment.now, position), moment.now->transition);
+        layer->mix = level(share);
+        layer->share = (int)(share * 65536 + 0.5);
     }
 }
 

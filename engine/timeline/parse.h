@@ -116,6 +116,9 @@ int parse_shape_style(struct parser *parser, const json_t *object, struct shape_
 int parse_pattern_style(struct parser *parser, const json_t *object, struct pattern_style **ret);
 int parse_fallback(struct parser *parser, const json_t *object, struct fallback *ret);
 
+// parse_transition.c: its length, and how it is done where it is more than a dissolve.
+int parse_transition(struct parser *parser, const json_t *object, struct clip *clip);
+
 // parse_clip.c
 int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t index,
                struct clip *ret);

@@ -232,7 +232,7 @@ static int read_span(struct parser *parser, const json_t *object, struct clip *c
         (result = require(parser, object, "duration")) < 0 ||
         (result = read_frames(parser, object, "start", 0, &clip->start)) < 0 ||
         (result = read_frames(parser, object, "duration", 1, &clip->duration)) < 0 ||
-        (result = read_frames(parser, object, "transition", 0, &clip->transition)) < 0)
+        (result = parse_transition(parser, object, clip)) < 0)
         return result;
     if (clip->start + clip->duration > TIMELINE_FRAMES_MAX)
         return refuse(parser, "duration", "timeline_out_of_range", "the clip ends after frame %d",

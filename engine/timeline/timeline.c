@@ -32,6 +32,7 @@ static void finish_clip(struct clip *clip)
         free(clip->shape);
     }
     free(clip->pattern);
+    free(clip->how);
     free(clip->id);
     timeline_unref(&clip->nested);
 }

@@ -139,12 +139,76 @@ struct fallback {
     int asset; // index into timeline.assets (an image)
 };
 
+// How one clip gives way to the next on its track; sounds dissolve in all of them, at equal power.
+enum transition_kind {
+    TRANSITION_DISSOLVE,
+    TRANSITION_ADD,   // the first goes only once the second is there in full, added up
+    TRANSITION_DIP,   // to a colour, and from it
+    TRANSITION_WIPE,  // along an edge: engine/compose/wipe.h
+    TRANSITION_LUMA,  // the same, by the luma of an image: black turns first
+    TRANSITION_SLIDE, // the second comes in over the first
+    TRANSITION_PUSH,  // and pushes it out
+    TRANSITION_ZOOM   // the second grows out of the middle
+};
+// In the order of the names in parse_transition.c.
+enum wipe {
+    WIPE_LEFT_TO_RIGHT,
+    WIPE_TOP_TO_BOTTOM,
+    WIPE_BOX_TOP_LEFT,
+    WIPE_BOX_TOP_RIGHT,
+    WIPE_BOX_BOTTOM_RIGHT,
+    WIPE_BOX_BOTTOM_LEFT,
+    WIPE_FOUR_BOXES,
+    WIPE_BARN_DOORS_VERTICAL,
+    WIPE_BARN_DOORS_HORIZONTAL,
+    WIPE_BOX_TOP,
+    WIPE_BOX_RIGHT,
+    WIPE_BOX_BOTTOM,
+    WIPE_BOX_LEFT,
+    WIPE_DIAGONAL_TOP_LEFT,
+    WIPE_DIAGONAL_TOP_RIGHT,
+    WIPE_BOW_TIE_VERTICAL,
+    WIPE_BOW_TIE_HORIZONTAL,
+    WIPE_BARN_DOORS_BOTTOM_LEFT,
+    WIPE_BARN_DOORS_TOP_LEFT,
+    WIPE_VEE_DOWN,
+    WIPE_VEE_LEFT,
+    WIPE_VEE_UP,
+    WIPE_VEE_RIGHT,
+    WIPE_RECTANGLE,
+    WIPE_DIAMOND,
+    WIPE_CIRCLE,
+    WIPE_ELLIPSE_HORIZONTAL,
+    WIPE_ELLIPSE_VERTICAL,
+    WIPE_CLOCK_12,
+    WIPE_CLOCK_3,
+    WIPE_CLOCK_6,
+    WIPE_CLOCK_9,
+    WIPE_PINWHEEL_VERTICAL,
+    WIPE_PINWHEEL_HORIZONTAL,
+    WIPE_PINWHEEL_FOUR,
+    WIPE_FAN_TOP,
+    WIPE_FAN_RIGHT,
+    WIPE_COUNT
+};
+enum direction { DIRECTION_LEFT, DIRECTION_RIGHT, DIRECTION_UP, DIRECTION_DOWN };
+struct transition {
+    enum transition_kind kind;
+    enum wipe wipe;
+    bool reverse;             // wipe, luma: what would turn last turns first
+    double softness, border;  // of the edge, shares of its way
+    struct colour colour;     // of the dip, or of the border
+    enum direction direction; // slide, push: where the second moves to
+    int asset;                // luma: index into timeline.assets; -1: none
+};
+
 struct clip {
     enum clip_kind kind;
     char *id;                // unique in the timeline; when not given, its place: "2/0"
     int64_t start, duration; // timeline frames; duration > 0
-    int64_t transition;      // dissolve from the clip before it: length in frames, 0 = cut. The two
-                             // clips overlap by exactly this much and have the same blend mode
+    int64_t transition;      // from the clip before it: length in frames, 0 = cut. The two clips
+                             // overlap by exactly this much and have the same blend mode
+    struct transition *how;  // NULL: a dissolve
     int asset;               // index into timeline.assets; -1 where the kind has none
     struct rational in;      // seconds into the source, >= 0
     struct rational speed;   // source seconds per second, > 0
@@ -235,7 +299,7 @@ struct placement {
 
 // One clip at one instant. All is sampled where the output frame starts: a fade-in of 15 frames has
 // its clip's frame k at k/15, a fade-out has the frame k before the end at k/15, and frame k of a
-// dissolve of 30 mixes k/30. An adjust clip's opacity is its strength.
+// transition of 30 has k/30 of it over. An adjust clip's opacity is its strength.
 struct clip_instant {
     const struct clip *clip;
     int64_t local_frame;         // timeline frames since the clip's start (floor)
@@ -248,8 +312,9 @@ struct clip_instant {
 // What one track shows at one output frame.
 struct layer {
     struct clip_instant now;  // now.clip == NULL: nothing
-    struct clip_instant from; // from.clip != NULL: a dissolve is under way
-    int mix;                  // 0..255: share of `now` in the dissolve
+    struct clip_instant from; // from.clip != NULL: a transition is under way
+    int mix;                  // 0..255: share of it that is over, of a dissolve
+    int share;                // the same in 1/65536, of the others
 };
 
 // One clip's sound over one output frame.

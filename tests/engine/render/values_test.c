@@ -190,10 +190,109 @@ static void test_adjust(void)
     close_tracks();
 }
 
+// Red in the left half gives way to blue everywhere, over green: 16 frames from frame 10 on.
+static void open_transition(const char *how)
+{
+    char tracks[1024];
+    snprintf(tracks, sizeof tracks,
+             "{\"clips\":[{" COLOUR(
+                 "#00ff00") ",\"start\":0,\"duration\":40}]},"
+                            "{\"clips\":[{" COLOUR(
+                                "#ff0000") ",\"start\":0,\"duration\":26,\"size\":[32,48],"
+                                           "\"position\":[16,24]},{" COLOUR(
+                                               "#0000ff") ",\"start\":10,\"duration\":30,"
+                                                          "\"transition\":{\"duration\":16,%s}}]}",
+             how);
+    open_tracks(tracks);
+}
+
+static void check_column(int64_t n, int x, const double colour[3])
+{
+    check_pixel(n, x, 24, colour, colour, 0, 1);
+}
+
+static void test_moves(void)
+{
+    open_transition("\"kind\":\"slide\",\"direction\":\"left\"");
+    check_column(10, 63, green); // nothing of it yet
+    for (int k = 1; k < 16; k++) {
+        check_column(10 + k, 64 - 4 * k, blue);
+        check_column(10 + k, 63 - 4 * k, 63 - 4 * k < 32 ? red : green);
+    }
+    check_column(26, 0, blue);
+    close_tracks();
+    open_transition("\"kind\":\"push\",\"direction\":\"left\"");
+    for (int k = 1; k < 16; k++) {
+        check_column(10 + k, 64 - 4 * k, blue);
+        check_column(10 + k, 63 - 4 * k, green);
+        if (k < 8) {
+            check_column(10 + k, 31 - 4 * k, red);
+            check_column(10 + k, 32 - 4 * k, green);
+        }
+    }
+    close_tracks();
+    open_transition("\"kind\":\"push\",\"direction\":\"right\"");
+    check_column(14, 15, blue); // a quarter of the way
+    check_column(14, 16, red);
+    check_column(14, 47, red);
+    check_column(14, 48, green);
+    close_tracks();
+    open_transition("\"kind\":\"slide\",\"direction\":\"down\"");
+    check_pixel(18, 10, 22, blue, blue, 0, 1);
+    check_pixel(18, 10, 26, red, red, 0, 1);
+    close_tracks();
+    open_transition("\"kind\":\"slide\",\"direction\":\"up\"");
+    check_pixel(18, 10, 22, red, red, 0, 1);
+    check_pixel(18, 10, 26, blue, blue, 0, 1);
+    close_tracks();
+    open_transition("\"kind\":\"zoom\"");
+    check_pixel(18, 18, 14, blue, blue, 0, 1); // the middle half
+    check_pixel(18, 45, 33, blue, blue, 0, 1);
+    check_pixel(18, 12, 24, red, red, 0, 1);
+    check_pixel(18, 51, 24, green, green, 0, 1);
+    check_pixel(18, 40, 8, green, green, 0, 1);
+    close_tracks();
+}
+
+static void test_mixes(void)
+{
+    const double white[3] = {1, 1, 1}, magenta[3] = {1, 0, 1};
+    open_transition("\"kind\":\"dip\",\"colour\":\"#fff\"");
+    for (int k = 0; k <= 8; k++) {
+        check_pixel(10 + k, 10, 24, red, white, k / 8.0, 3);
+        check_pixel(18 + k, 10, 24, white, blue, k / 8.0, 3);
+    }
+    close_tracks();
+    open_transition("\"kind\":\"add\"");
+    for (int k = 0; k <= 8; k++) { // blue comes in full, then red goes
+        check_pixel(10 + k, 10, 24, red, magenta, k / 8.0, 4);
+        check_pixel(18 + k, 10, 24, magenta, blue, k / 8.0, 4);
+    }
+    close_tracks();
+    open_transition("\"kind\":\"wipe\",\"wipe\":\"left-to-right\"");
+    for (int k = 1; k < 16; k++) { // the edge is two pixels wide
+        check_column(10 + k, 4 * k - 4 < 0 ? 0 : 4 * k - 4, blue);
+        check_column(10 + k, 4 * k + 3, 4 * k + 3 < 32 ? red : green);
+    }
+    close_tracks();
+    // Its image is missing: a dissolve, and a problem.
+    open_transition("\"kind\":\"luma\",\"asset\":\"n\"");
+    check_pixel(18, 10, 24, red, blue, 0.5, 2);
+    struct render_report report;
+    struct group_frame *group = NULL;
+    CHECK_OK(renderer_frame(renderer, 19, 19, NULL, &group, NULL, &report));
+    CHECK(report.problems, ==, 1);
+    CHECK_TRUE(strstr(report.first.text, "is not there"));
+    group_frame_unref(&group);
+    close_tracks();
+}
+
 int main(void)
 {
     test_layers();
     test_dissolve_and_fades();
+    test_moves();
+    test_mixes();
     test_nested();
     test_adjust();
     CHECK(picture_outstanding(), ==, 0);
