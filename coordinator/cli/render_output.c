@@ -1,6 +1,7 @@
 #include "coordinator/cli/render_output.h"
 
 #include "engine/base/thread.h"
+#include "engine/frame/limiter.h"
 #include "engine/frame/sound.h"
 
 #include <errno.h>
@@ -30,6 +31,8 @@ struct render_output {
     AVPacket *packet;
     struct stream video, audio;
     int buffered; // samples in audio.frame
+    struct limiter *limiter;
+    int early; // samples that it still gives of what was before the first
 };
 
 static int av_fail(struct diagnostic *reterr, int error, const char *path, const char *what)
@@ -118,6 +121,8 @@ static int open_media(struct render_output *o, struct diagnostic *reterr)
     a->ch_layout = o->audio.codec->ch_layout;
     a->sample_rate = SAMPLE_RATE_HZ;
     a->nb_samples = o->audio.codec->frame_size;
+    o->limiter = limiter_create(LIMITER_CEILING);
+    o->early = LIMITER_DELAY;
     error = av_frame_get_buffer(a, 0);
     if (error >= 0)
         error = avio_open(&o->format->pb, o->partial, AVIO_FLAG_WRITE);
@@ -206,11 +211,18 @@ static int flush_sound(struct render_output *o)
     return error < 0 ? error : av_frame_make_writable(f);
 }
 
+// `samples` NULL: silence.
 static int write_sound(struct render_output *o, const int32_t *samples, int count)
 {
     for (int i = 0; i < count; i++) {
+        int32_t limited[SOUND_CHANNELS];
         float pair[SOUND_CHANNELS];
-        sound_to_float(pair, samples + i * SOUND_CHANNELS, 1);
+        limiter_sound(o->limiter, limited, samples ? samples + i * SOUND_CHANNELS : NULL, 1);
+        if (o->early > 0) {
+            o->early--;
+            continue;
+        }
+        sound_to_float(pair, limited, 1);
         for (int channel = 0; channel < SOUND_CHANNELS; channel++)
             ((float *)(void *)o->audio.frame->data[channel])[o->buffered] = pair[channel];
         if (++o->buffered == o->audio.codec->frame_size) {
@@ -261,7 +273,9 @@ int render_output_close(struct render_output **output, struct diagnostic *reterr
         result = diagnostic_set(reterr, -EIO, "hash_file", o->config.hash_path,
                                 "cannot be written: %s", strerror(errno));
     if (o->format) {
-        int error = o->buffered ? flush_sound(o) : 0;
+        int error = write_sound(o, NULL, LIMITER_DELAY);
+        if (error >= 0 && o->buffered)
+            error = flush_sound(o);
         if (error >= 0)
             error = write_packets(o, &o->video, NULL);
         if (error >= 0)
@@ -294,6 +308,7 @@ void render_output_abort(struct render_output **output)
     (void)close_hash(o);
     free_stream(&o->video);
     free_stream(&o->audio);
+    limiter_destroy(&o->limiter);
     av_packet_free(&o->packet);
     if (o->format)
         avio_closep(&o->format->pb);

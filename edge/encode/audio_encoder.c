@@ -2,6 +2,7 @@
 
 #include "engine/base/rate.h"
 #include "engine/base/thread.h"
+#include "engine/frame/limiter.h"
 #include "engine/frame/sound.h"
 
 #include <errno.h>
@@ -29,7 +30,9 @@ struct audio_encoder {
     AVPacket *packet;
     int fill;
     bool started;
-    int64_t next; // channel sample that comes next; while !started the first multiple of 1024
+    struct limiter *limiter;
+    int64_t taken; // channel sample that the limiter is given next
+    int64_t next;  // that is encoded next
 };
 
 static AVCodecContext *codec_open(int bitrate)
@@ -55,6 +58,7 @@ int audio_encoder_create(const struct audio_encoder_config *config, struct audio
 {
     struct audio_encoder *e = base_alloc(sizeof *e);
     e->config = *config;
+    e->limiter = limiter_create(LIMITER_CEILING);
     e->codec = codec_open(config->bitrate);
     e->packet = av_packet_alloc();
     e->frame = av_frame_alloc();
@@ -86,6 +90,7 @@ void audio_encoder_destroy(struct audio_encoder **encoder)
     avcodec_free_context(&e->next_codec);
     av_packet_free(&e->packet);
     av_frame_free(&e->frame);
+    limiter_destroy(&e->limiter);
     free(e);
 }
 
@@ -144,29 +149,23 @@ static int encode_frame(struct audio_encoder *e)
     return result;
 }
 
-// `samples` NULL: silence.
-static int append(struct audio_encoder *e, const int32_t *samples, int64_t sample_count)
+// Samples of the frame under way.
+static int append(struct audio_encoder *e, const int32_t *samples, int count)
 {
-    while (sample_count > 0) {
-        float chunk[CHUNK_SAMPLES * SOUND_CHANNELS] = {0};
-        int count = AAC_FRAME - e->fill;
-        if (count > CHUNK_SAMPLES)
-            count = CHUNK_SAMPLES;
-        if (count > sample_count)
-            count = (int)sample_count;
-        if (samples)
-            sound_to_float(chunk, samples, count);
+    while (count > 0) {
+        float chunk[CHUNK_SAMPLES * SOUND_CHANNELS];
+        int room = AAC_FRAME - e->fill, part = count < room ? count : room;
+        sound_to_float(chunk, samples, part);
         float *left = (float *)(void *)e->frame->data[0] + e->fill;
         float *right = (float *)(void *)e->frame->data[1] + e->fill;
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < part; i++) {
             left[i] = chunk[2 * i];
             right[i] = chunk[2 * i + 1];
         }
-        e->fill += count;
-        e->next += count;
-        sample_count -= count;
-        if (samples)
-            samples += count * SOUND_CHANNELS;
+        e->fill += part;
+        e->next += part;
+        samples += part * SOUND_CHANNELS;
+        count -= part;
         int result = e->fill == AAC_FRAME ? encode_frame(e) : 0;
         if (result)
             return result;
@@ -174,32 +173,54 @@ static int append(struct audio_encoder *e, const int32_t *samples, int64_t sampl
     return 0;
 }
 
+// What comes next, through the limiter; `samples` NULL: silence.
+static int take(struct audio_encoder *e, const int32_t *samples, int64_t count)
+{
+    int result = 0;
+    while (count > 0 && !result) {
+        int32_t chunk[CHUNK_SAMPLES * SOUND_CHANNELS];
+        int part = count < CHUNK_SAMPLES ? (int)count : CHUNK_SAMPLES;
+        limiter_sound(e->limiter, chunk, samples, part);
+        int64_t early = e->next - (e->taken - LIMITER_DELAY); // from before the first frame
+        e->taken += part;
+        count -= part;
+        if (samples)
+            samples += part * SOUND_CHANNELS;
+        if (early < part)
+            result = append(e, chunk + early * SOUND_CHANNELS, part - (int)early);
+    }
+    return result;
+}
+
 int audio_encoder_sound(struct audio_encoder *e, int64_t first, const int32_t *samples,
                         int sample_count)
 {
-    if (e->started && first - e->next > GAP_FILL_SAMPLES) {
+    if (e->started && first - e->taken > GAP_FILL_SAMPLES) {
         // Too long to fill: complete the frame under way and start on the grid again. A preroll
         // that was interrupted would leave the block's beginning out.
-        int result = append(e, NULL, (AAC_FRAME - e->fill) % AAC_FRAME);
+        int64_t end = (e->taken + AAC_FRAME - 1) / AAC_FRAME * AAC_FRAME;
+        int result = take(e, NULL, end + LIMITER_DELAY - e->taken);
         if (result)
             return result;
         avcodec_free_context(&e->next_codec);
+        limiter_reset(e->limiter);
         e->started = false;
     }
     if (!e->started) {
         int64_t remainder = (first % AAC_FRAME + AAC_FRAME) % AAC_FRAME;
         e->next = first + (AAC_FRAME - remainder) % AAC_FRAME;
+        e->taken = first;
         e->started = true;
     }
-    if (first > e->next) {
-        int result = append(e, NULL, first - e->next);
+    if (first > e->taken) {
+        int result = take(e, NULL, first - e->taken);
         if (result)
             return result;
     }
-    int64_t skip = e->next - first;
+    int64_t skip = e->taken - first;
     if (skip >= sample_count)
         return 0;
-    return append(e, samples + skip * SOUND_CHANNELS, sample_count - skip);
+    return take(e, samples + skip * SOUND_CHANNELS, sample_count - skip);
 }
 
 const uint8_t *audio_encoder_extradata(const struct audio_encoder *e, size_t *ret_size)

@@ -2,7 +2,7 @@
 //
 // The mixer pushes and never waits: with too many frames queued a picture is left out (its time
 // stamp stays empty), its sound is kept; only with far too many the whole frame is. Both are
-// counted. Packets come out in an order that depends on nothing but their times: audio 43 ms behind
+// counted. Packets come out in an order that depends on nothing but their times: audio 48 ms behind
 // video (and five seconds at most while there is none), so destinations can write them as they
 // come. Thread: rendition_push any (one at a time); on_packet is called from threads of the
 // rendition, one at a time.
@@ -10,10 +10,12 @@
 
 #include "edge/encode/audio_encoder.h"
 #include "edge/encode/gop_encoder.h"
+#include "engine/frame/limiter.h"
 
 // So far sound stays behind pictures: all that is due is there then, whichever thread is ahead, so
-// that two edges give the same order. AAC gives a packet once it has the 1024 samples after it.
-#define RENDITION_SOUND_BEHIND 2048
+// that two edges give the same order. AAC gives a packet once it has the 1024 samples after it, and
+// the limiter holds some back.
+#define RENDITION_SOUND_BEHIND (2048 + LIMITER_DELAY)
 // So many pictures may wait, beyond what several lanes explain, before one is left out.
 #define RENDITION_WAITING_MAX 45
 

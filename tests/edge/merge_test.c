@@ -131,7 +131,7 @@ static void list_lacking(int given, int64_t first, int64_t end)
     FILE *ranges = fopen(path, "w");
     snprintf(path, sizeof path, "%s/gone", folder);
     FILE *times = fopen(path, "w");
-    // 43 ms, which are less than two frames, before the first picture is decoded.
+    // 48 ms, which are less than two frames, before the first picture is decoded.
     int64_t zero = packets[index_of_gop(0)]->dts - 2, from = -1;
     for (int64_t n = first; n <= end; n++) {
         bool there = n == end;
