@@ -277,11 +277,15 @@ bench_deaths() (
         wait_until 60 "not whole" deaths_ready
     } >/dev/null
     while [ ! -e "$work/deaths.end" ]; do # a new publisher's time stamps end it
+        echo "new"
         ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
             -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null || pause 0.05
     done |
         while IFS=', ' read -r stream _ pts _; do
-            [ "$stream" != 0 ] || echo "$((${EPOCHREALTIME/./} / 1000)) $pts"
+            case $stream in
+            0) echo "$((${EPOCHREALTIME/./} / 1000)) $pts" ;;
+            new) echo new ;;
+            esac
         done >"$var/arrivals" &
     wait_until 30 "no picture comes in" [ -s "$var/arrivals" ] >/dev/null
     for round in $(seq "$(rounds 5 1)"); do
@@ -350,7 +354,9 @@ deaths_back() { # fault: what was killed comes again
 }
 deaths_pictures() { # pause|lost: since the blow; a picture is 40 ms
     tail -n +"$lines" "$var/arrivals" | awk -v what="$1" '
-        last { if ($1 - at > pause) pause = $1 - at; if ($2 - last > 60) lost += int(($2 - last + 20) / 40) - 1 }
+        /new/ { last = 0; next }
+        at && $1 - at > pause { pause = $1 - at }
+        last && $2 - last > 60 { lost += int(($2 - last + 20) / 40) - 1 }
         { at = $1; last = $2 } END { print what == "pause" ? pause + 0 : lost + 0 }'
 }
 
