@@ -253,9 +253,8 @@ takeover_ready() {
 takeover_full() { [ "$(vistter --json channel status bench | jq .counters.slack_frames)" -gt 80 ]; }
 takeover_line() { grep -m1 "$1" < <(tail -n +$((lines + 1)) "$var/log/edge.log"); }
 
-# An edge's process is killed, or lost with its publishers as its host would be; the leading coordinator is killed, or frozen: how
-# long no picture comes in at a platform with one address, when another coordinator leads, and that no picture is missing
-# but for the host's. Two of each, 360p25.
+# An edge's process is killed; the leading coordinator is killed, or frozen: how long no picture comes in at a platform with one
+# address, when another coordinator leads, and that no picture is missing. Two of each, 360p25.
 bench_deaths() (
     . "$top/ops/lib/private.sh"
     at_exit private_farm_remove
@@ -276,20 +275,14 @@ bench_deaths() (
         wait_until 60 "the channel did not come on air" bench_live
         wait_until 60 "not whole" deaths_ready
     } >/dev/null
-    while [ ! -e "$work/deaths.end" ]; do # a new publisher's time stamps end it
-        echo "new"
-        ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
-            -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null || pause 0.05
-    done |
-        while IFS=', ' read -r stream _ pts _; do
-            case $stream in
-            0) echo "$((${EPOCHREALTIME/./} / 1000)) $pts" ;;
-            new) echo new ;;
-            esac
+    ffmpeg -v fatal -nostdin -i "rtmp://127.0.0.1:$rtmp_port/live/$(cat "$var/keys/demo-stream.key")" -map 0:v -c copy \
+        -flush_packets 1 -f framehash pipe:1 </dev/null 2>/dev/null |
+        while IFS=', ' read -r stream dts _; do
+            [ "$stream" != 0 ] || echo "$((${EPOCHREALTIME/./} / 1000)) $dts"
         done >"$var/arrivals" &
     wait_until 30 "no picture comes in" [ -s "$var/arrivals" ] >/dev/null
     for round in $(seq "$(rounds 5 1)"); do
-        for fault in edge host killed frozen; do
+        for fault in edge killed frozen; do
             wait_until 60 "not whole" deaths_ready >/dev/null
             lines=$(wc -l <"$var/arrivals") edge=$(deaths_publisher) leader=$(deaths_leader "$server") other=second
             [ "$leader" = coordinator ] || other=coordinator
@@ -303,14 +296,11 @@ bench_deaths() (
     done >"$work/deaths.rounds"
     of() { jq "select(.fault == \"$1\").$2" "$work/deaths.rounds" | median; }
     entry deaths "edge killed: longest pause" "$(of edge pause)" null ms null
-    entry deaths "edge's host lost: longest pause" "$(of host pause)" null ms 6000
     entry deaths "leader killed: another leads" "$(of killed took)" null ms 4000
     entry deaths "leader frozen: another leads" "$(of frozen took)" null ms 4000
-    entry deaths "pictures lost, all but the host's" "$(jq 'select(.fault != "host").lost' "$work/deaths.rounds" | jq -s add)" null \
-        pictures 0
+    entry deaths "pictures lost, all rounds" "$(jq .lost "$work/deaths.rounds" | jq -s add)" null pictures 0
 )
 deaths_stop() {
-    touch "$work/deaths.end"
     stop second
     stop edge2
     bench_farm_stop
@@ -335,11 +325,6 @@ deaths_edge() {
     disown -a
     wait_until 20 "no more pictures" deaths_came 50
 }
-deaths_host() {
-    kill -KILL "$(cat "$run/$edge.pid")" $(pgrep -f "vistter-deliver .* $(printf %x-%x $(stat -c '%d %i' "$var/$edge"))")
-    disown -a
-    wait_until 20 "no more pictures" deaths_came 25
-}
 deaths_killed() {
     kill -KILL "$(cat "$run/$leader.pid")"
     disown -a
@@ -352,15 +337,14 @@ deaths_frozen() {
 }
 deaths_back() { # fault: what was killed comes again
     case $1 in
-    edge | host) stop $edge KILL && "${edge}_start" ;;
+    edge) stop $edge KILL && "${edge}_start" ;;
     killed) stop "$leader" KILL && "${leader}_start" --name "$leader" ;;
     esac
 }
 deaths_pictures() { # pause|lost: since the blow; a picture is 40 ms
     tail -n +"$lines" "$var/arrivals" | awk -v what="$1" '
-        /new/ { last = 0; next }
         at && $1 - at > pause { pause = $1 - at }
-        last && $2 - last > 60 && $2 - last < 10000 { lost += int(($2 - last + 20) / 40) - 1 } # more: another publisher
+        last && $2 - last > 60 { lost += int(($2 - last + 20) / 40) - 1 }
         { at = $1; last = $2 } END { print what == "pause" ? pause + 0 : lost + 0 }'
 }
 
