@@ -41,6 +41,7 @@ struct channel {
     struct cost cost;
     struct ledger *ledger;
     struct purity *purity;
+    struct meters *meters;
     // -- guarded by lock
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -126,6 +127,7 @@ static void give_frames(struct channel *c, const struct plan *p, struct programm
             if (c->hashes[k].file && c->hashes[k].output == p->outputs[i].output)
                 hash_file_push(c->hashes[k].file, frames[i]);
     pthread_mutex_unlock(&c->lock);
+    meters_push(c->meters, p, frames);
 }
 
 static void check_clock(struct channel *c)
@@ -469,7 +471,9 @@ int channel_create(const struct channel_config *config, struct channel **ret)
                  (unsigned long long)config->channel);
     c->ledger = ledger_create(config->channel, path);
     c->purity = purity_create(config->channel, config->ledger_folder ? config->ledger_folder : "");
-    int result = c->purity ? thread_start(&c->thread, "mix", run, c) : -EAGAIN;
+    int result = c->purity ? meters_create(&config->watch, &c->meters) : -EAGAIN;
+    if (!result)
+        result = thread_start(&c->thread, "mix", run, c);
     c->running = !result;
     if (result)
         channel_destroy(&c);
@@ -497,6 +501,7 @@ void channel_destroy(struct channel **channel)
     while (c->slot_count)
         drop_slot(c, c->slot_count - 1);
     outputs_destroy(&c->outputs);
+    meters_destroy(&c->meters);
     for (int i = 0; i < PLAN_OUTPUTS_MAX; i++)
         hash_file_destroy(&c->hashes[i].file);
     plan_unref(&c->applied);
@@ -600,6 +605,11 @@ int channel_plans(struct channel *c, struct channel_plan_report *ret, int max)
             r->state = CHANNEL_PLAN_PREPARING;
     }
     return count;
+}
+
+int channel_meters(struct channel *c, struct meters_output ret[PLAN_OUTPUTS_MAX])
+{
+    return meters_read(c->meters, ret);
 }
 
 int channel_destinations(struct channel *c, struct outputs_destination *ret, int max)

@@ -6,6 +6,7 @@
 // queue that refuses. Threads: channel_* are called by the control thread.
 #pragma once
 
+#include "edge/meter/meters.h"
 #include "edge/outputs.h"
 #include "edge/purity.h"
 #include "engine/base/overload.h"
@@ -22,6 +23,7 @@ struct channel_config {
     // Not empty: checksums of every mixed frame; outputs other than the programme go to a file of
     // this name with a dot and the output's name after it.
     const char *hash_file;
+    struct watch_settings watch;
     const char *ledger_folder; // for the as-run ledgers and what purity.h keeps, "": none
 };
 
@@ -85,5 +87,7 @@ void channel_pressure(struct channel *channel, struct channel_pressure *ret);
 void channel_give_up(struct channel *channel, enum overload_level level);
 void channel_stats(struct channel *channel, struct channel_stats *ret);
 int channel_plans(struct channel *channel, struct channel_plan_report *ret, int max);
+// See meters.h.
+int channel_meters(struct channel *channel, struct meters_output ret[PLAN_OUTPUTS_MAX]);
 int channel_destinations(struct channel *channel, struct outputs_destination *ret, int max);
 int channel_gops(struct channel *channel, struct outputs_gop *ret, int max);

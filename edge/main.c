@@ -11,6 +11,7 @@
 //   encode-N    rendition    AAC, who takes which GOP    its queue              lanes
 //   encode-N.L  lane of it   x264                        its queue              queues of outlets
 //   hash        hash file    the file                    its queue              the disk
+//   meters      channel      levels, watches             its queue              reports, when asked
 //   deliver     program      children and their sockets  poll                   vistter-deliver
 //   link's own  program      control connections         NNG                    `main`, by eventfd
 //   main        program      plans, settings, reports,   signals, 100 ms        everything's set-up
@@ -56,6 +57,7 @@ static struct settings {
     const char *frame_listen, *frame_address, *record_folder, *cache, *hash_file, *deliver,
         *log_level;
     int64_t segment_seconds, viewers_max, window_mib, cache_mib, frame_latency_ms;
+    int64_t silent_seconds, black_seconds, frozen_seconds;
 } settings;
 
 static const struct setting table[] = {
@@ -93,6 +95,13 @@ static const struct setting table[] = {
      "SRT latency of frame links; at least four round trips", &settings.frame_latency_ms},
     {"hash-file", SETTING_TEXT, "FILE", "", 0, 0,
      "writes checksums of every mixed frame of every channel to this file", &settings.hash_file},
+    {"silent-seconds", SETTING_INTEGER, "S", "10", 0, 86400,
+     "an output below -60 dBFS for so long is an alarm; 0: none", &settings.silent_seconds},
+    {"black-seconds", SETTING_INTEGER, "S", "5", 0, 86400,
+     "an output that is black for so long is an alarm; 0: none", &settings.black_seconds},
+    {"frozen-seconds", SETTING_INTEGER, "S", "10", 0, 86400,
+     "an output whose picture stands still for so long is an alarm; 0: none",
+     &settings.frozen_seconds},
     {"deliver", SETTING_TEXT, "FILE", NULL, 0, 0,
      "the delivery program; vistter-deliver beside this one by default", &settings.deliver},
     {"log-level", SETTING_TEXT, "LEVEL", "info", 0, 0, "error, warning, info or debug",
@@ -207,6 +216,9 @@ static int create_parts(struct edge *e, struct diagnostic *reterr)
                     .viewers_max = (int)settings.viewers_max},
         .window_bytes = (size_t)settings.window_mib << 20,
         .hash_file = settings.hash_file,
+        .watch = {.silent_seconds = (int)settings.silent_seconds,
+                  .black_seconds = (int)settings.black_seconds,
+                  .frozen_seconds = (int)settings.frozen_seconds},
         .ledger_folder = settings.state_folder,
     };
     e->state = state_create(settings.name, e->state_file, &config);

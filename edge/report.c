@@ -21,6 +21,8 @@ typedef Vistter__Control__V1__ChannelReport channel_report;
 typedef Vistter__Control__V1__GroupReport group_report;
 typedef Vistter__Control__V1__DestinationReport destination_report;
 typedef Vistter__Control__V1__GopReport gop_report;
+typedef Vistter__Control__V1__MeterReport meter_report;
+typedef Vistter__Control__V1__MeterValues meter_values;
 typedef Vistter__Control__V1__AlarmReport alarm_report;
 
 // Everything a message points to; static, since reports come ten times a second from one thread.
@@ -39,6 +41,10 @@ static struct storage {
     struct outputs_destination sources[STATE_CHANNELS_MAX][DESTINATIONS_MAX];
     struct outputs_gop sums[STATE_CHANNELS_MAX][GOPS_MAX];
     gop_report gops[STATE_CHANNELS_MAX][GOPS_MAX], *gop_list[STATE_CHANNELS_MAX][GOPS_MAX];
+    meter_report meters[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX],
+        *meter_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX];
+    meter_values values[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT],
+        *value_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT];
     alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];
     char alarm_text[ALARMS_MAX][256];
     Vistter__Control__V1__HeldPlan held[HELD_MAX], *held_list[HELD_MAX];
@@ -173,6 +179,65 @@ static size_t add_groups(int index, uint64_t id, const struct channel_stats *s)
     return (size_t)s->group_count;
 }
 
+static void add_watch(uint64_t id, const struct meters_output *m, const struct watch_settings *s)
+{
+    const struct {
+        unsigned flag;
+        const char *code, *text;
+        int seconds;
+    } table[] = {
+        {WATCH_SILENT, "sound_silent", "has had no sound above -60 dBFS", s->silent_seconds},
+        {WATCH_BLACK, "picture_black", "has been black", s->black_seconds},
+        {WATCH_FROZEN, "picture_frozen", "has had a picture that stands still", s->frozen_seconds},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char text[192];
+        if (!(m->watch & table[i].flag))
+            continue;
+        snprintf(text, sizeof text, "%s%s %s for %d s or more", *m->name ? "output " : "",
+                 *m->name ? m->name : "the programme", table[i].text, table[i].seconds);
+        add_alarm(id, table[i].code, text, 1);
+    }
+}
+
+static void add_values(int index, int k, const struct meters_output *from)
+{
+    meter_report *m = store.meter_list[index][k] = &store.meters[index][k];
+    vistter__control__v1__meter_report__init(m);
+    m->output = from->output;
+    m->missed = from->missed;
+    m->n_values = (size_t)from->count;
+    m->values = store.value_list[index][k];
+    for (int i = 0; i < from->count; i++) {
+        const struct loudness_values *v = &from->values[i];
+        meter_values *to = store.value_list[index][k][i] = &store.values[index][k][i];
+        vistter__control__v1__meter_values__init(to);
+        to->frame = v->frame;
+        to->peak_left = v->peak[0];
+        to->peak_right = v->peak[1];
+        to->true_peak_left = v->true_peak[0];
+        to->true_peak_right = v->true_peak[1];
+        to->momentary = v->momentary;
+        to->short_term = v->short_term;
+        to->integrated = v->integrated;
+    }
+}
+
+// Alarms always, values while somebody watches them: 64 channels of eight outputs are 1 MB/s.
+static size_t add_meters(int index, const struct state_channel *item,
+                         const struct watch_settings *settings)
+{
+    struct meters_output outputs[PLAN_OUTPUTS_MAX];
+    int count = channel_meters(item->channel, outputs);
+    bool watched = clock_monotonic_ns() < item->metered_ns;
+    for (int i = 0; i < count; i++) {
+        add_watch(item->id, &outputs[i], settings);
+        if (watched)
+            add_values(index, i, &outputs[i]);
+    }
+    return watched ? (size_t)count : 0;
+}
+
 // The cost is that of the slowest destination.
 static void add_delivery(int index, uint64_t id, const struct channel_stats *s, size_t count)
 {
@@ -187,7 +252,8 @@ static void add_delivery(int index, uint64_t id, const struct channel_stats *s, 
                   slowest->median_ms, slowest->p99_ms, s->encode.frame, s->encode.frames);
 }
 
-static void add_channel(int index, struct state_channel *item, const struct report_context *context)
+static void add_channel(int index, struct state_channel *item, const struct state *state,
+                        const struct report_context *context)
 {
     uint64_t id = item->id;
     struct channel *channel = item->channel;
@@ -215,6 +281,8 @@ static void add_channel(int index, struct state_channel *item, const struct repo
     c->destinations = store.destination_list[index];
     c->n_gops = add_gops(index, channel);
     c->gops = store.gop_list[index];
+    c->n_meters = add_meters(index, item, &state->config.watch);
+    c->meters = store.meter_list[index];
     store.channel_list[index] = c;
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE,
               s.intake.median_ms, s.intake.p99_ms, s.cursor, s.intake.decoded);
@@ -279,7 +347,7 @@ int report_send(struct control_client *client, struct state *state,
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
     store.stage_count = store.plan_count = store.alarm_count = 0;
     for (int i = 0; i < state->channel_count; i++)
-        add_channel(i, &state->channels[i], context);
+        add_channel(i, &state->channels[i], state, context);
     for (int i = 0; i < state->refusal_count; i++)
         add_plan(state->refusals[i].channel, state->refusals[i].epoch,
                  VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason,

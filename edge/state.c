@@ -1,5 +1,6 @@
 #include "edge/state.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/link/media_cache.h"
@@ -128,6 +129,14 @@ static void apply_channel(struct state *s, const desired_state *message, uint64_
         plan_unref(&plans[i]);
 }
 
+static void note_metered(struct state *s, const Vistter__Control__V1__Renewal *renewal)
+{
+    for (size_t i = 0; i < renewal->n_metered; i++)
+        for (int k = 0; k < s->channel_count; k++)
+            if (s->channels[k].id == renewal->metered[i])
+                s->channels[k].metered_ns = clock_monotonic_ns() + STATE_METERED_NS;
+}
+
 int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remember)
 {
     desired_state *message = vistter__control__v1__desired_state__unpack(NULL, size, bytes);
@@ -140,9 +149,11 @@ int state_apply(struct state *s, const uint8_t *bytes, size_t size, bool remembe
         return 0;
     }
     if (message->renewal) {
-        if (message->epoch == s->epoch && message->version == s->version)
+        if (message->epoch == s->epoch && message->version == s->version) {
             publish_renew(&s->publish, message->epoch, message->renewal->instance,
                           message->renewal->sequence);
+            note_metered(s, message->renewal);
+        }
         vistter__control__v1__desired_state__free_unpacked(message, NULL);
         return 0;
     }

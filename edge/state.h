@@ -11,6 +11,7 @@
 #include "engine/link/state_file.h"
 
 #define STATE_CHANNELS_MAX 64
+#define STATE_METERED_NS   INT64_C(2000000000) // four renewals
 
 struct state_channel {
     uint64_t id;
@@ -18,6 +19,7 @@ struct state_channel {
     bool committed;            // has been told so of a plan
     struct recent encode_lost; // pictures
     struct recent skipped;     // frames
+    int64_t metered_ns;        // until then reports bring its meters
 };
 
 // A plan that this edge could not take.
