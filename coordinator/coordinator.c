@@ -59,6 +59,14 @@ struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
     return snapshot;
 }
 
+void coordinator_read_meters(struct coordinator *c, struct farm_meters *list, int count)
+{
+    struct farm_run *farm = farm_take(c);
+    if (farm)
+        farm_run_read_meters(farm, list, count);
+    farm_give(c, farm);
+}
+
 void coordinator_announce_timeline(struct coordinator *c, const char *name,
                                    const struct store_revision *revision)
 {

@@ -14,6 +14,7 @@
 //   upkeep      notes nodes in the store; brings to the farm what could not be when it was changed
 //   civetweb-N  API requests and WebSockets, one per connection; block in the store, never in the farm
 //   live        snapshots once a second, for all WebSockets
+//   meters      asks for levels twenty times a second, for WebSockets that watch some
 // clang-format on
 //
 // Locks: coordinator.changing is held around every change of a channel, from the store to the farm,
@@ -75,6 +76,8 @@ void coordinator_view_finish(struct coordinator_view *view);
 void coordinator_view_nodes(struct coordinator *coordinator, struct coordinator_view *ret);
 // Of nothing, when it leads no more.
 struct farm_snapshot *coordinator_snapshot(struct coordinator *coordinator);
+// See farm_read_meters; nothing, when it leads no more.
+void coordinator_read_meters(struct coordinator *coordinator, struct farm_meters *list, int count);
 
 // Validates a timeline as nodes will see it: nested ones by content, all media and fonts known to
 // the store. Tells its length in frames and its number of tracks (may be NULL).

@@ -2,6 +2,7 @@
 
 #include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
+#include "coordinator/api/meters.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 
@@ -18,6 +19,10 @@
 #define QUEUE_MAX      16
 #define OVERFLOW_MAX   16 // texts that did not fit, until the connection is cut
 #define STATUS_NS      INT64_C(1000000000)
+#define METERS_KEPT    4 // texts of a watched channel that wait for a client
+#define METERS_MAX     (METERS_KEPT * LIVE_METERED_MAX)
+#define METERS_NS      INT64_C(50000000)  // between looks for new ones
+#define UNWATCHED_NS   INT64_C(250000000) // between looks whether somebody watches
 #define PING_MS        20000
 #define FRAME_MAX      (1 << 20) // of a client's, which is read past
 #define CONTROL_MAX    125
@@ -39,9 +44,16 @@ struct client {
     struct mg_connection *connection;
     int socket;
     int wake; // eventfd: something is queued, or the end has come
+    int watched_count;
+    struct watched {
+        uint64_t channel;
+        char name[STORE_NAME_MAX + 1];
+    } watched[LIVE_METERED_MAX];
     // -- guarded by live.lock
     struct text *queue[QUEUE_MAX];
     int queued, overflow;
+    struct text *meters[METERS_MAX];
+    int meter_count;
     bool closing;
     // -- owned by its thread: the frame that is being read
     uint8_t head[14], control[CONTROL_MAX];
@@ -53,7 +65,8 @@ struct live {
     // -- constant after create
     struct coordinator *coordinator;
     struct queue *closing; // closed: the hub thread ends
-    pthread_t thread;
+    pthread_t thread, meters_thread;
+    bool started, meters_started;
     _Atomic uint64_t turns; // of the hub thread
     // -- guarded by lock
     pthread_mutex_t lock;
@@ -147,6 +160,103 @@ uint64_t live_turns(const struct live *live)
     return atomic_load(&live->turns);
 }
 
+// ---- Meters -----------------------------------------------------------------------------------
+
+// Called with the lock held. What a client is too slow for is of no use by then.
+static void offer_meters(struct client *client, struct text *text)
+{
+    if (client->meter_count == METERS_KEPT * client->watched_count) {
+        text_release(client->meters[0]);
+        memmove(client->meters, client->meters + 1,
+                sizeof *client->meters * (size_t)--client->meter_count);
+    }
+    atomic_fetch_add(&text->references, 1);
+    client->meters[client->meter_count++] = text;
+    wake(client);
+}
+
+static bool watches(const struct client *client, uint64_t channel)
+{
+    for (int i = 0; i < client->watched_count; i++)
+        if (client->watched[i].channel == channel)
+            return true;
+    return false;
+}
+
+static void send_meters(struct live *live, uint64_t channel, const char *bytes)
+{
+    struct text *text = text_create(bytes);
+    pthread_mutex_lock(&live->lock);
+    for (int i = 0; i < LIVE_CLIENTS_MAX; i++)
+        if (live->clients[i] && watches(live->clients[i], channel))
+            offer_meters(live->clients[i], text);
+    pthread_mutex_unlock(&live->lock);
+    text_release(text);
+}
+
+static void feed_add(const struct watched *w, const struct meters_feed *old, int old_count,
+                     struct meters_feed *ret, int *count)
+{
+    for (int i = 0; i < *count; i++)
+        if (ret[i].channel == w->channel)
+            return;
+    struct meters_feed *feed = &ret[(*count)++];
+    *feed = (struct meters_feed){.channel = w->channel};
+    memcpy(feed->name, w->name, sizeof feed->name);
+    for (int i = 0; i < old_count; i++)
+        if (old[i].channel == w->channel)
+            *feed = old[i];
+}
+
+// What is watched now, with what has been told of it.
+static int feeds_follow(struct live *live, struct meters_feed *feeds, int count)
+{
+    struct meters_feed *old = base_alloc(sizeof *feeds * FARM_METERED_MAX);
+    int old_count = count;
+    memcpy(old, feeds, sizeof *feeds * (size_t)count);
+    count = 0;
+    pthread_mutex_lock(&live->lock);
+    for (int i = 0; i < LIVE_CLIENTS_MAX; i++)
+        for (int k = 0; live->clients[i] && k < live->clients[i]->watched_count; k++)
+            feed_add(&live->clients[i]->watched[k], old, old_count, feeds, &count);
+    pthread_mutex_unlock(&live->lock);
+    free(old);
+    return count;
+}
+
+static void feeds_send(struct live *live, struct meters_feed *feeds, int count)
+{
+    struct farm_meters *known = base_alloc(sizeof *known * (size_t)count);
+    for (int i = 0; i < count; i++)
+        known[i].channel = feeds[i].channel;
+    coordinator_read_meters(live->coordinator, known, count);
+    for (int i = 0; i < count; i++) {
+        char *text;
+        while ((text = meters_text(&feeds[i], &known[i]))) {
+            send_meters(live, feeds[i].channel, text);
+            free(text);
+        }
+    }
+    free(known);
+}
+
+static void *meters_main(void *opaque)
+{
+    struct live *live = opaque;
+    struct meters_feed *feeds = base_alloc(sizeof *feeds * FARM_METERED_MAX);
+    int count = 0;
+    void *nothing;
+    while (queue_pop(live->closing, &nothing, count ? METERS_NS : UNWATCHED_NS) == -EAGAIN) {
+        count = feeds_follow(live, feeds, count);
+        if (count)
+            feeds_send(live, feeds, count);
+    }
+    free(feeds);
+    return NULL;
+}
+
+_Static_assert(FARM_METERED_MAX >= LIVE_CLIENTS_MAX * LIVE_METERED_MAX, "room for all feeds");
+
 // ---- Sending ----------------------------------------------------------------------------------
 
 static bool send_frame(struct client *client, enum opcode opcode, const void *bytes, size_t size)
@@ -174,14 +284,16 @@ static void send_close(struct client *client, int code)
 // Sends what is queued; false: the connection ends.
 static bool send_queued(struct live *live, struct client *client)
 {
-    struct text *texts[QUEUE_MAX];
+    struct text *texts[QUEUE_MAX + METERS_MAX];
     eventfd_t count;
     (void)eventfd_read(client->wake, &count); // not blocking
     pthread_mutex_lock(&live->lock);
     int queued = client->queued;
     bool closing = client->closing;
-    memcpy(texts, client->queue, sizeof texts);
-    client->queued = 0;
+    memcpy(texts, client->queue, sizeof client->queue);
+    memcpy(texts + queued, client->meters, sizeof client->meters);
+    queued += client->meter_count;
+    client->queued = client->meter_count = 0;
     pthread_mutex_unlock(&live->lock);
     bool ok = true;
     for (int i = 0; i < queued; i++) {
@@ -314,6 +426,8 @@ static void leave(struct live *live, struct client *client)
     pthread_mutex_unlock(&live->lock);
     for (int i = 0; i < client->queued; i++)
         text_release(client->queue[i]);
+    for (int i = 0; i < client->meter_count; i++)
+        text_release(client->meters[i]);
 }
 
 static int refuse(struct request *r)
@@ -327,6 +441,39 @@ static int refuse(struct request *r)
         return answer_refusal(r, 403, "foreign_origin", "",
                               "a page of another origin may not listen here");
     return 0;
+}
+
+// ?meters=NAME,...; 0, or the status of the refusal sent.
+static int take_watched(struct request *r, struct client *client)
+{
+    char names[LIVE_METERED_MAX * (STORE_NAME_MAX + 1) + 1], *rest = names, *name;
+    const char *query = r->info->query_string;
+    int size = query ? mg_get_var(query, strlen(query), "meters", names, sizeof names) : -1;
+    if (size == -2)
+        return answer_refusal(r, 400, "query", "meters", "of %d channels at most",
+                              LIVE_METERED_MAX);
+    if (size < 0)
+        return 0;
+    struct coordinator_view view;
+    int status = 0;
+    (void)coordinator_view(r->coordinator, &view, NULL); // or as it was known last
+    while (!status && (name = strsep(&rest, ","))) {
+        size_t i = 0;
+        while (i < view.channel_count && strcmp(view.channels[i].name, name) != 0)
+            i++;
+        if (i == view.channel_count) {
+            status = answer_refusal(r, 404, "not_found", name, "there is no such channel");
+        } else if (client->watched_count == LIVE_METERED_MAX) {
+            status = answer_refusal(r, 400, "query", "meters", "of %d channels at most",
+                                    LIVE_METERED_MAX);
+        } else {
+            struct watched *w = &client->watched[client->watched_count++];
+            w->channel = view.channels[i].id;
+            memcpy(w->name, view.channels[i].name, sizeof w->name);
+        }
+    }
+    coordinator_view_finish(&view);
+    return status;
 }
 
 static void answer_handshake(struct request *r)
@@ -351,6 +498,10 @@ int live_serve(struct live *live, struct request *r)
     if (status)
         return status;
     struct client *client = base_alloc(sizeof *client);
+    if ((status = take_watched(r, client))) {
+        free(client);
+        return status;
+    }
     client->connection = r->connection;
     client->socket = connection_socket(r->connection);
     client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -373,22 +524,6 @@ int live_serve(struct live *live, struct request *r)
 }
 
 // ---- Life -------------------------------------------------------------------------------------
-
-int live_create(struct coordinator *coordinator, struct live **ret)
-{
-    struct live *live = base_alloc(sizeof *live);
-    live->coordinator = coordinator;
-    live->closing = queue_create(1, NULL);
-    pthread_mutex_init(&live->lock, NULL);
-    int error = thread_start(&live->thread, "live", hub_main, live);
-    if (error) {
-        queue_destroy(&live->closing);
-        free(live);
-        return error;
-    }
-    *ret = live;
-    return 0;
-}
 
 static void let_go(struct live *live, bool for_good)
 {
@@ -420,8 +555,31 @@ void live_destroy(struct live **live)
     if (!l)
         return;
     *live = NULL;
-    thread_join(l->thread);
+    if (l->started)
+        thread_join(l->thread);
+    if (l->meters_started)
+        thread_join(l->meters_thread);
     queue_destroy(&l->closing);
     pthread_mutex_destroy(&l->lock);
     free(l);
+}
+
+int live_create(struct coordinator *coordinator, struct live **ret)
+{
+    struct live *live = base_alloc(sizeof *live);
+    live->coordinator = coordinator;
+    live->closing = queue_create(1, NULL);
+    pthread_mutex_init(&live->lock, NULL);
+    int error = thread_start(&live->thread, "live", hub_main, live);
+    live->started = !error;
+    if (!error)
+        error = thread_start(&live->meters_thread, "meters", meters_main, live);
+    live->meters_started = !error;
+    if (error) {
+        live_close(live);
+        live_destroy(&live);
+        return error;
+    }
+    *ret = live;
+    return 0;
 }

@@ -3,6 +3,10 @@
 // its own thread sends from, so that a slow one loses its own messages (and then its connection),
 // nobody else's.
 //
+// Who connects with ?meters=NAME,... gets the levels of these channels as well, ten times a second,
+// from a thread of their own that no database holds up. When they are not taken fast enough the
+// oldest go.
+//
 // The protocol (RFC 6455) is spoken here, not by civetweb 1.15, which allocates whatever length a
 // frame's header claims, up to 2 GiB, before anybody sees it, and waits for ever for the rest of a
 // frame. Clients have nothing to say: what they send is read past, without being kept.
@@ -11,6 +15,7 @@
 #include "coordinator/api/request.h"
 
 #define LIVE_CLIENTS_MAX 64
+#define LIVE_METERED_MAX 8 // channels of a client
 
 struct live;
 int live_create(struct coordinator *coordinator, struct live **ret);

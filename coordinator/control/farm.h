@@ -336,6 +336,35 @@ struct farm_channel_view {
     struct farm_destination_view *destinations;
 };
 
+// The levels of an output, as its edge says, or its backup edge when that one is lost.
+#define FARM_METERED_MAX      512
+#define FARM_METER_VALUES_MAX 4
+
+// A tenth of a second; -INFINITY: silence. [0] is left.
+struct farm_meter_values {
+    int64_t frame;                           // the last of it
+    float peak[2], true_peak[2];             // dBFS, dBTP
+    float momentary, short_term, integrated; // LUFS
+};
+
+struct farm_meter {
+    uint32_t output; // number; 1: the programme
+    char name[64];
+    uint64_t missed; // frames that were not measured
+    int value_count;
+    struct farm_meter_values values[FARM_METER_VALUES_MAX]; // oldest first
+};
+
+struct farm_meters {
+    uint64_t channel; // given
+    int count;
+    struct farm_meter outputs[PLANNER_OUTPUTS_MAX];
+};
+
+// Fills `list` with what is known, and has edges report it for the next two seconds: who watches
+// calls it again and again, with all that is watched. Of FARM_METERED_MAX channels at most.
+void farm_read_meters(struct farm *farm, struct farm_meters *list, int count, int64_t now_ns);
+
 struct farm_snapshot {
     int node_count, channel_count;
     struct farm_node_view *nodes;       // by name

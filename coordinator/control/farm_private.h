@@ -148,6 +148,9 @@ struct farm {
     uint64_t generation;                    // rises when something changes that all nodes are told
     uint64_t deposed;                       // by this epoch; 0: not
     bool settled;                           // has heard the nodes
+    uint64_t metered[FARM_METERED_MAX];     // channels whose meters are watched
+    int metered_count;
+    int64_t metered_ns; // when that was said last
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
@@ -269,6 +272,10 @@ bool channel_awaits_verdict(const struct farm *farm, const struct channel *chann
 bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns);
 // The node would not open what the channel shows.
 bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node);
+
+// ---- farm_meters.c ----------------------------------------------------------------------------
+// How many of farm->metered are watched now.
+size_t farm_metered(const struct farm *farm, int64_t now_ns);
 
 // ---- farm_state.c -----------------------------------------------------------------------------
 // What the nodes of a plan are told has changed, or is about to.

@@ -356,6 +356,13 @@ uint64_t farm_run_deposed(struct farm_run *run)
     return epoch;
 }
 
+void farm_run_read_meters(struct farm_run *run, struct farm_meters *list, int count)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_read_meters(run->farm, list, count, clock_monotonic_ns());
+    pthread_mutex_unlock(&run->lock);
+}
+
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run)
 {
     pthread_mutex_lock(&run->lock);

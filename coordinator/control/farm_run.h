@@ -53,4 +53,5 @@ uint64_t farm_run_turns(const struct farm_run *run);
 void farm_run_clear_asset(struct farm_run *run, const char *content);
 void farm_run_recommit(struct farm_run *run);
 uint64_t farm_run_deposed(struct farm_run *run);
+void farm_run_read_meters(struct farm_run *run, struct farm_meters *list, int count);
 struct farm_snapshot *farm_run_snapshot(struct farm_run *run);

@@ -170,6 +170,8 @@ static void renew(struct farm *farm, struct node *node, int64_t now_ns,
     Vistter__Control__V1__Renewal renewal = VISTTER__CONTROL__V1__RENEWAL__INIT;
     renewal.instance = report->instance;
     renewal.sequence = report->sequence;
+    renewal.n_metered = farm_metered(farm, now_ns);
+    renewal.metered = farm->metered;
     farm_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
     state.epoch = farm->config.leader_epoch;
     state.version = node->version;

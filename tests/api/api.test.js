@@ -551,6 +551,23 @@ test("the WebSocket sends the state at once, then every second, and news of time
   client.seen.add("openLive");
 });
 
+test("a WebSocket that asks for meters names channels that exist, eight at most", async () => {
+  const answer = async (query) => {
+    const socket = new WebSocket(`${liveUrl()}?meters=${query}`);
+    const [error] = await once(socket, "error");
+    return error.message;
+  };
+  assert.match(await answer("nobody"), /404/);
+  assert.match(await answer("one,nobody"), /404/);
+  assert.match(await answer(""), /404/);
+  assert.match(await answer(Array(9).fill("one").join(",")), /400/);
+  assert.match(await answer("x".repeat(2000)), /400/);
+  const socket = new WebSocket(`${liveUrl()}?meters=one,ntsc,one`);
+  await listen(socket)("broadcast:status");
+  socket.close();
+  await once(socket, "close");
+});
+
 test("pages of other origins cannot listen; programs can", async () => {
   for (const origin of ["http://evil.example", "null", `http://127.0.0.1.evil.example:${server.port}`]) {
     const socket = new WebSocket(liveUrl(), { origin });

@@ -536,17 +536,63 @@ static void test_mute_worker(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// Levels come while somebody asks for them, from the edge or, when it is lost, the other.
+static void test_meters(uint64_t seed)
+{
+    struct farm_meters m = {.channel = 1};
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim_channel(&sim, 0, true, 1, 6);
+    sim_run(&sim, 10 * SECOND);
+    farm_read_meters(sim.farm, &m, 1, sim.now.monotonic_ns);
+    CHECK(m.count, ==, 0); // nobody had asked
+    struct farm_snapshot *s = farm_snapshot_create(sim.farm, sim.now);
+    int first = strcmp(s->channels[0].edge, sim.nodes[SIM_EDGE].name) ? SIM_EDGE + 1 : SIM_EDGE;
+    farm_snapshot_destroy(&s);
+    for (int dead = 0; dead < 2; dead++) {
+        int from = dead ? 2 * SIM_EDGE + 1 - first : first;
+        if (dead)
+            sim_kill(&sim, first);
+        for (int i = 0; i < 20; i++) {
+            sim_run(&sim, SECOND / 10);
+            farm_read_meters(sim.farm, &m, 1, sim.now.monotonic_ns);
+        }
+        CHECK(m.count, ==, 1);
+        CHECK(m.outputs[0].output, ==, 1);
+        CHECK(m.outputs[0].value_count, ==, 1);
+        CHECK(m.outputs[0].values[0].momentary, ==, -from);
+        CHECK_TRUE(m.outputs[0].values[0].peak[0] < -1e30F);
+        CHECK(sim_cursor(&sim) - m.outputs[0].values[0].frame, <, SIM_RATE);
+    }
+    sim_run(&sim, 6 * SECOND);
+    farm_read_meters(sim.farm, &m, 1, sim.now.monotonic_ns);
+    CHECK(m.count, ==, 0);
+    m.channel = 77;
+    farm_read_meters(sim.farm, &m, 1, sim.now.monotonic_ns);
+    CHECK(m.count, ==, 0);
+    sim_destroy(&sim);
+}
+
 int main(int argc, char **argv)
 {
-    static void (*const stories[])(uint64_t) = {
-        test_start_and_stop, test_slow_start_begins_at_first_frame,
-        test_new_revision,   test_another_timeline_begins,
-        test_worker_lost,    test_edge_lost,
-        test_two_edges,      test_nobody_there,
-        test_refusal,        test_unreachable_provider,
-        test_drain,          test_edge_drains,
-        test_gops,           test_publishers_move,
-        test_return,         test_lost_answer,
-        test_mute_worker,    NULL};
+    static void (*const stories[])(uint64_t) = {test_start_and_stop,
+                                                test_slow_start_begins_at_first_frame,
+                                                test_new_revision,
+                                                test_another_timeline_begins,
+                                                test_worker_lost,
+                                                test_edge_lost,
+                                                test_two_edges,
+                                                test_nobody_there,
+                                                test_refusal,
+                                                test_unreachable_provider,
+                                                test_drain,
+                                                test_edge_drains,
+                                                test_gops,
+                                                test_publishers_move,
+                                                test_return,
+                                                test_lost_answer,
+                                                test_mute_worker,
+                                                test_meters,
+                                                NULL};
     return run_stories(argc, argv, stories);
 }

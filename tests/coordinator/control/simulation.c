@@ -1,5 +1,7 @@
 #include "tests/coordinator/control/simulation.h"
 
+#include <math.h>
+
 #include "engine/base/rate.h"
 #include "engine/frame/checksum.h"
 
@@ -194,6 +196,9 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
 static void state_take(struct sim *sim, int index, const farm_state_message *state)
 {
     struct sim_node *node = &sim->nodes[index];
+    for (size_t i = 0; state->renewal && i < state->renewal->n_metered; i++)
+        if (state->renewal->metered[i] == 1)
+            node->metered_ns = sim->now.monotonic_ns + INT64_C(2000000000);
     if (state->renewal)
         return;
     if (state->epoch >= node->state_epoch)
@@ -358,12 +363,24 @@ static void node_report(struct sim *sim, int index)
     gop.first = sim_cursor(sim) / 50 * 50 - 50;
     gop.sum = (uint64_t)gop.first + node->gops_changed;
     gop.planned = !node->gops_unplanned;
+    Vistter__Control__V1__MeterReport meter = VISTTER__CONTROL__V1__METER_REPORT__INIT;
+    Vistter__Control__V1__MeterReport *meter_list[] = {&meter};
+    Vistter__Control__V1__MeterValues values = VISTTER__CONTROL__V1__METER_VALUES__INIT;
+    Vistter__Control__V1__MeterValues *value_list[] = {&values};
+    meter.output = 1;
+    meter.values = value_list;
+    meter.n_values = 1;
+    values.frame = sim_cursor(sim);
+    values.peak_left = -INFINITY;
+    values.momentary = (float)-index;
     for (int c = 0; node->edge && c < SIM_CHANNELS; c++) {
         const struct sim_plan *active = sim_active(sim, index, c);
         if (!active)
             continue;
         channel_report *r = channel_list[report.n_channels++] = &channels[c];
         vistter__control__v1__channel_report__init(r);
+        r->meters = meter_list;
+        r->n_meters = c == 0 && sim->now.monotonic_ns < node->metered_ns;
         r->gops = gop_list;
         r->n_gops = c == 0;
         r->channel = (uint64_t)c + 1;

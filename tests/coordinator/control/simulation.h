@@ -37,6 +37,7 @@ struct sim_node {
     int plan_count;
     uint32_t asked[SIM_CHANNELS];      // by a leader, of an edge
     bool gops_changed, gops_unplanned; // what an edge says of channel 0's GOPs, each of 2 s
+    int64_t metered_ns;                // until then an edge says how loud channel 0 is
     // Of channel 0's output 1: who publishes, as it was told, and by which leader's which word.
     char publishers[2][PLANNER_NAME_BYTES];
     uint64_t publishers_leader, publishers_epoch;
