@@ -132,16 +132,32 @@ function show(status) {
   showChannel(channel);
   showNodes(status.nodes, status.channels);
   $("database").hidden = status.database === "up";
-  // An edge that does not keep up gives the preview up first.
   const onAir = channel?.state === "on_air";
+  $("levels").hidden = !onAir;
+  live.watch(onAir ? channel.name : "");
+  // An edge that does not keep up gives the preview up first.
   const paused = onAir && status.nodes.some((n) => n.name === channel.edge && n.overload);
   player.play(onAir && !paused ? channel.preview_url : "");
   if (paused) $("player-state").textContent = "paused: the edge does not keep up";
 }
 
+const LEAST_DB = -60;
+const decibels = (level) => (level === null ? "−∞" : level.toFixed(1).replace("-", "−"));
+
+function showLevels({ channel, outputs }) {
+  const programme = outputs.find((o) => o.output === "");
+  if (channel !== chosen || !programme) return;
+  $("left").value = programme.peak[0] ?? LEAST_DB;
+  $("right").value = programme.peak[1] ?? LEAST_DB;
+  const { momentary, short_term, integrated } = programme;
+  $("loudness").textContent =
+    `M ${decibels(momentary)}  S ${decibels(short_term)}  I ${decibels(integrated)} LUFS`;
+}
+
 const live = new Live(
   (message) => {
     if (message.type === "broadcast:status") show(message);
+    if (message.type === "broadcast:meters") showLevels(message);
   },
   () => showAge(),
 );

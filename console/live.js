@@ -10,6 +10,7 @@ export class Live {
     this.onConnection = onConnection;
     this.wait = FIRST_WAIT_MS;
     this.received = 0; // performance.now() of the newest message
+    this.watched = "";
     this.#open();
   }
 
@@ -18,10 +19,21 @@ export class Live {
     return this.received ? (performance.now() - this.received) / 1000 : Infinity;
   }
 
+  // Asks for the levels of a channel as well, "" for none: on another connection, soon.
+  watch(channel) {
+    if (channel === this.watched) return;
+    this.watched = channel;
+    this.socket.close();
+  }
+
   #open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/api/v1/live`);
+    const query = this.watched ? `?meters=${encodeURIComponent(this.watched)}` : "";
+    const socket = new WebSocket(`${scheme}://${location.host}/api/v1/live${query}`);
+    this.socket = socket;
+    let silent = true;
     socket.onmessage = (event) => {
+      silent = false;
       this.received = performance.now();
       this.wait = FIRST_WAIT_MS;
       this.onConnection(true);
@@ -35,6 +47,7 @@ export class Live {
       this.onMessage(message);
     };
     socket.onclose = () => {
+      if (silent) this.watched = ""; // it may be gone
       this.onConnection(false);
       setTimeout(() => this.#open(), this.wait * (0.5 + Math.random()));
       this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);

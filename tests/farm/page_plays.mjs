@@ -1,4 +1,4 @@
-// Prints "plays", "sounds" and "live" for what holds of the page at argv[3]. Modules come from argv[2].
+// Prints "plays", "sounds", "levels" and "live" for what holds of the page at argv[3]. Modules come from argv[2].
 import { createRequire } from "node:module";
 
 const { chromium } = createRequire(`${process.argv[2]}/package.json`)("playwright-core");
@@ -19,6 +19,8 @@ const state = () =>
       width: v.videoWidth,
       frames: v.getVideoPlaybackQuality().totalVideoFrames,
       sound: v.webkitAudioDecodedByteCount,
+      left: document.querySelector("#left").value,
+      loudness: document.querySelector("#loudness").textContent,
     };
   });
 // The page's policy forbids evaluating strings in it, so conditions are polled from here.
@@ -36,5 +38,7 @@ const after = await until("three seconds of programme", 20, (s) => s.time > befo
 console.log(JSON.stringify({ before, after }));
 if (after.frames - before.frames > 45 && after.width === 640) console.log("plays");
 if (after.sound > before.sound) console.log("sounds");
+// One sine at -20 dBFS in both channels.
+if (Math.abs(after.left + 20) < 0.5 && /S −2\d\.\d/.test(after.loudness)) console.log("levels");
 if (after.behind < 2) console.log("live");
 await browser.close();

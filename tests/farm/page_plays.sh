@@ -15,4 +15,5 @@ node "$source/tests/farm/page_plays.mjs" "$source/tests/api" "$server/" >"$var/p
 cat "$var/page.out" >&2
 check "the page plays" grep -q '^plays' "$var/page.out"
 check "with sound" grep -q '^sounds' "$var/page.out"
+check "with its levels" grep -q '^levels' "$var/page.out"
 check "within two seconds of the live end" grep -q '^live' "$var/page.out"
