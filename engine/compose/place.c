@@ -8,6 +8,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/compose/kernels.h"
+#include "engine/compose/outline.h"
 #include "engine/compose/place_draw.h"
 #include "engine/compose/scale.h"
 
@@ -76,42 +77,6 @@ static int draw_planes(struct placer *placer, struct picture *out, const struct 
     return 0;
 }
 
-// How much of pixel `at` lies within from..to, 0..256.
-static int covered(int64_t from, int64_t to, int at)
-{
-    int64_t low = (int64_t)at * PLACE_UNIT, high = low + PLACE_UNIT;
-    low = from > low ? from : low;
-    high = to < high ? to : high;
-    return high > low ? (int)(high - low) : 0;
-}
-
-// How far pixel `at` lies into the zone of a corner, 1/256 pixel; <= 0 outside of both zones.
-static int64_t corner_depth(int64_t from, int64_t to, int64_t radius, int at)
-{
-    int64_t centre = (int64_t)at * PLACE_UNIT + PLACE_UNIT / 2;
-    int64_t before = from + radius - centre, after = centre - (to - radius);
-    return before > after ? before : after;
-}
-
-// Coverage 0..255 of row `y` of pixels, for the columns from..to.
-static void mask_row(uint8_t *mask, const struct geometry *g, const struct stretch *x, int y,
-                     int from, int to)
-{
-    int rows = covered(g->top, g->bottom, y);
-    int64_t dy = corner_depth(g->top, g->bottom, g->radius, y);
-    for (int i = from; i < to; i++) {
-        int64_t cover = (int64_t)rows * covered(g->left, g->right, x->first + i); // of 65536
-        int64_t dx = corner_depth(g->left, g->right, g->radius, x->first + i);
-        if (dx > 0 && dy > 0) {
-            int64_t distance = (int64_t)sqrt((double)(dx * dx + dy * dy));
-            int64_t inside = g->radius - distance + PLACE_UNIT / 2;
-            inside = inside < 0 ? 0 : inside > PLACE_UNIT ? PLACE_UNIT : inside;
-            cover = cover * inside / PLACE_UNIT;
-        }
-        mask[i] = (uint8_t)((cover * 255 + 32768) >> 16);
-    }
-}
-
 static void multiply(uint8_t *sample, int by)
 {
     *sample = (uint8_t)divide_255(*sample * by);
@@ -150,15 +115,6 @@ static int mask_reserve(struct placer *placer, int width)
     return 0;
 }
 
-static bool rows_full(const struct geometry *g, int y)
-{
-    for (int row = y; row < y + 2; row++)
-        if (covered(g->top, g->bottom, row) < PLACE_UNIT ||
-            (g->radius > 0 && corner_depth(g->top, g->bottom, g->radius, row) > 0))
-            return false;
-    return true;
-}
-
 // Puts the rectangle's edges and round corners into the alpha of `out`.
 static int mask_edges(struct placer *placer, struct picture *out, const struct geometry *g,
                       const struct stretch *x, const struct stretch *y)
@@ -166,23 +122,17 @@ static int mask_edges(struct placer *placer, struct picture *out, const struct g
     int r = mask_reserve(placer, out->width);
     if (r < 0)
         return r;
-    int full = 0, full_to = out->width; // columns that need nothing, in rows that are full
-    while (full < out->width && covered(g->left, g->right, x->first + full) +
-                                        covered(g->left, g->right, x->first + full + 1) <
-                                    2 * PLACE_UNIT)
-        full += 2;
-    while (full_to > full && covered(g->left, g->right, x->first + full_to - 1) +
-                                     covered(g->left, g->right, x->first + full_to - 2) <
-                                 2 * PLACE_UNIT)
-        full_to -= 2;
+    int full, full_to; // columns that need nothing, in rows that are full
+    outline_columns_full(g, x->first, out->width, &full, &full_to);
     for (int row = 0; row < out->height; row += 2) {
-        bool inner = rows_full(g, y->first + row);
+        bool inner = outline_rows_full(g, y->first + row);
         int ranges[2][2] = {{0, inner ? full : out->width}, {full_to, inner ? out->width : 0}};
         for (int i = 0; i < 2; i++) {
             if (ranges[i][0] >= ranges[i][1])
                 continue;
             for (int j = 0; j < 2; j++)
-                mask_row(placer->mask[j], g, x, y->first + row + j, ranges[i][0], ranges[i][1]);
+                outline_row(placer->mask[j], g, x->first, y->first + row + j, ranges[i][0],
+                            ranges[i][1]);
             mask_apply(out, placer->mask, row, ranges[i][0], ranges[i][1]);
         }
     }
@@ -286,6 +236,7 @@ int placer_place(struct placer *placer, const struct picture *src, const struct 
 {
     assert(canvas_width % 2 == 0 && canvas_height % 2 == 0);
     struct geometry g = geometry_of(p);
+    struct border border = border_of(p, &g);
     struct rect canvas = {0, 0, canvas_width, canvas_height};
     *ret_x = *ret_y = 0;
     if (!geometry_visible(&g)) {
@@ -293,6 +244,8 @@ int placer_place(struct placer *placer, const struct picture *src, const struct 
         return 0;
     }
     if (g.rotation)
-        return place_rotated(placer, src, &g, canvas, ret, ret_x, ret_y);
+        return place_rotated(placer, src, &g, &border, canvas, ret, ret_x, ret_y);
+    if (border.width)
+        return place_bordered(placer, src, &g, &border, canvas, ret, ret_x, ret_y);
     return place_upright(placer, src, &g, canvas, ret, ret_x, ret_y);
 }

@@ -1,10 +1,9 @@
 // Placing: from a source's natural picture to where it stands in the output: crop, scale, corner
-// radius, rotation. Scaling is a separable polyphase filter (Catmull-Rom; widened when shrinking)
-// with integer coefficients; rotation samples bilinearly from the scaled picture. Chroma is sited
-// left (MPEG-2), and its phase is honoured.
-// All decisions are made on coordinates rounded to 1/256 pixel, so equal placements give equal
-// bits. Thread: a placer belongs to its renderer's thread (it keeps coefficient tables and scratch
-// memory).
+// radius, border, rotation; and the shadow's (shadow.h). Scaling is a separable polyphase filter
+// (Catmull-Rom; widened when shrinking) with integer coefficients; rotation samples bilinearly from
+// the scaled picture. Chroma is sited left (MPEG-2), and its phase is honoured. All decisions are
+// made on coordinates rounded to 1/256 pixel, so equal placements give equal bits. Thread: a placer
+// belongs to its renderer's thread (it keeps coefficient tables and scratch memory).
 #pragma once
 
 #include "engine/compose/blend.h"
@@ -27,6 +26,8 @@ struct placement placement_resolve(const struct placement *p, int nw, int nh, in
 // (blend_picture clips). OPAQUE in, full cover of an even rectangle: OPAQUE out; else ALPHA out,
 // whose edges carry how much of each pixel is covered. ALPHA sources are filtered premultiplied, in
 // all four planes; overshoot above alpha is cut. `*ret` is NULL with 0 when nothing is visible.
+// A border stands around the picture and is drawn with it: ALPHA out, unless the picture alone
+// covers the canvas. The shadow is not drawn here.
 // Numbers that are no numbers count as 0; sizes are limited to 2^21 pixels. -ENOMEM.
 // Cost (AVX2, one core of a shared machine): 1920x1080 to 1280x720 1.5 to 2.9 ms; see
 // kernels_bench.

@@ -2,8 +2,12 @@
 
 #include <math.h>
 
+#include "engine/compose/convert.h"
+#include "engine/compose/shadow.h"
 #include "engine/frame/checksum.h"
 
+// A blur that reaches further is cut to this: memory for it is bounded.
+#define BOX_MAX 512
 // Positions and sizes are kept within what 64-bit products of the rotation can hold.
 #define SIDE_LIMIT (1 << 21)
 
@@ -55,10 +59,54 @@ bool geometry_visible(const struct geometry *g)
            g->crop_left + g->crop_right < CROP_ONE && g->crop_top + g->crop_bottom < CROP_ONE;
 }
 
+// Code values that are not premultiplied, and alpha.
+static void straight_colour(struct colour colour, uint8_t ret[4])
+{
+    uint8_t alpha = colour.alpha;
+    colour.alpha = 255;
+    convert_colour(colour, ret);
+    ret[3] = alpha;
+}
+
+struct border border_of(const struct placement *p, const struct geometry *g)
+{
+    struct border b = {.edge = *g};
+    int64_t width = fixed(p->border, PICTURE_SIDE_MAX, PLACE_UNIT);
+    if (width <= 0 || !p->border_colour.alpha)
+        return b;
+    b.width = width;
+    b.edge.left -= width;
+    b.edge.top -= width;
+    b.edge.right += width;
+    b.edge.bottom += width;
+    b.edge.radius += g->radius ? width : 0;
+    straight_colour(p->border_colour, b.colour);
+    return b;
+}
+
+bool cast_of(const struct placement *p, struct cast *ret)
+{
+    const struct shadow *s = &p->shadow;
+    *ret = (struct cast){0};
+    if (!s->colour.alpha)
+        return false;
+    ret->x = fixed(s->x, SIDE_LIMIT, PLACE_UNIT);
+    ret->y = fixed(s->y, SIDE_LIMIT, PLACE_UNIT);
+    // Three boxes that reach r to each side have the variance r^2 + r.
+    ret->box = (int)((fixed(s->blur, 2 * BOX_MAX, PLACE_UNIT) + PLACE_UNIT) / (2 * PLACE_UNIT));
+    ret->box = ret->box < 0 ? 0 : ret->box;
+    straight_colour(s->colour, ret->colour);
+    return true;
+}
+
 uint64_t placement_key(const struct placement *p)
 {
     struct geometry g = geometry_of(p);
-    return checksum_add(checksum_begin(), &g, sizeof g);
+    struct border b = border_of(p, &g);
+    uint64_t key = checksum_add(checksum_begin(), &g, sizeof g), shadow = shadow_key(p);
+    if (b.width)
+        key = checksum_add(checksum_add(key, &b.width, sizeof b.width), b.colour, sizeof b.colour);
+    return shadow ? checksum_add(key, &shadow, sizeof shadow) : key;
 }
 
 static double limited(double v, double low, double high)

@@ -17,6 +17,21 @@ struct geometry {
     int64_t crop_left, crop_top, crop_right, crop_bottom; // 1/65536 of the source
 };
 
+struct border {
+    int64_t width;        // 1/256 pixel; 0: none
+    struct geometry edge; // its outer edge; the picture's without a border
+    uint8_t colour[4];    // Y'CbCr, not premultiplied, and alpha
+};
+
+struct cast {     // a shadow
+    int64_t x, y; // from what casts it, 1/256 pixel
+    int box;      // each of three box blurs reaches so many pixels to each side
+    uint8_t colour[4];
+};
+
+struct border border_of(const struct placement *p, const struct geometry *g);
+// False when there is no shadow.
+bool cast_of(const struct placement *p, struct cast *ret);
 struct geometry geometry_of(const struct placement *p);
 // False when nothing is left to see.
 bool geometry_visible(const struct geometry *g);

@@ -15,15 +15,9 @@
 
 // The upright picture is drawn no larger than this; bilinear sampling does the rest of the zoom.
 #define UPRIGHT_MAX 4096
-#define MATRIX_ONE  (1 << 30)
 #define PART_ROWS   32 // done by one thread at a time
 
-// Output (1/256 pixel) to upright picture: u = m00 x + m01 y + u0, in 1/256 pixel / 2^30.
-struct mapping {
-    int64_t m00, m01, m10, m11, u0, v0;
-};
-
-static struct mapping mapping_of(const struct geometry *g, int64_t width, int64_t height)
+struct mapping mapping_of(const struct geometry *g, int64_t width, int64_t height)
 {
     double s, c, x = (double)width / (double)(g->right - g->left);
     double y = (double)height / (double)(g->bottom - g->top);
@@ -204,8 +198,7 @@ static void turn_part(void *opaque, int part)
             draw_block(t->out, t->src, &t->mapping, t->area.x, t->area.y, x, y);
 }
 
-// The canvas area that the turned rectangle can touch.
-static struct rect touched(const struct geometry *g, struct rect bounds)
+struct rect place_touched(const struct geometry *g, struct rect bounds)
 {
     double s, c, low_x = 1e30, high_x = -1e30, low_y = 1e30, high_y = -1e30;
     degrees_sin_cos((double)g->rotation / DEGREE_UNIT, &s, &c);
@@ -245,19 +238,44 @@ static struct geometry upright_of(const struct geometry *g)
     return upright;
 }
 
-int place_rotated(struct placer *placer, const struct picture *src, const struct geometry *g,
-                  struct rect bounds, struct picture **ret, int *ret_x, int *ret_y)
+// Where the picture stands within its border's edge, drawn upright.
+static struct geometry upright_within(const struct geometry *g, const struct border *border,
+                                      const struct geometry *upright)
 {
-    struct rect area = touched(g, bounds);
+    const struct geometry *edge = &border->edge;
+    struct geometry inner = upright_of(g);
+    int64_t x = border->width * upright->right / (edge->right - edge->left);
+    int64_t y = border->width * upright->bottom / (edge->bottom - edge->top);
+    inner.left = x;
+    inner.top = y;
+    inner.right = upright->right - x;
+    inner.bottom = upright->bottom - y;
+    if (edge->radius)
+        inner.radius = g->radius * upright->radius / edge->radius;
+    return inner;
+}
+
+int place_rotated(struct placer *placer, const struct picture *src, const struct geometry *g,
+                  const struct border *border, struct rect bounds, struct picture **ret, int *ret_x,
+                  int *ret_y)
+{
+    struct rect area = place_touched(&border->edge, bounds);
     if (area.width <= 0 || area.height <= 0) {
         *ret = NULL;
         return 0;
     }
-    struct geometry upright = upright_of(g);
+    struct geometry upright = upright_of(&border->edge);
+    struct rect room = {0, 0, UPRIGHT_MAX, UPRIGHT_MAX};
     struct picture *scaled = NULL;
-    int x, y;
-    int r = place_upright(placer, src, &upright, (struct rect){0, 0, UPRIGHT_MAX, UPRIGHT_MAX},
-                          &scaled, &x, &y);
+    int x, y, r;
+    if (border->width) {
+        struct geometry inner = upright_within(g, border, &upright);
+        struct border scaled_border = *border;
+        scaled_border.edge = upright;
+        r = place_bordered(placer, src, &inner, &scaled_border, room, &scaled, &x, &y);
+    } else {
+        r = place_upright(placer, src, &upright, room, &scaled, &x, &y);
+    }
     if (r < 0)
         return r;
     assert(scaled && x == 0 && y == 0);
@@ -266,7 +284,8 @@ int place_rotated(struct placer *placer, const struct picture *src, const struct
         picture_unref(&scaled);
         return -ENOMEM;
     }
-    struct turn turn = {out, scaled, mapping_of(g, upright.right, upright.bottom), area};
+    struct turn turn = {out, scaled, mapping_of(&border->edge, upright.right, upright.bottom),
+                        area};
     crew_share((out->height + PART_ROWS - 1) / PART_ROWS, turn_part, &turn);
     picture_unref(&scaled);
     *ret = out;

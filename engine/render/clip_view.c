@@ -2,6 +2,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/compose/convert.h"
+#include "engine/compose/shadow.h"
 #include "engine/frame/checksum.h"
 #include "engine/render/composition.h"
 
@@ -27,6 +28,10 @@ struct clip_view {
     // The last picture placed, and what it was made of.
     struct placed last;
     uint64_t last_content, last_placement;
+    // The last shadow drawn (NULL: none to be seen), which outlasts the pictures that cast it.
+    struct picture *shadow;
+    int shadow_x, shadow_y;
+    uint64_t shadow_key; // 0: none was drawn
 };
 
 static void source_config_fill(const struct clip_view *view, const struct clip *clip,
@@ -88,6 +93,7 @@ void clip_view_destroy(struct clip_view **view)
         return;
     *view = NULL;
     forget_last(v);
+    picture_unref(&v->shadow);
     source_destroy(&v->source);
     source_destroy(&v->fallback_source);
     composition_destroy(&v->composition);
@@ -183,6 +189,28 @@ static int view_picture(struct clip_view *view, const struct clip_instant *at, s
     return 0;
 }
 
+// Puts what was placed, if anything, over its shadow, if it has one.
+static int cast_shadow(struct clip_view *view, const struct placement *placement,
+                       struct placed *placed)
+{
+    const struct clip_context *c = &view->context;
+    uint64_t key = shadow_key(placement);
+    if (!key)
+        return 0;
+    if (key != view->shadow_key || c->config->plain) {
+        picture_unref(&view->shadow);
+        view->shadow_key = 0;
+        int error = shadow_draw(placement, c->width, c->height, &view->shadow, &view->shadow_x,
+                                &view->shadow_y);
+        if (error)
+            return error;
+        view->shadow_key = key;
+    }
+    return view->shadow ? shadow_put(view->shadow, view->shadow_x, view->shadow_y, c->width,
+                                     c->height, &placed->picture, &placed->x, &placed->y)
+                        : 0;
+}
+
 void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
                      struct render_report *report)
 {
@@ -204,7 +232,10 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
     int error = placer_place(view->context.placer, picture, &placement, view->context.width,
                              view->context.height, &ret->picture, &ret->x, &ret->y);
     picture_unref(&picture);
+    if (!error)
+        error = cast_shadow(view, &placement, ret);
     if (error) {
+        picture_unref(&ret->picture);
         struct diagnostic problem;
         diagnostic_set(&problem, error, "render_memory", view->clip->id,
                        "no memory to place this clip");

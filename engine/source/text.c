@@ -142,10 +142,10 @@ static void draw_shadow(const struct text *t, cairo_t *cr, PangoLayout *layout, 
         cairo_image_surface_create(CAIRO_FORMAT_A8, cairo_image_surface_get_width(target),
                                    cairo_image_surface_get_height(target));
     cairo_t *mask_cr = create_context(t, mask);
-    draw_words(t, mask_cr, layout, x + s->shadow_x, y + s->shadow_y);
+    draw_words(t, mask_cr, layout, x + s->shadow.x, y + s->shadow.y);
     cairo_destroy(mask_cr);
-    drawing_blur(mask, s->shadow_blur * t->config.scale_x, s->shadow_blur * t->config.scale_y);
-    drawing_colour(cr, s->shadow_colour);
+    drawing_blur(mask, s->shadow.blur * t->config.scale_x, s->shadow.blur * t->config.scale_y);
+    drawing_colour(cr, s->shadow.colour);
     cairo_save(cr);
     cairo_identity_matrix(cr);
     cairo_mask_surface(cr, mask, 0, 0);
@@ -158,7 +158,7 @@ static void draw_text(const struct text *t, cairo_surface_t *surface, PangoLayou
                       double y)
 {
     cairo_t *cr = create_context(t, surface);
-    if (t->style->shadow_colour.alpha)
+    if (t->style->shadow.colour.alpha)
         draw_shadow(t, cr, layout, x, y);
     draw_words(t, cr, layout, x, y);
     cairo_destroy(cr);
@@ -182,10 +182,10 @@ static double bleed(const struct text *t)
 {
     const struct text_style *s = t->style;
     double shadow = 0;
-    if (s->shadow_colour.alpha) {
-        double x = s->shadow_x < 0 ? -s->shadow_x : s->shadow_x;
-        double y = s->shadow_y < 0 ? -s->shadow_y : s->shadow_y;
-        shadow = (x > y ? x : y) + 2 * s->shadow_blur;
+    if (s->shadow.colour.alpha) {
+        double x = s->shadow.x < 0 ? -s->shadow.x : s->shadow.x;
+        double y = s->shadow.y < 0 ? -s->shadow.y : s->shadow.y;
+        shadow = (x > y ? x : y) + 2 * s->shadow.blur;
     }
     return ceil(s->outline + shadow);
 }

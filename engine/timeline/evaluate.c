@@ -80,10 +80,22 @@ static int level(double share)
     return (int)(share * 255 + 0.5);
 }
 
+// Lengths that are to look alike in both directions take the smaller scale.
+static struct shadow shadow_scaled(const struct shadow *s, double scale_x, double scale_y)
+{
+    return (struct shadow){
+        .x = s->x * scale_x,
+        .y = s->y * scale_y,
+        .blur = s->blur * (scale_x < scale_y ? scale_x : scale_y),
+        .colour = s->colour,
+    };
+}
+
 static struct placement place(const struct clip *clip, struct rational local, double scale_x,
                               double scale_y)
 {
     double position[2], size[2] = {0, 0}, anchor[2], left_top[2], right_bottom[2];
+    double scale = scale_x < scale_y ? scale_x : scale_y;
     property_pair(&clip->position, local, RANGE_POSITION, position);
     property_pair(&clip->anchor, local, RANGE_ANCHOR, anchor);
     property_pair(&clip->crop_lt, local, RANGE_CROP, left_top);
@@ -106,9 +118,11 @@ static struct placement place(const struct clip *clip, struct rational local, do
         .crop_top = left_top[1],
         .crop_right = right_bottom[0],
         .crop_bottom = right_bottom[1],
-        .radius = property_single(&clip->radius, local, RANGE_RADIUS) *
-                  (scale_x < scale_y ? scale_x : scale_y),
+        .radius = property_single(&clip->radius, local, RANGE_RADIUS) * scale,
         .fit = clip->fit,
+        .border = property_single(&clip->border, local, RANGE_BORDER) * scale,
+        .border_colour = clip->border_colour,
+        .shadow = shadow_scaled(&clip->shadow, scale_x, scale_y),
     };
 }
 

@@ -114,6 +114,13 @@ int read_property(struct parser *parser, const json_t *object, const char *field
 int parse_text_style(struct parser *parser, const json_t *object, struct text_style **ret);
 int parse_shape_style(struct parser *parser, const json_t *object, struct shape_style **ret);
 int parse_pattern_style(struct parser *parser, const json_t *object, struct pattern_style **ret);
+// {"width": 4, "colour": "#fff"}; the width has its value also without a border.
+int parse_border(struct parser *parser, const json_t *object, struct property *width,
+                 struct colour *colour);
+// {"offset": [4, 4], "blur": 12, "colour": "#000000a0"}: what is not said is as in `standard`;
+// without a shadow `*ret` is left as it is.
+int parse_shadow(struct parser *parser, const json_t *object, const struct shadow *standard,
+                 struct shadow *ret);
 int parse_fallback(struct parser *parser, const json_t *object, struct fallback *ret);
 
 // parse_transition.c: its length, and how it is done where it is more than a dissolve.

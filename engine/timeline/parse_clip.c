@@ -38,9 +38,9 @@ static const struct {
 
 // Fields of each group; a clip's list is made of the groups that its kind has.
 static const char *const general_fields[] = {"kind", "id", "start", "duration", "transition", NULL};
-static const char *const picture_fields[] = {"fit",      "position", "size",     "anchor",
-                                             "rotation", "crop",     "radius",   "opacity",
-                                             "blend",    "fade_in",  "fade_out", NULL};
+static const char *const picture_fields[] = {
+    "fit",     "position", "size",    "anchor",   "rotation", "crop",   "radius",
+    "opacity", "blend",    "fade_in", "fade_out", "border",   "shadow", NULL};
 static const char *const effect_fields[] = {"opacity",  "fade_in",    "fade_out", "brightness",
                                             "contrast", "saturation", NULL};
 static const char *const time_fields[] = {"in", "speed", "loop", NULL};
@@ -127,6 +127,7 @@ static int parse_placement(struct parser *parser, const json_t *object, struct c
     static const struct property_rule crop_lt = {RANGE_CROP, 4, 0, 2, {0, 0}};
     static const struct property_rule crop_rb = {RANGE_CROP, 4, 2, 2, {0, 0}};
     static const struct property_rule radius = {RANGE_RADIUS, 1, 0, 1, {0, 0}};
+    static const struct shadow shadow = {4, 4, 12, {0, 0, 0, 160}};
     int fit = (int)clip->fit, blend = BLEND_NORMAL, result;
     if ((result = read_choice(parser, object, "fit", fits, &fit)) < 0 ||
         (result = read_choice(parser, object, "blend", blends, &blend)) < 0 ||
@@ -136,7 +137,9 @@ static int parse_placement(struct parser *parser, const json_t *object, struct c
         (result = read_property(parser, object, "rotation", &rotation, &clip->rotation)) < 0 ||
         (result = read_property(parser, object, "crop", &crop_lt, &clip->crop_lt)) < 0 ||
         (result = read_property(parser, object, "crop", &crop_rb, &clip->crop_rb)) < 0 ||
-        (result = read_property(parser, object, "radius", &radius, &clip->radius)) < 0)
+        (result = read_property(parser, object, "radius", &radius, &clip->radius)) < 0 ||
+        (result = parse_border(parser, object, &clip->border, &clip->border_colour)) < 0 ||
+        (result = parse_shadow(parser, object, &shadow, &clip->shadow)) < 0)
         return result;
     clip->fit = (enum fit)fit;
     clip->blend = (enum blend_mode)blend;

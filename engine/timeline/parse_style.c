@@ -40,7 +40,28 @@ static int parse_line(struct parser *parser, const json_t *object, const char *f
     return result;
 }
 
-static int parse_shadow(struct parser *parser, const json_t *object, struct text_style *style)
+int parse_border(struct parser *parser, const json_t *object, struct property *width,
+                 struct colour *colour)
+{
+    static const char *const known[] = {"width", "colour", NULL};
+    static const struct property_rule rule = {RANGE_BORDER, 1, 0, 1, {0, 0}};
+    json_t *part;
+    size_t length;
+    int result = enter_part(parser, object, "border", known, &part, &length);
+    if (result < 0)
+        return result;
+    if (!result)
+        return read_property(parser, NULL, "width", &rule, width);
+    *colour = white;
+    if ((result = require(parser, part, "width")) == 0 &&
+        (result = read_property(parser, part, "width", &rule, width)) == 0)
+        result = read_colour(parser, part, "colour", colour);
+    path_leave(parser, length);
+    return result;
+}
+
+int parse_shadow(struct parser *parser, const json_t *object, const struct shadow *standard,
+                 struct shadow *ret)
 {
     static const char *const known[] = {"offset", "blur", "colour", NULL};
     json_t *part;
@@ -48,14 +69,13 @@ static int parse_shadow(struct parser *parser, const json_t *object, struct text
     int result = enter_part(parser, object, "shadow", known, &part, &length);
     if (result <= 0)
         return result;
-    double offset[2] = {2, 2};
-    style->shadow_blur = 4;
-    style->shadow_colour = (struct colour){0, 0, 0, 128};
+    *ret = *standard;
+    double offset[2] = {ret->x, ret->y};
     if ((result = read_numbers(parser, part, "offset", -1000, 1000, 2, offset)) == 0 &&
-        (result = read_number(parser, part, "blur", 0, 200, &style->shadow_blur)) == 0)
-        result = read_colour(parser, part, "colour", &style->shadow_colour);
-    style->shadow_x = offset[0];
-    style->shadow_y = offset[1];
+        (result = read_number(parser, part, "blur", 0, 200, &ret->blur)) == 0)
+        result = read_colour(parser, part, "colour", &ret->colour);
+    ret->x = offset[0];
+    ret->y = offset[1];
     path_leave(parser, length);
     return result;
 }
@@ -83,6 +103,7 @@ static int read_text_style(struct parser *parser, const json_t *object, struct t
         "line_spacing", "shadow", "background", "motion", "speed", NULL};
     static const char *const aligns[] = {"left", "centre", "right", NULL};
     static const char *const motions[] = {"still", "crawl", "roll", NULL};
+    static const struct shadow shadow = {2, 2, 4, {0, 0, 0, 128}};
     double box[2] = {0, 0};
     int align = TEXT_LEFT, motion = TEXT_STILL, result;
     if ((result = check_fields(parser, object, known, NULL)) < 0 ||
@@ -96,7 +117,7 @@ static int read_text_style(struct parser *parser, const json_t *object, struct t
         (result = read_number(parser, object, "line_spacing", 0.1, 10, &style->line_spacing)) < 0 ||
         (result = parse_line(parser, object, "outline", &style->outline, &style->outline_colour)) <
             0 ||
-        (result = parse_shadow(parser, object, style)) < 0 ||
+        (result = parse_shadow(parser, object, &shadow, &style->shadow)) < 0 ||
         (result = parse_backing(parser, object, style)) < 0 ||
         (result = read_choice(parser, object, "motion", motions, &motion)) < 0 ||
         (result = read_number(parser, object, "speed", 1, 10000, &style->speed)) < 0)

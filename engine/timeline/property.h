@@ -15,6 +15,7 @@ struct range {
 #define RANGE_ROTATION   ((struct range){-360000, 360000})
 #define RANGE_CROP       ((struct range){0, 1})
 #define RANGE_RADIUS     ((struct range){0, 16384})
+#define RANGE_BORDER     ((struct range){0, 1000})
 #define RANGE_OPACITY    ((struct range){0, 1})
 #define RANGE_GAIN       ((struct range){-96, 24})
 #define RANGE_PAN        ((struct range){-1, 1})

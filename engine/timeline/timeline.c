@@ -17,9 +17,9 @@ struct timeline *timeline_ref(const struct timeline *timeline)
 static void finish_clip(struct clip *clip)
 {
     struct property *properties[] = {
-        &clip->position, &clip->size,       &clip->anchor,    &clip->rotation, &clip->crop_lt,
-        &clip->crop_rb,  &clip->radius,     &clip->opacity,   &clip->gain_db,  &clip->pan,
-        &clip->contrast, &clip->saturation, &clip->brightness};
+        &clip->position, &clip->size,       &clip->anchor,     &clip->rotation, &clip->crop_lt,
+        &clip->crop_rb,  &clip->radius,     &clip->opacity,    &clip->gain_db,  &clip->pan,
+        &clip->contrast, &clip->saturation, &clip->brightness, &clip->border};
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
         free(properties[i]->keys);
     if (clip->text) {

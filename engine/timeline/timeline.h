@@ -80,6 +80,14 @@ struct colour {
     uint8_t red, green, blue, alpha; // sRGB/BT.709 code values, not premultiplied
 };
 
+// Pixels of the timeline's format, or of the output in a placement. Nothing is drawn when the
+// colour's alpha is 0.
+struct shadow {
+    double x, y; // where it stands from what casts it, whatever that one's rotation
+    double blur; // two standard deviations, as in CSS
+    struct colour colour;
+};
+
 // TEXT_LEFT is where a line starts, TEXT_RIGHT where it ends: the other way round in lines of
 // Arabic or Hebrew.
 enum text_align { TEXT_LEFT, TEXT_CENTRE, TEXT_RIGHT };
@@ -97,8 +105,7 @@ struct text_style {
     double line_spacing; // 1 = the font's own
     double outline;      // pixels
     struct colour outline_colour;
-    double shadow_x, shadow_y, shadow_blur; // pixels; shadow drawn when shadow_colour.alpha > 0
-    struct colour shadow_colour;
+    struct shadow shadow;
     struct colour background; // drawn when alpha > 0
     double padding, background_radius;
     enum text_motion motion;
@@ -220,9 +227,12 @@ struct clip {
     struct property rotation;         // degrees clockwise
     struct property crop_lt, crop_rb; // fractions of the source cut off: left top, right bottom
     struct property radius;           // corner radius in pixels
-    struct property opacity;          // 0..1
-    struct property gain_db;          // sound, -96 (silent) .. +24
-    struct property pan;              // -1 left .. 1 right
+    struct property border;           // width in pixels, around the picture
+    struct colour border_colour;
+    struct shadow shadow;                             // of the picture with its border
+    struct property opacity;                          // 0..1
+    struct property gain_db;                          // sound, -96 (silent) .. +24
+    struct property pan;                              // -1 left .. 1 right
     struct property brightness, contrast, saturation; // adjust: 0, 1, 1 = no change
     enum blend_mode blend;
     int64_t fade_in, fade_out;             // picture, frames
@@ -295,6 +305,9 @@ struct placement {
     double crop_left, crop_top, crop_right, crop_bottom; // fractions of the source
     double radius;                                       // pixels
     enum fit fit;
+    double border; // width in pixels, outside of the picture's edge; colour's alpha 0: none
+    struct colour border_colour;
+    struct shadow shadow;
 };
 
 // One clip at one instant. All is sampled where the output frame starts: a fade-in of 15 frames has

@@ -10,6 +10,7 @@
 #include "engine/compose/convert.h"
 #include "engine/compose/group.h"
 #include "engine/compose/place.h"
+#include "engine/compose/shadow.h"
 #include "engine/link/tile_codec.h"
 #include "tests/engine/compose/random_picture.h"
 
@@ -131,6 +132,15 @@ static void run_place(struct bench *b)
     picture_unref(&out);
 }
 
+static void run_shadow(struct bench *b)
+{
+    struct picture *out = NULL;
+    int x, y;
+    if (shadow_draw(&b->placement, WIDTH, HEIGHT, &out, &x, &y) < 0)
+        exit(1);
+    picture_unref(&out);
+}
+
 static void run_group(struct bench *b)
 {
     struct group_frame *frame = NULL;
@@ -228,6 +238,13 @@ static void bench_place(struct bench *b)
     b->placement.x = 100.5;
     b->placement.radius = 20;
     report("place -> 480x270, radius, half px", run_place, b);
+    b->placement.border = 6;
+    b->placement.border_colour = (struct colour){255, 255, 255, 255};
+    report("place -> 480x270, radius, border", run_place, b);
+    b->placement.shadow = (struct shadow){8, 8, 24, {0, 0, 0, 160}};
+    report("shadow of 480x270, radius", run_shadow, b);
+    b->placement.rotation = 10;
+    report("shadow of 480x270, radius, 10 degrees", run_shadow, b);
     b->placement = (struct placement){.x = -960, .y = -540, .width = 3840, .height = 2160};
     report("place, zoomed by 2", run_place, b);
     report_hands("place, zoomed by 2", run_place, b);

@@ -351,6 +351,10 @@ static struct placement random_placement(uint64_t *state)
         p.crop_left = random_below(state, 100) / 120.0;
     if (random_below(state, 3) == 0)
         p.crop_bottom = random_below(state, 100) / 120.0;
+    if (random_below(state, 3) == 0) {
+        p.border = random_below(state, 40 * 16) / 16.0;
+        p.border_colour = (struct colour){200, 90, 10, (uint8_t)random_below(state, 256)};
+    }
     return p;
 }
 
@@ -435,6 +439,14 @@ static void test_hands(uint64_t *state)
         {.x = 3.25, .y = 7.5, .width = 2500, .height = 1500},
         {.x = 3, .y = 7, .width = 700, .height = 900, .radius = 40},
         {.x = 300, .y = 100, .width = 1200, .height = 700, .rotation = 33},
+        {.x = 300.5,
+         .y = 100,
+         .width = 1200,
+         .height = 700,
+         .rotation = 33,
+         .radius = 30,
+         .border = 11,
+         .border_colour = {9, 80, 160, 200}},
     };
     struct picture *src[2] = {random_picture(state, PICTURE_OPAQUE, 1280, 720),
                               random_picture(state, PICTURE_ALPHA, 1280, 720)};

@@ -173,6 +173,58 @@ static void test_nested(void)
     close_tracks();
 }
 
+// A blue inset x 22..41, y 18..29 with a green border of 4 that is gone after 8 frames, and half a
+// black shadow of both, 10 to the right and 4 down; all at 60 % from frame 20 on.
+static void test_border_and_shadow(void)
+{
+    open_tracks(
+        "{\"clips\":[{" COLOUR("#ff0000") ",\"start\":0,\"duration\":30}]},{\"clips\":[{" COLOUR(
+            "#0000ff") ",\"start\":0,\"duration\":30,\"size\":[20,12],\"border\":{\"colour\":\"#"
+                       "00ff00\","
+                       "\"width\":{\"keyframes\":[{\"at\":0,\"value\":4},{\"at\":8,\"value\":0}]}},"
+                       "\"shadow\":{\"offset\":[10,4],\"blur\":0,\"colour\":\"#00000080\"},"
+                       "\"opacity\":"
+                       "{\"keyframes\":[{\"at\":0,\"value\":1,\"easing\":\"hold\"},{\"at\":20,"
+                       "\"value\":0.6}"
+                       "]}}]}");
+    const double half = 128 / 255.0;
+    static const int widths[][2] = {{0, 4}, {4, 2}, {8, 0}, {9, 0}, {22, 0}};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        int n = widths[i][0], w = widths[i][1];
+        double opacity = n >= 20 ? 0.6 : 1;
+        check_pixel(n, 22, 18, red, blue, opacity, 2);
+        check_pixel(n, 41, 29, red, blue, opacity, 2); // no shadow shows through
+        check_pixel(n, 22 - w, 18 - w, red, w ? green : blue, opacity, 2);
+        check_pixel(n, 41 + w, 18 - w, red, w ? green : blue, opacity, 2);
+        check_pixel(n, 20 - w, 24, red, red, 0, 1);
+        check_pixel(n, 44 + w, 16 + 4 - w, red, red, 0, 1);        // right of it, above its shadow
+        check_pixel(n, 51 + w, 24, red, black, half * opacity, 2); // the shadow's edge
+        check_pixel(n, 54 + w, 24, red, red, 0, 1);
+        check_pixel(n, 40, 33 + w, red, black, half * opacity, 2);
+        check_pixel(n, 40, 36 + w, red, red, 0, 1);
+    }
+    close_tracks();
+}
+
+// A picture that covers the canvas hides what is beneath, whatever border it has; one that covers
+// it only with a translucent border does not, though both stand in the same track.
+static void test_border_hides(void)
+{
+    open_tracks(
+        "{\"clips\":[{" COLOUR("#ff0000") ",\"start\":0,\"duration\":30}]},{\"clips\":[{" COLOUR(
+            "#0000ff") ",\"start\":0,\"duration\":30,\"size\":{\"keyframes\":[{\"at\":0,\"value\":["
+                       "64,48],"
+                       "\"easing\":\"hold\"},{\"at\":10,\"value\":[48,32]}]},\"border\":{\"width\":"
+                       "8,"
+                       "\"colour\":\"#00ff0080\"},\"shadow\":{\"colour\":\"#00000000\"}}]}");
+    for (int n = 8; n < 13; n++) {
+        check_pixel(n, 32, 24, red, blue, 1, 1);
+        check_pixel(n, 1, 1, n < 10 ? blue : red, n < 10 ? blue : green, 128 / 255.0, 2);
+        check_pixel(n, 62, 24, n < 10 ? blue : red, n < 10 ? blue : green, 128 / 255.0, 2);
+    }
+    close_tracks();
+}
+
 // Saturation 0 leaves the luma of what lies beneath.
 static void test_adjust(void)
 {
@@ -294,6 +346,8 @@ int main(void)
     test_moves();
     test_mixes();
     test_nested();
+    test_border_and_shadow();
+    test_border_hides();
     test_adjust();
     CHECK(picture_outstanding(), ==, 0);
     return check_end();

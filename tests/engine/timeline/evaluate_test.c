@@ -226,12 +226,14 @@ static void test_placement(void)
         "{\"clips\":[{\"kind\":\"image\",\"asset\":\"a\",\"start\":0,\"duration\":10,\"fit\":"
         "\"cover\","
         "\"position\":[100,200],\"size\":[320,180],\"anchor\":[0,1],\"rotation\":-30,"
-        "\"crop\":[0.1,0.2,0.3,0.4],\"radius\":12,\"opacity\":0.5,\"blend\":\"screen\"}]}");
+        "\"crop\":[0.1,0.2,0.3,0.4],\"radius\":12,\"opacity\":0.5,\"blend\":\"screen\","
+        "\"border\":{\"width\":8},\"shadow\":{\"offset\":[6,-3],\"blur\":10}}]}");
     struct layer layers[2];
     timeline_evaluate(timeline, rates[2], 1920, 1440, 0, layers);
     const struct placement *p = &layers[0].now.placement;
     CHECK_TRUE(p->x == 960 && p->y == 720 && p->width == 0 && p->height == 0);
     CHECK_TRUE(p->anchor_x == 0.5 && p->anchor_y == 0.5 && p->rotation == 0 && p->radius == 0);
+    CHECK_TRUE(p->border == 0 && p->border_colour.alpha == 0 && p->shadow.colour.alpha == 0);
     CHECK(p->fit, ==, FIT_CONTAIN);
     CHECK(layers[0].now.opacity, ==, 255);
     CHECK_TRUE(layers[0].now.contrast == 1 && layers[0].now.saturation == 1);
@@ -240,6 +242,7 @@ static void test_placement(void)
     CHECK_TRUE(p->anchor_x == 0 && p->anchor_y == 1 && p->rotation == -30 && p->radius == 18);
     CHECK_TRUE(p->crop_left == 0.1 && p->crop_top == 0.2 && p->crop_right == 0.3 &&
                p->crop_bottom == 0.4);
+    CHECK_TRUE(p->border == 12 && p->shadow.x == 9 && p->shadow.y == -6 && p->shadow.blur == 15);
     CHECK(p->fit, ==, FIT_COVER);
     CHECK(layers[1].now.opacity, ==, 128);
     CHECK(layers[1].now.clip->blend, ==, BLEND_SCREEN);

@@ -141,7 +141,7 @@ static void test_demo(void)
     CHECK_TEXT(text->font, "Noto Sans Bold");
     CHECK_TRUE(text->size == 48 && text->box_width == 500 && text->box_height == 100);
     CHECK_TRUE(text->outline == 2 && colour_is(text->outline_colour, 0, 0, 0, 255));
-    CHECK_TRUE(text->shadow_x == 2 && text->shadow_blur == 4 && text->shadow_colour.alpha == 128);
+    CHECK_TRUE(text->shadow.x == 2 && text->shadow.blur == 4 && text->shadow.colour.alpha == 128);
     CHECK_TRUE(text->background.alpha == 0xa0 && text->padding == 12);
     CHECK_TRUE(text->background_radius == 8 && text->motion == TEXT_CRAWL && text->speed == 120);
     timeline_unref(&t);
@@ -175,6 +175,28 @@ static void test_defaults(void)
     CHECK_TRUE(audio->in.num == 8 && audio->in.den == 5);
     CHECK(t->tracks[CLIP_TIMELINE].clips[0].nested->duration, ==, 50);
     CHECK(t->tracks[CLIP_TEXT].clips[0].text->size, ==, 48);
+    timeline_unref(&t);
+}
+
+static void test_borders(void)
+{
+    struct timeline *t = NULL;
+    struct diagnostic d;
+    CHECK_OK(file_parse(DATA "/valid/borders.json", &t, &d));
+    if (!t)
+        return;
+    const struct clip *c = t->tracks[0].clips;
+    CHECK_TRUE(c[0].border.count == 1 && c[0].border.keys[0].value[0] == 4);
+    CHECK_TRUE(colour_is(c[0].border_colour, 255, 255, 255, 255));
+    CHECK_TRUE(c[0].shadow.x == 4 && c[0].shadow.y == 4 && c[0].shadow.blur == 12);
+    CHECK_TRUE(colour_is(c[0].shadow.colour, 0, 0, 0, 0xa0));
+    CHECK_TRUE(c[1].border.count == 2 && c[1].border.keys[1].value[0] == 12.5);
+    CHECK_TRUE(colour_is(c[1].border_colour, 0x10, 0x20, 0x30, 0x40));
+    CHECK_TRUE(c[1].shadow.x == -6 && c[1].shadow.y == 0.5 && c[1].shadow.blur == 0);
+    CHECK_TRUE(colour_is(c[1].shadow.colour, 255, 0, 0, 255));
+    // A text's letters and its box have a shadow each.
+    CHECK_TRUE(c[2].text->shadow.x == 2 && c[2].shadow.x == 7 && c[2].border.count == 1);
+    CHECK_TRUE(c[2].border.keys[0].value[0] == 0 && c[2].border_colour.alpha == 0);
     timeline_unref(&t);
 }
 
@@ -517,6 +539,7 @@ int main(void)
     CHECK(check_folder(DATA "/invalid", check_invalid), >=, 100);
     test_demo();
     test_defaults();
+    test_borders();
     test_times();
     test_sharing();
     test_many_clips();
