@@ -63,6 +63,19 @@ static int media_import_files(const struct command *command, int argc, char **ar
     return status;
 }
 
+// Empty where there is no sound; a file of an older import has not been measured.
+static void add_decibels(struct table *table, const json_t *media, const char *field)
+{
+    const json_t *loudness = json_object_get(media, "loudness");
+    const json_t *value = json_object_get(loudness, field);
+    if (json_is_number(value))
+        table_add(table, "%.1f", json_number_value(value));
+    else
+        table_add(table, "%s",
+                  loudness || !field_integer(media, "sample_count") ? (value ? "silent" : "")
+                                                                    : "unknown");
+}
+
 static void add_media(struct table *table, const json_t *media)
 {
     table_add(table, "%s", field_text(media, "name"));
@@ -74,6 +87,8 @@ static void add_media(struct table *table, const json_t *media)
         table_add(table, "%s", "");
     table_add(table, "%s", field_text(media, "picture_codec"));
     table_add(table, "%s", field_text(media, "sound_codec"));
+    add_decibels(table, media, "integrated_lufs");
+    add_decibels(table, media, "true_peak_dbtp");
     size_t crashes = json_array_size(json_object_get(media, "crashes"));
     table_add(table, "%s",
               json_is_true(json_object_get(media, "poisoned")) ? "poisoned"
@@ -85,8 +100,8 @@ static void add_media(struct table *table, const json_t *media)
 static int media_list(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"media", NULL};
-    static const char *const titles[] = {"NAME",  "CONTAINER", "SIZE",  "PICTURE",
-                                         "SOUND", "STATE",     "SHA256"};
+    static const char *const titles[] = {"NAME", "CONTAINER", "SIZE",  "PICTURE", "SOUND",
+                                         "LUFS", "DBTP",      "STATE", "SHA256"};
     struct arguments a;
     struct client_reply reply;
     int status;
@@ -158,7 +173,10 @@ const struct command media_commands[] = {
     {"media", "list", "", "Lists the media in the farm's store",
      "STATE is \"suspect\" for a file that has ended a worker while it decoded it, \"poisoned\" "
      "after\n"
-     "the second: nobody opens it then, its clips show their fallbacks. --json says who and when.",
+     "the second: nobody opens it then, its clips show their fallbacks. --json says who and when.\n"
+     "LUFS and DBTP are loudness and true peak of the whole sound (EBU R 128), by which a\n"
+     "timeline's \"loudness\" levels it; \"unknown\": an older version has imported it, and it\n"
+     "stays as it is.",
      media_list},
     {"media", "clear", "NAME|SHA256", "Lets workers open a file again that has ended some of them",
      "For false alarms. A mended file is another one: import it, and put it into the timeline.",

@@ -26,7 +26,7 @@ bool import_document(const char *path, struct media_info *ret);
 // Writes the sound of `stream` to `file` as 48 kHz stereo float32. Sample 0 is at `start` seconds
 // on the file's own clock (later sound is preceded by silence, earlier sound is cut); gaps longer
 // than 0.1 s are kept as silence, an hour of them in all, overlaps are cut. `start` is NULL: at the
-// first sample. Fills the info's sample_count, and adds to its damage.
+// first sample. Fills the info's sample_count and loudness, and adds to its damage.
 //
 // More than two channels are mixed down as in ITU-R BS.775, not normalised (float does not clip):
 //   left, right                          their own side, 1

@@ -1,5 +1,6 @@
 #include "engine/media/import.h"
 
+#include "engine/media/loudness.h"
 #include "engine/media/reader.h"
 
 #include <errno.h>
@@ -19,8 +20,9 @@
 
 struct writer {
     int fd;
-    int64_t count, skip; // pairs written; pairs still to be left out
-    int64_t silence;     // pairs that fill gaps
+    int64_t count, skip;          // pairs written; pairs still to be left out
+    int64_t silence;              // pairs that fill gaps
+    struct loudness_meter *meter; // hears all that the file holds
     float block[2 * BLOCK_PAIRS];
 };
 
@@ -46,6 +48,9 @@ static int write_all(struct writer *w, const float *pairs, int64_t count)
     w->count += count - skipped;
     if (w->count > SAMPLES_MAX)
         return -EFBIG;
+    int error = loudness_meter_add(w->meter, pairs + 2 * skipped, count - skipped);
+    if (error < 0)
+        return error;
     while (rest) {
         ssize_t n = write(w->fd, bytes, rest);
         if (n < 0 && errno == EINTR)
@@ -67,6 +72,9 @@ static int write_silence(struct writer *w, int64_t count)
         return -EOVERFLOW;
     if (w->count > SAMPLES_MAX)
         return -EFBIG;
+    int error = loudness_meter_add_silence(w->meter, count);
+    if (error < 0)
+        return error;
     return lseek(w->fd, count * 2 * (off_t)sizeof(float), SEEK_CUR) < 0 ? -errno : 0;
 }
 
@@ -273,6 +281,9 @@ static void conclude(const struct converter *c, const struct demuxer *demuxer,
                      struct media_info *info)
 {
     info->sample_count = c->writer.count;
+    info->loudness_known = c->writer.count > 0;
+    if (info->loudness_known)
+        loudness_meter_finish(c->writer.meter, &info->loudness_lufs, &info->true_peak_dbtp);
     if (c->refused)
         import_note_damage(info, c->refused, rational_make(c->first_refused, SAMPLE_RATE_HZ));
     if (demuxer->wholeness == FILE_CUT && demuxer->picture < 0)
@@ -300,7 +311,9 @@ int import_sound(struct demuxer *demuxer, int stream, const struct rational *sta
     struct converter *c = calloc(1, sizeof *c);
     AVFrame *frame = av_frame_alloc();
     struct reader reader = {0};
-    int error = c && frame ? reader_open(demuxer, stream, 1, false, &reader, reterr) : -ENOMEM;
+    int error = c && frame ? loudness_meter_create(&c->writer.meter) : -ENOMEM;
+    if (error >= 0)
+        error = reader_open(demuxer, stream, 1, false, &reader, reterr);
     if (error >= 0) {
         reader.on_refusal = on_refusal;
         reader.opaque = c;
@@ -328,6 +341,7 @@ int import_sound(struct demuxer *demuxer, int stream, const struct rational *sta
     if (c) {
         swr_free(&c->swr);
         av_channel_layout_uninit(&c->layout);
+        loudness_meter_destroy(&c->writer.meter);
     }
     free(c);
     reader_close(&reader);

@@ -1,8 +1,11 @@
 #include "engine/media/media.h"
 
+#include "engine/media/loudness.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +46,19 @@ static json_t *format_start(const struct media_info *i)
                      (double)i->start_slowest_us / 1e3);
 }
 
+static json_t *decibels(double value)
+{
+    return value > -HUGE_VAL ? json_real(value) : json_null();
+}
+
+static json_t *format_loudness(const struct media_info *i)
+{
+    if (!i->loudness_known)
+        return json_null();
+    return json_pack("{s:o, s:o}", "integrated_lufs", decibels(i->loudness_lufs), "true_peak_dbtp",
+                     decibels(i->true_peak_dbtp));
+}
+
 char *media_info_format(const struct media_info *i)
 {
     char rate[24], duration[48], pictures[48], first[48];
@@ -54,13 +70,15 @@ char *media_info_format(const struct media_info *i)
                                                  "first", first)
                                      : json_null();
     json_t *json = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b, s:o, s:o}",
+        "{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:s*, s:I, s:I, s:b, s:b, s:o, s:o, "
+        "s:o}",
         "sha256", i->sha256, "bytes", (json_int_t)i->bytes, "container", i->container,
         "picture_codec", i->picture_codec, "sound_codec", i->sound_codec, "width", i->width,
         "height", i->height, "still", i->still, "rate", i->rate.num ? rate : "0", "duration",
         duration, "picture_duration", i->picture_duration.den ? pictures : NULL, "picture_count",
         (json_int_t)i->picture_count, "sample_count", (json_int_t)i->sample_count, "interlaced",
-        i->interlaced, "hdr", i->hdr, "damage", damage, "start", format_start(i));
+        i->interlaced, "hdr", i->hdr, "damage", damage, "start", format_start(i), "loudness",
+        format_loudness(i));
     if (!json)
         return NULL;
     char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -107,6 +125,23 @@ static bool take_start(const json_t *json, struct media_info *ret)
     ret->start_first_us = (int64_t)(first * 1e3 + 0.5);
     ret->start_slowest_us = (int64_t)(slowest * 1e3 + 0.5);
     return true;
+}
+
+// Null: silence.
+static bool take_decibels(const json_t *json, double *ret)
+{
+    *ret = json_is_number(json) ? json_number_value(json) : -HUGE_VAL;
+    return json_is_null(json) || (json_is_number(json) && *ret >= LOUDNESS_NOTHING && *ret < 200);
+}
+
+// Null, or both.
+static bool take_loudness(const json_t *json, struct media_info *ret)
+{
+    if (!json || json_is_null(json))
+        return true;
+    ret->loudness_known = true;
+    return take_decibels(json_object_get(json, "integrated_lufs"), &ret->loudness_lufs) &&
+           take_decibels(json_object_get(json, "true_peak_dbtp"), &ret->true_peak_dbtp);
 }
 
 // Not rate_parse: material may have rates that no channel has.
@@ -156,6 +191,9 @@ int media_info_parse(const char *text, struct media_info *ret, struct diagnostic
     else if (!take_start(json_object_get(json, "start"), &i))
         bad = diagnostic_set(reterr, -EINVAL, "media_facts", "start",
                              "is not null or milliseconds of the first and slowest start");
+    else if (!take_loudness(json_object_get(json, "loudness"), &i))
+        bad = diagnostic_set(reterr, -EINVAL, "media_facts", "loudness",
+                             "is not null or LUFS and dBTP");
     if (!bad) {
         snprintf(i.sha256, sizeof i.sha256, "%s", sha);
         snprintf(i.container, sizeof i.container, "%s", container);

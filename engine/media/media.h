@@ -38,6 +38,11 @@ struct media_info {
     // importing machine measured it; not known for sound alone and in facts of an older import.
     bool start_known;
     int64_t start_first_us, start_slowest_us;
+    // Of the sound part, rounded to 0.01 (engine/media/loudness.h says how, and what -HUGE_VAL
+    // means); not known without sound and in facts of an older import, which are not made anew for
+    // it: a node that has them already would level otherwise.
+    bool loudness_known;
+    double loudness_lufs, true_peak_dbtp;
 };
 
 // Limits: side 16384, 134,217,728 pixels (a photograph of 128 megapixels), 16 streams. While it is

@@ -23,6 +23,7 @@ const timeline = (more = {}) => ({
   tracks: [{ clips: [{ id: "bars", kind: "pattern", pattern: { kind: "bars" }, start: 0, duration: 50 }] }],
   ...more,
 });
+const program = join(process.env.VISTTER_BUILD ?? join(top, "build/release"), "coordinator/vistter");
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 let server, client;
@@ -230,7 +231,7 @@ test("a slate is a timeline that is known", async () => {
 test("media is imported once, served whole and in ranges, and used by a timeline", async () => {
   const clip = join(server.folder, "clip.mkv");
   execFileSync("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-f", "lavfi",
-    "-i", "sine=d=1", "-c:v", "libx264", "-c:a", "aac", "-shortest", clip]);
+    "-i", "sine=f=1000:d=1", "-c:v", "libx264", "-c:a", "flac", "-shortest", clip]);
   const bytes = readFileSync(clip);
   const hash = sha256(bytes);
   const headers = { "content-type": "application/octet-stream" };
@@ -243,10 +244,16 @@ test("media is imported once, served whole and in ranges, and used by a timeline
   const facts = await accepted(201, "PUT", `/media/${hash}?name=clip.mkv`, { body: bytes, headers });
   assert.deepEqual([facts.sha256, facts.bytes, facts.width, facts.height, facts.rate, facts.picture_count],
     [hash, bytes.length, 160, 90, "25", 25]);
+  // FFmpeg's sine has an amplitude of 1/8, here on both sides: EBU Tech 3341 makes that -18.06 LUFS.
+  assert.ok(Math.abs(facts.loudness.integrated_lufs + 18.06) < 0.2, JSON.stringify(facts.loudness));
+  assert.ok(Math.abs(facts.loudness.true_peak_dbtp + 18.06) < 0.7, JSON.stringify(facts.loudness));
   const again = await accepted(200, "PUT", `/media/${hash}?name=other.mkv`, { body: bytes, headers });
   assert.equal(again.name, "clip.mkv");
   const known = (await accepted(200, "GET", "/media")).filter((m) => m.sha256 === hash);
   assert.equal(known[0].poisoned, false);
+  assert.deepEqual(known[0].loudness, facts.loudness);
+  const list = spawnSync(program, ["--server", server.origin, "media", "list"], { encoding: "utf8" });
+  assert.match(list.stdout, new RegExp(`clip.mkv .* ${facts.loudness.integrated_lufs.toFixed(1)} +-\\d+\\.\\d +- +${hash}`));
   await refused(404, null, null, "DELETE", `/media/${hash}/crashes`);
   assert.equal(known.length, 1);
   assert.ok((await call("GET", `/media/${hash}`)).body.equals(bytes));
@@ -278,7 +285,6 @@ test("a film that is cut short is taken, and the answer says where it ends", asy
   // The command says it too, whether the file is sent or was there.
   const third = join(server.folder, "third.mp4");
   writeFileSync(third, whole.subarray(0, whole.length / 3));
-  const program = join(process.env.VISTTER_BUILD ?? join(top, "build/release"), "coordinator/vistter");
   for (const there of [false, true]) {
     const run = spawnSync(program, ["--server", server.origin, "import", third], { encoding: "utf8" });
     assert.equal(run.status, 0, run.stderr);

@@ -236,6 +236,48 @@ static void test_gap(void)
     free(pairs);
 }
 
+// What facts say of a sine of 1 kHz, by EBU Tech 3341: its level on both sides is its loudness, and
+// on one side 3 dB more than it.
+static void check_loudness(const char *name, const char *make, double lufs, double dbtp)
+{
+    struct media_info info, parsed;
+    maker_run("ffmpeg -v error -f lavfi -i \"aevalsrc=%s\" -c:a pcm_f32le %s", make,
+              maker_path(name));
+    CHECK_OK(maker_import(name, &info, NULL));
+    CHECK_TRUE(info.loudness_known);
+    CHECK_TRUE(lufs == info.loudness_lufs || fabs(info.loudness_lufs - lufs) <= 0.1);
+    CHECK_TRUE(dbtp == info.true_peak_dbtp || fabs(info.true_peak_dbtp - dbtp) <= 0.4);
+    char *json = media_info_format(&info);
+    CHECK_OK(media_info_parse(json, &parsed, NULL));
+    CHECK_TRUE(parsed.loudness_known && parsed.loudness_lufs == info.loudness_lufs &&
+               parsed.true_peak_dbtp == info.true_peak_dbtp);
+    free(json);
+}
+
+static void test_loudness(void)
+{
+    struct media_info info;
+    struct diagnostic problem = {0};
+#define TONE "0.0707946*sin(2*PI*1000*t)" // -23 dBFS
+    check_loudness("one.wav", TONE ":s=48000:d=20", -23, -23);
+    check_loudness("both.wav", TONE "|" TONE ":s=44100:d=20", -23, -23);
+    check_loudness("left.wav", TONE "|0:s=48000:d=20", -26.01, -23);
+    check_loudness("centre.wav", "0|0|" TONE "|0|0|0:c=5.1:s=48000:d=20", -26.01, -26.01);
+    check_loudness("short.wav", TONE ":s=48000:d=0.3", -HUGE_VAL, -23);
+    check_loudness("nothing.wav", "0:s=48000:d=2", -HUGE_VAL, -HUGE_VAL);
+    // Facts of an older import do not have it; numbers that cannot be are refused.
+    CHECK_OK(maker_import("one.wav", &info, NULL));
+    char *json = media_info_format(&info), *field = strstr(json, "\"loudness\"");
+    memcpy(field, "\"loudxxxx\"", 10);
+    CHECK_OK(media_info_parse(json, &info, NULL));
+    CHECK_TRUE(!info.loudness_known);
+    memcpy(field, "\"loudness\"", 10);
+    memcpy(strstr(json, "integrated"), "intxgrated", 10);
+    CHECK_ERROR(media_info_parse(json, &info, &problem), -EINVAL);
+    CHECK_TEXT(problem.path, "loudness");
+    free(json);
+}
+
 // A small file whose times jump twice by 35 minutes would fill the disk with zeros.
 static void test_huge_gaps(void)
 {
@@ -258,6 +300,7 @@ int main(void)
     test_rates();
     test_gap();
     test_huge_gaps();
+    test_loudness();
     maker_end();
     return check_end();
 }

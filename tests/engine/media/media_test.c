@@ -128,6 +128,8 @@ static void test_video(void)
     CHECK_TEXT(twice, text);
     free(text);
     free(twice);
+    CHECK_TRUE(parsed.loudness_known && parsed.loudness_lufs == info.loudness_lufs &&
+               parsed.true_peak_dbtp == info.true_peak_dbtp);
     CHECK_OK(maker_import("video.mp4", &again, &problem)); // known by its hash
     CHECK(again.picture_count, ==, 45);
     CHECK(store_count(), ==, 4);
