@@ -119,14 +119,13 @@ static void import_progress(void *opaque, int permille)
         state->project->on_import(state->file, permille);
 }
 
-// Brings one media asset into the cache. `*ret_damage` holds 160 bytes: what is damaged, or "".
+// Brings one media asset into the cache. `*ret` gets its facts, all 0 where there was no import.
 static const struct resolved *import_asset(struct render_project *p, const char *uri,
-                                           char *ret_damage)
+                                           struct media_info *ret)
 {
     char path[PATH_MAX], stored[PATH_MAX + 80];
     struct diagnostic problem = {0};
-    struct media_info info;
-    *ret_damage = 0;
+    *ret = (struct media_info){0};
     if (local_path(p, uri, path, &problem)) {
         path[0] = 0;
     } else if (strncmp(uri, "file:", 5)) {
@@ -134,9 +133,8 @@ static const struct resolved *import_asset(struct render_project *p, const char 
             diagnostic_set(&problem, -errno, "asset_missing", uri, "is not in the cache folder");
     } else {
         struct import_state state = {p, path};
-        if (!media_import(path, p->cache, &info, import_progress, &state, &problem)) {
-            media_damage_text(&info, ret_damage);
-            snprintf(stored, sizeof stored, "%s/%s", p->cache, info.sha256);
+        if (!media_import(path, p->cache, ret, import_progress, &state, &problem)) {
+            snprintf(stored, sizeof stored, "%s/%s", p->cache, ret->sha256);
             return remember(p, uri, stored);
         }
         if (!problem.path[0])
@@ -151,17 +149,23 @@ static void import_of_clip(struct render_project *p, const struct timeline *t,
                            const struct clip *clip, int asset)
 {
     struct diagnostic warning;
+    struct media_info info;
     char damage[160];
     const char *uri = t->assets[asset].uri;
     if (find(p, uri))
         return;
-    const struct resolved *item = import_asset(p, uri, damage);
+    const struct resolved *item = import_asset(p, uri, &info);
+    media_damage_text(&info, damage);
     struct clip named = *clip;
     named.asset = asset;
     if (item->problem.error)
         clip_problem(t, &named, &item->problem, &warning);
     else if (*damage)
         diagnostic_set(&warning, -EIO, "media_damaged", t->assets[asset].name, "%s", damage);
+    else if (t->loudness_lufs < 0 && info.sample_count && !info.loudness_known)
+        diagnostic_set(&warning, -ENODATA, "media_loudness", t->assets[asset].name,
+                       "is not levelled: an older version imported it, without its loudness; take "
+                       "another --cache folder");
     else
         return;
     p->on_warning(&warning);
@@ -291,9 +295,9 @@ static int resolve(void *opaque, const char *uri, char *path, struct diagnostic 
 {
     struct render_project *p = opaque;
     const struct resolved *item = find(p, uri);
-    char damage[160];
+    struct media_info info;
     if (!item) // a picture of a list
-        item = import_asset(p, uri, damage);
+        item = import_asset(p, uri, &info);
     if (item->problem.error && reterr)
         *reterr = item->problem;
     if (!item->problem.error)

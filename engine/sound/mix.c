@@ -147,15 +147,15 @@ static void read_pattern(const struct sound_mixer *m, const struct layer_sound *
                p->tone_hz, decibel_to_gain(p->tone_db), at->count, dst);
 }
 
-static void read_sound(struct sound_mixer *m, const struct timeline *t, const struct layer_sound *s,
-                       struct instant *at, int depth, float *dst);
+static double read_sound(struct sound_mixer *m, const struct timeline *t,
+                         const struct layer_sound *s, struct instant *at, int depth, float *dst);
 
-// Gain and balance, ramped linearly over the frame, in place.
-static void apply_ramp(const struct layer_sound *s, int count, float *samples)
+// Level, gain and balance, ramped linearly over the frame, in place.
+static void apply_ramp(const struct layer_sound *s, double level, int count, float *samples)
 {
     for (int i = 0; i < count; i++) {
         double share = (double)i / count;
-        double gain = s->gain_start + (s->gain_end - s->gain_start) * share;
+        double gain = (s->gain_start + (s->gain_end - s->gain_start) * share) * level;
         double pan = s->pan_start + (s->pan_end - s->pan_start) * share;
         double left = pan > 0 ? gain * (1 - pan) : gain, right = pan < 0 ? gain * (1 + pan) : gain;
         samples[2 * i] = (float)((double)samples[2 * i] * left);
@@ -179,37 +179,39 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, depth + 1);
     for (size_t i = 0; i < count; i++) {
-        read_sound(m, t, &sounds[i], at, depth + 1, part);
-        apply_ramp(&sounds[i], at->count, part);
+        double level = read_sound(m, t, &sounds[i], at, depth + 1, part);
+        apply_ramp(&sounds[i], level, at->count, part);
         for (int k = 0; k < at->count * SOUND_CHANNELS; k++)
             dst[k] += part[k];
     }
     at->speed = around;
 }
 
-// One clip's samples, before gain and pan.
-static void read_sound(struct sound_mixer *m, const struct timeline *t, const struct layer_sound *s,
-                       struct instant *at, int depth, float *dst)
+// One clip's samples, before gain and pan; returns the factor that levels them.
+static double read_sound(struct sound_mixer *m, const struct timeline *t,
+                         const struct layer_sound *s, struct instant *at, int depth, float *dst)
 {
     const struct clip *clip = s->clip;
     if (clip->kind == CLIP_TIMELINE) {
         read_nested(m, s, at, depth, dst);
-        return;
+        return 1;
     }
     if (clip->kind == CLIP_PATTERN) {
         read_pattern(m, s, at, dst);
-        return;
+        return 1;
     }
     const struct open_sound *open = sound_for(m, t->assets[clip->asset].uri);
     static const struct diagnostic silent = {
         .error = -EINVAL, .code = "sound_none", .text = "has no sound"};
     if (clip->kind == CLIP_AUDIO && (!open->source || sound_source_is_silent(open->source)))
         note_problem(at, t, clip, open->source ? &silent : &open->problem);
-    if (open->source)
-        sound_source_read(open->source, source_position(m, s, at),
-                          rational_product(at->speed, clip->speed), clip->loop, at->count, dst);
-    else
+    if (!open->source) {
         memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
+        return 1;
+    }
+    sound_source_read(open->source, source_position(m, s, at),
+                      rational_product(at->speed, clip->speed), clip->loop, at->count, dst);
+    return t->loudness_lufs < 0 ? sound_source_level(open->source, t->loudness_lufs) : 1;
 }
 
 static int32_t quantise(float sample)
@@ -242,8 +244,8 @@ int sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, 
     memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, 0);
     for (size_t i = 0; i < count; i++) {
-        read_sound(m, m->timeline, &sounds[i], &at, 0, part);
-        apply_ramp(&sounds[i], at.count, part);
+        double level = read_sound(m, m->timeline, &sounds[i], &at, 0, part);
+        apply_ramp(&sounds[i], level, at.count, part);
         for (int k = 0; k < at.count * SOUND_CHANNELS; k++)
             dst[k] = add_saturated(dst[k], quantise(part[k]));
     }

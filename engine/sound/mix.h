@@ -1,7 +1,8 @@
 // Sound of a timeline's tracks over one frame, as an integer stem (sound.h).
-// Order of work per clip: source samples (float) -> gain and pan, ramped linearly over the frame ->
-// quantised -> added. Pan is a balance: the far side falls linearly to 0. A nested timeline is
-// summed in float in the order of its tracks, and is then one clip.
+// Order of work per clip: source samples (float) -> the factor that levels its asset, where the
+// timeline has a loudness, gain and pan, ramped linearly over the frame -> quantised -> added. Pan
+// is a balance: the far side falls linearly to 0. A nested timeline is summed in float in the order
+// of its tracks, and is then one clip.
 //
 // Which samples belong to a frame: a clip whose source time is s at channel frame a reads from
 //     floor(48000 * s - (48000 * a / rate - first sample of a) * speed)

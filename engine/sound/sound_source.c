@@ -7,13 +7,17 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define LEVEL_MAX_DB 30
+
 struct sound_source {
     struct sound_file *file; // NULL: the asset has no sound
     struct rational length;  // samples after which a loop starts again, exact; below 1: never
+    double lufs;             // -HUGE_VAL: silent, or not known
 };
 
 // A video loops with its pictures; one picture alone stands as long as its sound.
@@ -51,6 +55,7 @@ int sound_source_open(const struct asset_resolver *resolver, const char *uri,
         free(s);
         return error;
     }
+    s->lufs = info.loudness_known ? info.loudness_lufs : -HUGE_VAL;
     s->length = rational_product(loop_seconds(path, &info), (struct rational){SAMPLE_RATE_HZ, 1});
     *ret = s;
     return 0;
@@ -59,6 +64,15 @@ int sound_source_open(const struct asset_resolver *resolver, const char *uri,
 bool sound_source_is_silent(const struct sound_source *s)
 {
     return !s->file;
+}
+
+double sound_source_level(const struct sound_source *s, double target_lufs)
+{
+    if (!(s->lufs > -HUGE_VAL))
+        return 1;
+    double db = target_lufs - s->lufs;
+    db = db > LEVEL_MAX_DB ? LEVEL_MAX_DB : db < -LEVEL_MAX_DB ? -LEVEL_MAX_DB : db;
+    return decibel_to_gain(db);
 }
 
 void sound_source_close(struct sound_source **source)

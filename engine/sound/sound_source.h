@@ -12,6 +12,9 @@ struct sound_source;
 int sound_source_open(const struct asset_resolver *resolver, const char *uri,
                       struct sound_source **ret, struct diagnostic *reterr);
 bool sound_source_is_silent(const struct sound_source *source); // the asset has no sound
+// The factor that brings the asset as a whole to `target_lufs`, at most 30 dB up or down. 1 where
+// nothing is heard, and where its loudness is not known (facts of an older import).
+double sound_source_level(const struct sound_source *source, double target_lufs);
 void sound_source_close(struct sound_source **source);
 
 // Writes `count` stereo pairs. The first lies at `position` (samples of 48 kHz from the asset's

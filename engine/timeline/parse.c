@@ -14,6 +14,9 @@
 #define FONTS_MAX  64
 #define SIDE_MIN   16
 #define SIDE_MAX   8192
+// LUFS. Every delivery specification lies within.
+#define LOUDNESS_MIN -40
+#define LOUDNESS_MAX -5
 
 static int read_side(struct parser *parser, const json_t *object, const char *field, int *ret)
 {
@@ -172,8 +175,9 @@ static int check_whole(struct parser *parser, const json_t *object)
 
 static int parse_root(struct parser *parser, const json_t *object)
 {
-    static const char *const known[] = {"schema", "name",   "format", "background", "duration",
-                                        "loop",   "assets", "fonts",  "tracks",     NULL};
+    static const char *const known[] = {"schema",   "name",   "format",   "background",
+                                        "duration", "loop",   "loudness", "assets",
+                                        "fonts",    "tracks", NULL};
     static const char *const schemas[] = {SCHEMA, NULL};
     struct timeline *timeline = parser->timeline;
     int schema, result;
@@ -191,6 +195,8 @@ static int parse_root(struct parser *parser, const json_t *object)
         (result = parse_format(parser, object)) < 0 ||
         (result = read_colour(parser, object, "background", &timeline->background)) < 0 ||
         (result = read_bool(parser, object, "loop", &timeline->loop)) < 0 ||
+        (result = read_number(parser, object, "loudness", LOUDNESS_MIN, LOUDNESS_MAX,
+                              &timeline->loudness_lufs)) < 0 ||
         (result = parse_assets(parser, object)) < 0 || (result = parse_fonts(parser, object)) < 0 ||
         (result = require(parser, object, "tracks")) < 0 ||
         (result = read_array(parser, object, "tracks", TIMELINE_TRACKS_MAX, &tracks)) < 0 ||

@@ -266,6 +266,7 @@ struct timeline {
     struct colour background;
     int64_t duration; // frames, > 0: given, or the end of the last clip
     bool loop;
+    double loudness_lufs; // what each asset's sound is brought to, -40 .. -5; 0: as it is
     size_t asset_count;
     struct asset_name *assets;
     size_t font_count;

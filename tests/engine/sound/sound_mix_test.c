@@ -24,7 +24,8 @@ static int resolve(void *opaque, const char *uri, char *path, struct diagnostic 
 static const struct asset_resolver resolver = {resolve, NULL};
 
 // Sample k is (k + 1) / 2^23 at the left and its negative at the right: quantised, it is k + 1.
-static void write_ramp(const char *name, int count)
+// `lufs` is what its facts say; NAN: they do not.
+static void write_ramp(const char *name, int count, double lufs)
 {
     char path[PATH_MAX];
     float *samples = malloc((size_t)count * 2 * sizeof *samples);
@@ -41,7 +42,10 @@ static void write_ramp(const char *name, int count)
                               .sound_codec = "pcm",
                               .rate = {0, 1},
                               .duration = rational_make(count, SAMPLE_RATE_HZ),
-                              .sample_count = count};
+                              .sample_count = count,
+                              .loudness_known = !isnan(lufs),
+                              .loudness_lufs = lufs,
+                              .true_peak_dbtp = lufs};
     memset(info.sha256, '0', 64);
     char *json = media_info_format(&info);
     snprintf(path, sizeof path, "%s/%s.json", folder, name);
@@ -51,8 +55,10 @@ static void write_ramp(const char *name, int count)
     free(json);
 }
 
+static const char *loudness = "", *inner_loudness = ""; // a field of the timeline
+
 static const char inner_json[] =
-    "{\"schema\": \"vistter.timeline/1\", \"format\": {\"width\": 64, \"height\": 36, \"rate\": "
+    "{%s\"schema\": \"vistter.timeline/1\", \"format\": {\"width\": 64, \"height\": 36, \"rate\": "
     "\"25\"}, \"assets\": {\"a\": "
     "\"file:long\"}, "
     "\"tracks\": [{\"clips\": [{\"kind\": \"audio\", \"asset\": \"a\", \"start\": 0, "
@@ -64,8 +70,7 @@ static int load(void *opaque, const char *uri, char **ret_bytes, size_t *ret_siz
     (void)opaque;
     (void)uri;
     (void)reterr;
-    *ret_bytes = strdup(inner_json);
-    *ret_size = strlen(inner_json);
+    *ret_size = (size_t)asprintf(ret_bytes, inner_json, inner_loudness);
     return 0;
 }
 
@@ -75,12 +80,12 @@ static struct timeline *timeline_of(const char *rate, const char *const *clips, 
     char json[4096];
     int length = snprintf(
         json, sizeof json,
-        "{\"schema\": \"vistter.timeline/1\", \"format\": {\"width\": 64, "
+        "{%s\"schema\": \"vistter.timeline/1\", \"format\": {\"width\": 64, "
         "\"height\": 36, \"rate\": \"%s\"}, "
         "\"assets\": {\"a\": \"file:long\", \"s\": \"file:short\", \"m\": \"file:missing\", "
-        "\"p\": \"file:picture\", "
+        "\"p\": \"file:picture\", \"q\": \"file:silent\", \"f\": \"file:faint\", "
         "\"n\": \"file:nested\"}, \"tracks\": [",
-        rate);
+        loudness, rate);
     for (int i = 0; i < count; i++)
         length += snprintf(json + length, sizeof json - (size_t)length, "%s{\"clips\": [{%s}]}",
                            i ? ", " : "", clips[i]);
@@ -174,6 +179,54 @@ static void test_gain_and_pan(void)
     CHECK(frame[0], ==, 9601);
     CHECK(labs((long)frame[2 * 960] - (19201 + 960) * 21 / 40), <=, 1);
     CHECK(problems, ==, 0);
+}
+
+// Sample 19201 of the ramp, whose facts say -33 LUFS, by exact powers of ten: 20 dB are a factor
+// of 10.
+static void test_loudness(void)
+{
+    mix_one(AUDIO, 10);
+    CHECK(frame[0], ==, 19201);
+    loudness = "\"loudness\": -13, ";
+    mix_one(AUDIO, 10);
+    CHECK(frame[0], ==, 192010);
+    CHECK(frame[1], ==, -192010);
+    CHECK(problems, ==, 0);
+    mix_one(AUDIO ", \"sound\": {\"gain\": -20}", 10); // the clip's own comes on top
+    CHECK(frame[0], ==, 19201);
+    loudness = "\"loudness\": -33, ";
+    mix_one(AUDIO, 10);
+    CHECK(frame[0], ==, 19201);
+    loudness = "\"loudness\": -39, "; // 10^(-6/20) = 0.501187
+    mix_one(AUDIO, 10);
+    CHECK(frame[0], ==, 9623);
+    // 30 dB at most: 10^1.5 = 31.6228, of sample 1921.
+    loudness = "\"loudness\": -5, ";
+    mix_one("\"kind\": \"audio\", \"asset\": \"f\", \"start\": 0, \"duration\": 100", 1);
+    CHECK(frame[0], ==, 60747);
+    // Silent, not known, and no asset: as they are.
+    mix_one("\"kind\": \"audio\", \"asset\": \"q\", \"start\": 0, \"duration\": 100", 1);
+    CHECK(frame[0], ==, 1921);
+    mix_one("\"kind\": \"video\", \"asset\": \"s\", \"start\": 0, \"duration\": 100", 0);
+    CHECK(frame[2 * 99], ==, 100);
+    CHECK(problems, ==, 0);
+    mix_one(
+        "\"kind\": \"pattern\", \"start\": 0, \"duration\": 100, \"pattern\": {\"kind\": \"bars\", "
+        "\"tone\": {\"frequency\": 1000, \"level\": -20}}",
+        0);
+    CHECK(frame[2 * 12], ==, SOUND_FULL_SCALE / 10 + 1); // 838860.8
+    // A nested timeline is levelled by its own loudness only.
+    const char *nested =
+        "\"kind\": \"timeline\", \"asset\": \"n\", \"start\": 0, \"duration\": 100";
+    mix_one(nested, 10);
+    CHECK(frame[0], ==, 19201);
+    inner_loudness = "\"loudness\": -13, ";
+    mix_one(nested, 10);
+    CHECK(frame[0], ==, 192010);
+    loudness = "";
+    mix_one(nested, 10);
+    CHECK(frame[0], ==, 192010);
+    inner_loudness = "";
 }
 
 static void test_speed_and_loop(void)
@@ -306,19 +359,24 @@ static void test_flash(void)
 int main(void)
 {
     CHECK_TRUE(mkdtemp(folder));
-    write_ramp("long", 2400000);
-    write_ramp("short", 1000);
-    write_ramp("picture", 0);
+    write_ramp("long", 2400000, -33);
+    write_ramp("short", 1000, NAN);
+    write_ramp("picture", 0, NAN);
+    write_ramp("silent", 96000, -HUGE_VAL);
+    write_ramp("faint", 96000, -69.5);
     test_continuity();
     test_gain_and_pan();
+    test_loudness();
     test_speed_and_loop();
     test_tracks();
     test_tone();
     test_flash();
-    static const char *const names[] = {"long.sound", "long.json", "short.sound", "short.json"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"long", "short", "picture", "silent", "faint"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s.sound", folder, names[i]);
+        unlink(path);
+        snprintf(path, sizeof path, "%s/%s.json", folder, names[i]);
         unlink(path);
     }
     rmdir(folder);

@@ -119,6 +119,7 @@ static void test_demo(void)
     CHECK_TRUE(t->width == 1280 && t->height == 720 && t->rate.num == 30 && t->rate.den == 1);
     CHECK_TRUE(colour_is(t->background, 0x10, 0x18, 0x20, 255));
     CHECK_TRUE(t->duration == 900 && t->loop && t->asset_count == 3 && t->font_count == 1);
+    CHECK_TRUE(t->loudness_lufs == -23);
     CHECK_TEXT(t->fonts[0], "file:/usr/share/fonts/x.ttf");
     CHECK(t->track_count, ==, 3);
     CHECK_TEXT(t->tracks[0].name, "base");
