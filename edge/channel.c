@@ -24,8 +24,10 @@
 // Three times as late as the playout ever is before it leaves frames out.
 #define HUNG_NS (3 * PLAYOUT_SKIP_NS)
 // How long an edge that stood still, or begins in the middle, may take until it has frames, before
-// it shows a slate: longer than a coordinator needs to notice that it is back and to plan anew.
-#define WOKEN_NS INT64_C(10000000000)
+// it shows a slate: longer than a coordinator needs to notice that it is back and to plan anew. A
+// picture that lacks less than that may be the best there is, and is shown sooner.
+#define WOKEN_NS      INT64_C(10000000000)
+#define WOKEN_PART_NS INT64_C(2000000000)
 
 struct hash_target {
     uint32_t output; // number
@@ -62,6 +64,7 @@ struct channel {
     struct desk *desk;
     struct log_limit clock_alarm;
     int64_t woken_ns; // when frames were left out; 0: one has been whole since
+    bool sent;        // one has, since then
     // -- written by the mix thread, atomic
     _Atomic int64_t cursor, difference_ns;
     _Atomic int64_t late_ns; // the most since it was read
@@ -174,18 +177,28 @@ static int mix(struct channel *c, const struct slot *slot, int64_t n,
     return error;
 }
 
+static bool has_other(const struct plan *p)
+{
+    bool other = false;
+    for (int i = 0; i < p->output_count; i++)
+        other = other || *p->outputs[i].other.node;
+    return other;
+}
+
 // An edge that stood still or is new has nothing in store: what the other edge sends meanwhile is
 // better than a slate, which publishers would take for the programme. The plan may be one that the
 // others have left, by which workers give nothing any more; whether the other edge is heard says
 // nothing then.
-static bool leaves_to_other(struct channel *c, const struct plan *p, bool concealed)
+static bool leaves_to_other(struct channel *c, const struct plan *p,
+                            const struct desk_result *result)
 {
-    if (!concealed || clock_monotonic_ns() - c->woken_ns > WOKEN_NS)
-        c->woken_ns = 0;
-    bool other = false;
+    bool slate = false;
     for (int i = 0; i < p->output_count; i++)
-        other = other || *p->outputs[i].other.node;
-    return c->woken_ns && other;
+        slate = slate || result->output[i].worst == MIXER_SLATE;
+    int64_t most = slate ? WOKEN_NS : WOKEN_PART_NS;
+    if (!result->concealed || clock_monotonic_ns() - c->woken_ns > most)
+        c->woken_ns = 0;
+    return c->woken_ns && has_other(p);
 }
 
 static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
@@ -197,15 +210,17 @@ static void mix_and_send(struct channel *c, struct slot *slot, int64_t due_ns)
     int error = mix(c, slot, n, frames, &result);
     bool send = wait_due(c, slot, due_ns);
     // Without memory this frame is lost, the next one may not be.
-    if (send && (error || leaves_to_other(c, p, result.concealed))) {
+    if (send && (error || leaves_to_other(c, p, &result))) {
         atomic_fetch_add(&c->skipped, 1);
         ledger_skipped(c->ledger, p, n, n);
         outputs_unplanned(c->outputs, n, n + 1);
         step_on(c);
     } else if (send) {
         int64_t late_ns = clock_monotonic_ns() - due_ns;
-        if (late_ns > atomic_load(&c->late_ns))
+        // What was waited for until it was due is somebody else's lateness.
+        if (!result.late && late_ns > atomic_load(&c->late_ns))
             atomic_store(&c->late_ns, late_ns);
+        c->sent = true;
         if (atomic_exchange(&c->epoch, p->epoch) != p->epoch)
             log_info("plan_on_air", "channel=%llu plan_epoch=%u frame=%lld",
                      (unsigned long long)c->config.channel, p->epoch, (long long)n);
@@ -241,9 +256,11 @@ static void *run(void *opaque)
             atomic_fetch_add(&c->skipped, (uint64_t)(c->playout.next - n));
             ledger_skipped(c->ledger, slot->armed, n, c->playout.next - 1);
             outputs_unplanned(c->outputs, n, c->playout.next);
-            if (late > CONTROL_LEASE_NS) // others may publish by now
+            if (late > CONTROL_LEASE_NS && has_other(slot->armed)) // it may publish by now
                 outputs_stale(c->outputs, c->playout.next);
-            c->woken_ns = clock_monotonic_ns();
+            if (c->sent) // else it lasts since then: nobody is dark for ever
+                c->woken_ns = clock_monotonic_ns();
+            c->sent = false;
             continue;
         }
         if (action == PLAYOUT_WAIT)
@@ -281,6 +298,7 @@ static void start_playout(struct channel *c, const struct plan *p)
         return;
     playout_start(&c->playout, p->rate, p->epoch_ns, p->playout_delay_ns, p->at_frame,
                   START_MARGIN_NS, clock_monotonic_ns(), clock_realtime_ns());
+    c->sent = true;
     if (c->playout.next > p->at_frame) // the channel was on air before
         c->woken_ns = clock_monotonic_ns();
     atomic_store(&c->cursor, c->playout.next);

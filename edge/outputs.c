@@ -28,6 +28,7 @@ struct output {
     struct relay_stream *relay; // NULL: there is no relay
     struct link_target other;   // the edge that makes the same; node "": none
     bool reached;               // that edge gives a sign of life
+    _Atomic int64_t fresh_from; // frame, see outputs_stale; 0: all is fresh
     // -- guarded by lock
     pthread_mutex_t lock;
     struct target targets[PLAN_DESTINATIONS_MAX + 1];
@@ -44,13 +45,20 @@ struct outputs {
     // -- guarded by unplanned_lock
     pthread_mutex_t unplanned_lock;
     struct unplanned unplanned;
-    _Atomic int64_t fresh_from; // frame, see outputs_stale
 };
 
-static bool is_stale(const struct output *o, const struct packet *p)
+// Pictures begin again with a key.
+static bool is_stale(struct output *o, const struct packet *p)
 {
-    int64_t from = atomic_load(&o->owner->fresh_from);
-    return from && p->dts < (p->stream == PACKET_VIDEO ? from : rate_first_sample(o->rate, from));
+    int64_t from = atomic_load(&o->fresh_from);
+    if (!from)
+        return false;
+    if (p->stream == PACKET_AUDIO)
+        return p->dts < rate_first_sample(o->rate, from);
+    bool fresh = p->key && p->pts >= from;
+    if (fresh)
+        atomic_compare_exchange_strong(&o->fresh_from, &from, 0);
+    return !fresh;
 }
 
 static void on_packet(void *opaque, struct packet *packet)
@@ -450,7 +458,10 @@ void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to)
 
 void outputs_stale(struct outputs *outputs, int64_t next)
 {
-    atomic_store(&outputs->fresh_from, next);
+    pthread_mutex_lock(&outputs->lock);
+    for (int i = 0; i < outputs->count; i++)
+        atomic_store(&outputs->items[i]->fresh_from, next);
+    pthread_mutex_unlock(&outputs->lock);
 }
 
 int outputs_gops(struct outputs *outputs, struct outputs_gop *ret, int max)

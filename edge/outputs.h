@@ -57,7 +57,7 @@ void outputs_stats(struct outputs *outputs, struct rendition_stats *ret);
 // These frames, half open, are not as planned. Any thread; never blocks.
 void outputs_unplanned(struct outputs *outputs, int64_t from, int64_t to);
 // What is still being coded of frames before this one is for recordings alone: it comes too late
-// for the air. Any thread; never blocks.
+// for the air, which begins again with the next key picture. Any thread; never blocks.
 void outputs_stale(struct outputs *outputs, int64_t next);
 int outputs_gops(struct outputs *outputs, struct outputs_gop *ret, int max);
 // Those that this edge is to feed now.

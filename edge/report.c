@@ -346,12 +346,6 @@ int report_send(struct control_client *client, struct state *state,
 {
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
     store.stage_count = store.plan_count = store.alarm_count = 0;
-    for (int i = 0; i < state->channel_count; i++)
-        add_channel(i, &state->channels[i], state, context);
-    for (int i = 0; i < state->refusal_count; i++)
-        add_plan(state->refusals[i].channel, state->refusals[i].epoch,
-                 VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason,
-                 "");
     if (state_file_error(state->file))
         add_alarm(0, "state_unwritten",
                   "the desired state cannot be written: after a restart without a coordinator this "
@@ -366,6 +360,12 @@ int report_send(struct control_client *client, struct state *state,
     load_text(context->load, overloaded, sizeof overloaded);
     if (*overloaded)
         add_alarm(0, "overloaded", overloaded, 1);
+    for (int i = 0; i < state->channel_count; i++)
+        add_channel(i, &state->channels[i], state, context);
+    for (int i = 0; i < state->refusal_count; i++)
+        add_plan(state->refusals[i].channel, state->refusals[i].epoch,
+                 VISTTER__CONTROL__V1__PLAN_STATE__PLAN_STATE_REFUSED, state->refusals[i].reason,
+                 "");
     report.overload = (uint32_t)context->load->overload.level;
     report.n_held = held_report(&state->held, store.held, store.held_list);
     report.held = store.held_list;

@@ -9,6 +9,7 @@
 #include <libavutil/log.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -66,7 +67,9 @@ int main(int argc, char **argv)
     sigaddset(&stop, SIGTERM);
     sigprocmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
-    av_log_set_level(AV_LOG_ERROR); // what a user must know comes as an alarm
+    av_log_set_level(AV_LOG_QUIET); // what a user must know comes as an alarm
+    // Link keys are in memory; and who ends at a file is to be back soon.
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     int stop_fd = signalfd(-1, &stop, SFD_CLOEXEC);
     struct worker *worker;
     if (worker_create(&s, &worker, &problem)) {

@@ -72,8 +72,9 @@ static void add_decibels(struct table *table, const json_t *media, const char *f
         table_add(table, "%.1f", json_number_value(value));
     else
         table_add(table, "%s",
-                  loudness || !field_integer(media, "sample_count") ? (value ? "silent" : "")
-                                                                    : "unknown");
+                  json_is_object(loudness)               ? "silent"
+                  : field_integer(media, "sample_count") ? "unknown"
+                                                         : "");
 }
 
 static void add_media(struct table *table, const json_t *media)

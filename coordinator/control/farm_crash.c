@@ -64,7 +64,10 @@ static bool make_room(struct farm *farm, int64_t now_ns)
         return true;
     for (struct crash *c = farm->crashes; c < farm->crashes + farm->crash_count; c++) {
         const struct node *node = farm_node(farm, c->node);
-        if ((!node || !node->alive) && (!gone || c->heard_ns < gone->heard_ns))
+        // What is written before what is not, then the oldest.
+        bool first =
+            !gone || (c->stored != gone->stored ? c->stored : c->heard_ns < gone->heard_ns);
+        if ((!node || !node->alive) && first)
             gone = c;
         if (is_settled(c, now_ns) && (!settled || c->heard_ns < settled->heard_ns))
             settled = c;

@@ -149,9 +149,10 @@ static int encode_frame(struct audio_encoder *e)
     return result;
 }
 
-// Samples of the frame under way.
+// Samples of the frame under way; all are taken, also when an encoder refuses a frame.
 static int append(struct audio_encoder *e, const int32_t *samples, int count)
 {
+    int result = 0;
     while (count > 0) {
         float chunk[CHUNK_SAMPLES * SOUND_CHANNELS];
         int room = AAC_FRAME - e->fill, part = count < room ? count : room;
@@ -166,18 +167,17 @@ static int append(struct audio_encoder *e, const int32_t *samples, int count)
         e->next += part;
         samples += part * SOUND_CHANNELS;
         count -= part;
-        int result = e->fill == AAC_FRAME ? encode_frame(e) : 0;
-        if (result)
-            return result;
+        int error = e->fill == AAC_FRAME ? encode_frame(e) : 0;
+        result = result ? result : error;
     }
-    return 0;
+    return result;
 }
 
 // What comes next, through the limiter; `samples` NULL: silence.
 static int take(struct audio_encoder *e, const int32_t *samples, int64_t count)
 {
     int result = 0;
-    while (count > 0 && !result) {
+    while (count > 0) {
         int32_t chunk[CHUNK_SAMPLES * SOUND_CHANNELS];
         int part = count < CHUNK_SAMPLES ? (int)count : CHUNK_SAMPLES;
         limiter_sound(e->limiter, chunk, samples, part);
@@ -186,8 +186,8 @@ static int take(struct audio_encoder *e, const int32_t *samples, int64_t count)
         count -= part;
         if (samples)
             samples += part * SOUND_CHANNELS;
-        if (early < part)
-            result = append(e, chunk + early * SOUND_CHANNELS, part - (int)early);
+        int error = early < part ? append(e, chunk + early * SOUND_CHANNELS, part - (int)early) : 0;
+        result = result ? result : error;
     }
     return result;
 }

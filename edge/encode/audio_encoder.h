@@ -8,7 +8,7 @@
 // Every 128 coded frames, counted from the channel's epoch, a new encoder takes over, which has
 // been given the frames before as a preroll: a packet depends on the sound since shortly before its
 // block, and on nothing before. So an edge that begins later gives the same packets from the next
-// block on.
+// block on whose preroll it has; where the limiter is at work, LIMITER_MEMORY samples more.
 // Thread: one, the rendition's.
 #pragma once
 

@@ -1,5 +1,6 @@
 #include "edge/meter/meters.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/thread.h"
 
 #include <stdatomic.h>
@@ -9,6 +10,8 @@
 
 // They keep pictures alive that encoders are done with: a third of a second at most.
 #define QUEUE_BATCHES 8
+// Without frames for so long nothing is known of what goes out.
+#define CEASED_NS INT64_C(2000000000)
 
 // A frame of each output.
 struct batch {
@@ -36,6 +39,7 @@ struct meters {
     pthread_mutex_t lock;
     struct meters_output known[PLAN_OUTPUTS_MAX];
     int known_count;
+    int64_t known_ns; // when the newest frames were looked at
 };
 
 static void batch_free(void *item)
@@ -110,6 +114,7 @@ static void *run(void *opaque)
         for (int i = 0; i < m->count; i++)
             m->known[i] = m->list[i].known;
         m->known_count = m->count;
+        m->known_ns = clock_monotonic_ns();
         pthread_mutex_unlock(&m->lock);
         batch_free(item);
     }
@@ -166,7 +171,8 @@ void meters_push(struct meters *m, const struct plan *plan, struct programme_fra
 int meters_read(struct meters *m, struct meters_output ret[PLAN_OUTPUTS_MAX])
 {
     pthread_mutex_lock(&m->lock);
-    int count = m->known_count;
+    bool ceased = clock_monotonic_ns() - m->known_ns > CEASED_NS;
+    int count = ceased ? 0 : m->known_count;
     memcpy(ret, m->known, sizeof *ret * (size_t)count);
     pthread_mutex_unlock(&m->lock);
     for (int i = 0; i < count; i++)

@@ -32,22 +32,29 @@ static void step_down(struct overload *o, int64_t now)
     o->back_ns = 0; // one step back is judged once
     o->level = next;
     o->behind_ns = now;
+    o->room_ns = 0;
 }
 
 static void step_back(struct overload *o, int64_t now)
 {
     o->level = next_level(o, -1);
-    o->room_ns = o->back_ns = now;
+    o->room_ns = 0;
+    o->back_ns = now;
 }
 
 enum overload_level overload_step(struct overload *o, bool behind, bool room, int64_t now)
 {
     o->behind = behind;
     o->behind_ns = !behind ? 0 : o->behind_ns ? o->behind_ns : now;
-    o->room_ns = behind || !room ? 0 : o->room_ns ? o->room_ns : now;
+    if (behind)
+        o->room_ns = 0;
+    else if (room && o->room)
+        o->room_ns += now - o->looked_ns;
+    o->room = room;
+    o->looked_ns = now;
     if (o->behind_ns && now - o->behind_ns >= OVERLOAD_DOWN_NS)
         step_down(o, now);
-    else if (o->level && o->room_ns && now - o->room_ns >= o->wait_ns)
+    else if (o->level && o->room_ns >= o->wait_ns)
         step_back(o, now);
     return o->level;
 }

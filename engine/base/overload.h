@@ -3,7 +3,8 @@
 // sound. Pure; the caller says what time it is, and whether it keeps up. Thread: one at a time.
 //
 // Down fast: another thing after each OVERLOAD_DOWN_NS of being behind. Back slowly: after each
-// OVERLOAD_UP_NS with room. Whether there is room for a thing shows only once it is done again, so
+// OVERLOAD_UP_NS with room, in all since it was last behind: what is neither does not count and
+// starts nothing anew. Whether there is room for a thing shows only once it is done again, so
 // who is behind again within OVERLOAD_AGAIN_NS of taking one up waits twice as long the next time.
 #pragma once
 
@@ -29,8 +30,9 @@ struct overload {
     bool has[OVERLOAD_LEVELS]; // what this program does at all; other levels are passed over
     // -- private
     enum overload_level level;
-    bool behind;                // as last told
-    int64_t behind_ns, room_ns; // since when, or since the last step; 0: not so
+    bool behind, room;          // as last told
+    int64_t behind_ns;          // since when, or since the last step; 0: not so
+    int64_t room_ns, looked_ns; // how long there was room since then; when that was last told
     int64_t wait_ns, back_ns;   // before the next step back; when the last was. 0: none yet
 };
 

@@ -1,5 +1,6 @@
 #include "engine/compose/wipe.h"
 
+#include "engine/base/crew.h"
 #include "engine/base/thread.h"
 
 #include <assert.h>
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ONE 65536 // of times and shares
+#define ONE       65536 // of times and shares
+#define BAND_ROWS 32    // done by one of the crew
 
 // ---- Times ------------------------------------------------------------------------------------
 
@@ -148,21 +150,39 @@ static struct wipe_map *map_alloc(int width, int height)
     return map;
 }
 
-struct wipe_map *wipe_map_create(enum wipe wipe, bool reverse, int width, int height)
+struct map_job {
+    struct wipe_map *map;
+    enum wipe wipe;
+    bool reverse;
+};
+
+static int band_end(int band, int height)
 {
-    struct wipe_map *map = map_alloc(width, height);
-    if (!map)
-        return NULL;
+    int end = (band + 1) * BAND_ROWS;
+    return end < height ? end : height;
+}
+
+static void map_band(void *arg, int band)
+{
+    const struct map_job *job = arg;
+    int width = job->map->width, height = job->map->height;
     double aspect = (double)width / height, corner = sqrt(aspect * aspect + 1) / 2;
-    for (int row = 0; row < height; row++)
+    for (int row = band * BAND_ROWS; row < band_end(band, height); row++)
         for (int column = 0; column < width; column++) {
             double u = (column + 0.5) / width, v = (row + 0.5) / height;
-            double time = time_of(wipe, u, v, (u - 0.5) * aspect, v - 0.5, corner);
-            time = reverse ? 1 - time : time;
-            map->times[(size_t)row * (size_t)width + (size_t)column] =
+            double time = time_of(job->wipe, u, v, (u - 0.5) * aspect, v - 0.5, corner);
+            time = job->reverse ? 1 - time : time;
+            job->map->times[(size_t)row * (size_t)width + (size_t)column] =
                 (uint16_t)(time * (ONE - 1) + 0.5);
         }
-    return map;
+}
+
+struct wipe_map *wipe_map_create(enum wipe wipe, bool reverse, int width, int height)
+{
+    struct map_job job = {map_alloc(width, height), wipe, reverse};
+    if (job.map)
+        crew_share((height + BAND_ROWS - 1) / BAND_ROWS, map_band, &job);
+    return job.map;
 }
 
 struct wipe_map *wipe_map_of(const struct picture *luma, bool reverse, int width, int height)
@@ -276,34 +296,55 @@ static void add_row(struct picture *dst, const struct wipe_side *from, const str
                      plane == 1 || plane == 2 ? dst->width / 2 : dst->width, first, last);
 }
 
+struct wipe_job {
+    struct picture *dst;
+    const struct wipe_side *from, *to;
+    const struct wipe_map *map;
+    const struct wipe_edge *edge;
+    int reach, softness, border;
+};
+
+static void wipe_rows(const struct wipe_job *j, int row, const struct weights *w)
+{
+    int width = j->dst->width;
+    for (int i = 0; i < 2; i++) {
+        const uint16_t *times = j->map->times + (size_t)(row + i) * (size_t)width;
+        masks(times, width, j->reach, j->softness, w->first[i]);
+        masks(times, width, j->reach - j->border, j->softness, w->last[i]);
+    }
+    halve(w->first[0], w->first[1], width / 2, w->first[2]);
+    halve(w->last[0], w->last[1], width / 2, w->last[2]);
+    for (int i = 0; i < 2; i++) {
+        add_row(j->dst, j->from, j->to, j->edge, 0, row + i, w->first[i], w->last[i]);
+        add_row(j->dst, j->from, j->to, j->edge, 3, row + i, w->first[i], w->last[i]);
+    }
+    add_row(j->dst, j->from, j->to, j->edge, 1, row / 2, w->first[2], w->last[2]);
+    add_row(j->dst, j->from, j->to, j->edge, 2, row / 2, w->first[2], w->last[2]);
+}
+
+static void wipe_band(void *arg, int band)
+{
+    const struct wipe_job *j = arg;
+    size_t width = (size_t)j->dst->width;
+    uint8_t *rows = base_alloc(6 * width);
+    struct weights w = {{rows, rows + width, rows + 2 * width},
+                        {rows + 3 * width, rows + 4 * width, rows + 5 * width}};
+    for (int row = band * BAND_ROWS; row < band_end(band, j->dst->height); row += 2)
+        wipe_rows(j, row, &w);
+    free(rows);
+}
+
 void blend_wipe(struct picture *dst, const struct wipe_side *from, const struct wipe_side *to,
                 const struct wipe_map *map, const struct wipe_edge *edge, int share)
 {
     assert(dst->format == PICTURE_ALPHA && dst->width == map->width && dst->height == map->height);
     assert(from->x % 2 == 0 && from->y % 2 == 0 && to->x % 2 == 0 && to->y % 2 == 0);
     int side = dst->width > dst->height ? dst->width : dst->height, least = 2 * ONE / side;
-    int softness = (int)(edge->softness * ONE + 0.5), border = (int)(edge->border * ONE + 0.5);
-    softness = softness < least ? least : softness;
-    int reach = (int)((int64_t)share * (ONE + softness + border) / ONE);
-    size_t width = (size_t)dst->width;
-    uint8_t *rows = base_alloc(6 * width);
-    struct weights w = {{rows, rows + width, rows + 2 * width},
-                        {rows + 3 * width, rows + 4 * width, rows + 5 * width}};
+    struct wipe_job job = {.dst = dst, .from = from, .to = to, .map = map, .edge = edge};
+    job.softness = (int)(edge->softness * ONE + 0.5);
+    job.softness = job.softness < least ? least : job.softness;
+    job.border = (int)(edge->border * ONE + 0.5);
+    job.reach = (int)((int64_t)share * (ONE + job.softness + job.border) / ONE);
     picture_clear(dst);
-    for (int row = 0; row < dst->height; row += 2) {
-        for (int i = 0; i < 2; i++) {
-            const uint16_t *times = map->times + (size_t)(row + i) * width;
-            masks(times, dst->width, reach, softness, w.first[i]);
-            masks(times, dst->width, reach - border, softness, w.last[i]);
-        }
-        halve(w.first[0], w.first[1], dst->width / 2, w.first[2]);
-        halve(w.last[0], w.last[1], dst->width / 2, w.last[2]);
-        for (int i = 0; i < 2; i++) {
-            add_row(dst, from, to, edge, 0, row + i, w.first[i], w.last[i]);
-            add_row(dst, from, to, edge, 3, row + i, w.first[i], w.last[i]);
-        }
-        add_row(dst, from, to, edge, 1, row / 2, w.first[2], w.last[2]);
-        add_row(dst, from, to, edge, 2, row / 2, w.first[2], w.last[2]);
-    }
-    free(rows);
+    crew_share((dst->height + BAND_ROWS - 1) / BAND_ROWS, wipe_band, &job);
 }

@@ -8,9 +8,10 @@
 // sides of that, `softness`, both as shares of the way. With the share t of the wipe over and
 //   p = t * (1 + softness + border),  m(x) = 255 * clamp((x - time) / softness)
 // a sample of `from` weighs 255 - m(p), one of `to` m(p - border), the border the rest. Weights are
-// whole; those of chroma are the rounded means of their 2x2; each term is D(D(P * opacity) *
-// weight) (blend.h). Where softness is less than two pixels of the longer side it counts as two: no
-// steps.
+// whole: with all of these in 1/65536, and s the softness, min(255, (clamp(x - time, 0, s) *
+// ceil(255 * 65536 / s) + 32768) / 65536); those of chroma are the rounded means of their 2x2; each
+// term is D(D(P * opacity) * weight) (blend.h). Where softness is less than two pixels of the
+// longer side it counts as two: no steps.
 //
 // Thread: a map is constant and may be used by any.
 #pragma once

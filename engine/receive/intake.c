@@ -521,7 +521,7 @@ void intake_take(struct intake *in, int64_t n, struct intake_frame *frames)
         struct group_frame *frame = NULL;
         int32_t *stem = NULL;
         if (!window_take(in->windows[i], n, &frame, &stem)) // both stay NULL
-            in->undecoded += window_stores(in->windows[i], n);
+            in->undecoded += window_could_decode(in->windows[i], n);
         frames[i] = (struct intake_frame){.frame = frame, .stem = stem};
     }
     pthread_mutex_unlock(&in->lock);

@@ -356,6 +356,13 @@ bool window_stores(const struct window *w, int64_t n)
     return s && s->present;
 }
 
+bool window_could_decode(const struct window *w, int64_t n)
+{
+    const struct slot *s = slot_of(w, n);
+    return s && s->present &&
+           (s->base_frame == n || window_stores(w, s->base_frame) || find_base(w, s->base_frame));
+}
+
 bool window_keyed(const struct window *w, const struct frame_header *h)
 {
     return h->base_frame == h->frame || window_stores(w, h->base_frame) ||

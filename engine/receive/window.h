@@ -67,6 +67,8 @@ void window_done(struct window *window, struct window_job *job, struct group_fra
 
 // Whether frame `n` is here, decoded or not.
 bool window_stores(const struct window *window, int64_t n);
+// Whether it is, and what it is decoded with.
+bool window_could_decode(const struct window *window, int64_t n);
 // Whether a message can be decoded with what is here.
 bool window_keyed(const struct window *window, const struct frame_header *header);
 // Whether frame `n` is decoded.

@@ -258,7 +258,7 @@ static void transition_layer(struct composition *c, const struct layer *layer,
         clip_view_place(view_for(c, layer->from.clip), &layer->from, &from, report);
     if (has_picture(&layer->now))
         clip_view_place(view_for(c, layer->now.clip), &layer->now, &to, report);
-    if (from.picture || to.picture) {
+    if (from.picture || to.picture || transition_colours(layer->now.clip)) {
         struct picture *canvas = canvas_create(c);
         if (canvas) {
             uint64_t how = draw_transition(c, layer, &from, &to, canvas, report);
@@ -268,6 +268,7 @@ static void transition_layer(struct composition *c, const struct layer *layer,
                                 (uint64_t)(uintptr_t)layer->now.clip,
                                 to.key,
                                 (uint64_t)layer->now.opacity,
+                                (uint64_t)layer->mix,
                                 (uint64_t)layer->share,
                                 how};
             *ret = (struct composed_layer){
@@ -294,6 +295,7 @@ static void single_layer(struct composition *c, const struct clip_instant *at,
         ret->key = key_of(parts, sizeof parts);
         return;
     }
+    transition_view_destroy(&slot_for(c, at->clip)->way); // it is over
     clip_view_place(view_for(c, at->clip), at, &ret->placed, report);
     if (!ret->placed.picture)
         return;

@@ -67,6 +67,22 @@ static void luma_map(struct transition_view *v, struct render_report *report)
     picture_unref(&placed.picture);
 }
 
+bool transition_colours(const struct clip *clip)
+{
+    const struct transition *how = clip ? clip->how : NULL;
+    return how && (how->kind == TRANSITION_DIP || how->border > 0);
+}
+
+// Without memory it is shown otherwise than on other nodes.
+static void note_memory(const struct transition_view *v, struct render_report *report)
+{
+    struct diagnostic problem;
+    diagnostic_set(&problem, -ENOMEM, "render_memory", v->clip->id, "no memory for its transition");
+    if (!report->problems++)
+        clip_problem(v->context.timeline, v->clip, &problem, &report->first);
+    report->uncertain++;
+}
+
 static void draw_dissolve(struct picture *canvas, const struct wipe_side *from,
                           const struct wipe_side *to, int mix)
 {
@@ -74,12 +90,15 @@ static void draw_dissolve(struct picture *canvas, const struct wipe_side *from,
                    to->y, to->opacity, mix);
 }
 
+// Moved by (x, y), both even. What lies beyond the canvas does not come in.
 static void draw_over(struct picture *canvas, const struct wipe_side *side, int x, int y,
                       enum blend_mode mode, int weight)
 {
+    struct rect all = {0, 0, canvas->width, canvas->height};
+    struct rect moved = rect_intersect(all, (struct rect){x, y, canvas->width, canvas->height});
     if (side->picture)
         blend_picture(canvas, side->picture, side->x + x, side->y + y,
-                      (side->opacity * weight + 127) / 255, mode, NULL);
+                      (side->opacity * weight + 127) / 255, mode, &moved);
 }
 
 static void draw_add(struct picture *canvas, const struct wipe_side *from,
@@ -91,16 +110,20 @@ static void draw_add(struct picture *canvas, const struct wipe_side *from,
     draw_over(canvas, to, 0, 0, BLEND_ADD, in);
 }
 
-static void draw_dip(struct picture *canvas, const struct wipe_side *from,
-                     const struct wipe_side *to, const uint8_t colour[4], int mix)
+static void draw_dip(const struct transition_view *v, struct picture *canvas,
+                     const struct wipe_side *from, const struct wipe_side *to, int mix,
+                     struct render_report *report)
 {
+    uint8_t colour[4];
     struct wipe_side dipped = {
         .picture = picture_create(PICTURE_ALPHA, canvas->width, canvas->height), .opacity = 255};
     struct picture *picture = (struct picture *)dipped.picture;
     if (!picture) {
+        note_memory(v, report);
         draw_dissolve(canvas, from, to, mix);
         return;
     }
+    convert_colour(v->clip->how->colour, colour);
     picture_fill(picture, colour);
     if (mix < 128)
         draw_dissolve(canvas, from, &dipped, 2 * mix);
@@ -139,7 +162,8 @@ static void draw_move(const struct transition_view *v, struct picture *canvas,
 }
 
 static void draw_zoom(const struct transition_view *v, struct picture *canvas,
-                      const struct wipe_side *from, const struct wipe_side *to, int share)
+                      const struct wipe_side *from, const struct wipe_side *to, int share,
+                      struct render_report *report)
 {
     int width = v->context.width, height = v->context.height;
     struct picture *whole = picture_create(PICTURE_ALPHA, width, height);
@@ -152,6 +176,8 @@ static void draw_zoom(const struct transition_view *v, struct picture *canvas,
                            .anchor_y = 0.5};
     picture_clear(canvas);
     draw_over(canvas, from, 0, 0, BLEND_NORMAL, 255);
+    if (!whole)
+        note_memory(v, report);
     if (!whole || share < 65536 / 512) {
         picture_unref(&whole);
         return;
@@ -160,10 +186,10 @@ static void draw_zoom(const struct transition_view *v, struct picture *canvas,
     draw_over(whole, to, 0, 0, BLEND_NORMAL, 255);
     at = placement_resolve(&at, width, height, width, height);
     struct picture *placed = NULL;
-    if (!placer_place(v->context.placer, whole, &at, width, height, &placed, &small.x, &small.y)) {
-        small.picture = placed;
-        draw_over(canvas, &small, 0, 0, BLEND_NORMAL, 255);
-    }
+    if (placer_place(v->context.placer, whole, &at, width, height, &placed, &small.x, &small.y))
+        note_memory(v, report);
+    small.picture = placed;
+    draw_over(canvas, &small, 0, 0, BLEND_NORMAL, 255);
     picture_unref(&placed);
     picture_unref(&whole);
 }
@@ -179,24 +205,25 @@ static void draw_wipe(struct transition_view *v, struct picture *canvas,
         luma_map(v, report);
     else if (!v->map)
         v->map = wipe_map_create(how->wipe, how->reverse, v->context.width, v->context.height);
-    if (v->map)
+    if (v->map) {
         blend_wipe(canvas, from, to, v->map, &edge, layer->share);
-    else // its image is missing, which is a problem that was noted, or there is no memory
-        draw_dissolve(canvas, from, to, layer->mix);
+        return;
+    }
+    if (how->kind == TRANSITION_WIPE || v->image_key) // else its image is missing: that was noted
+        note_memory(v, report);
+    draw_dissolve(canvas, from, to, layer->mix);
 }
 
 void transition_view_draw(struct transition_view *v, const struct layer *layer,
                           const struct wipe_side *from, const struct wipe_side *to,
                           struct picture *canvas, uint64_t *ret_key, struct render_report *report)
 {
-    uint8_t colour[4];
     switch (v->clip->how->kind) {
     case TRANSITION_ADD:
         draw_add(canvas, from, to, layer->mix);
         break;
     case TRANSITION_DIP:
-        convert_colour(v->clip->how->colour, colour);
-        draw_dip(canvas, from, to, colour, layer->mix);
+        draw_dip(v, canvas, from, to, layer->mix, report);
         break;
     case TRANSITION_WIPE:
     case TRANSITION_LUMA:
@@ -207,7 +234,7 @@ void transition_view_draw(struct transition_view *v, const struct layer *layer,
         draw_move(v, canvas, from, to, layer->share);
         break;
     case TRANSITION_ZOOM:
-        draw_zoom(v, canvas, from, to, layer->share);
+        draw_zoom(v, canvas, from, to, layer->share, report);
         break;
     case TRANSITION_DISSOLVE:
         draw_dissolve(canvas, from, to, layer->mix);

@@ -11,6 +11,8 @@ struct transition_view *transition_view_create(const struct clip_context *contex
                                                const struct clip *clip);
 void transition_view_destroy(struct transition_view **view);
 
+// Whether it shows a colour of its own, with or without the two.
+bool transition_colours(const struct clip *clip);
 // Draws the two as they stand when `layer` has so much of the transition over. `canvas` is ALPHA
 // and of the canvas's size; its content is replaced. `*ret_key` names what else than the two, their
 // opacities and the share decides the bits.

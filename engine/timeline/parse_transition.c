@@ -104,7 +104,7 @@ static int parse_object(struct parser *parser, const json_t *object, struct clip
 int parse_transition(struct parser *parser, const json_t *object, struct clip *clip)
 {
     json_t *value = json_object_get(object, "transition");
-    if (!json_is_object(value))
+    if (!json_is_object(value) || clip->kind == CLIP_ADJUST)
         return read_frames(parser, object, "transition", 0, &clip->transition);
     size_t length = path_enter(parser, "transition", 0);
     int result = parse_object(parser, value, clip);

@@ -72,16 +72,18 @@ static void test_share(void)
 {
     struct frame_want spare = {.start = 5, .from = 1000, .credit = 1100, .spare = true};
     consumers_clear(&consumers);
-    CHECK_TRUE(consumers_share(&consumers) == 1);
+    CHECK_TRUE(consumers_share(&consumers, false) == 1);
     consumers_note(&consumers, &peers[0], &spare);
-    CHECK_TRUE(consumers_share(&consumers) == 1);
+    CHECK_TRUE(consumers_share(&consumers, false) == 1);
     want(1, 1, 1000, 1100);
-    CHECK_TRUE(consumers_share(&consumers) == 0);
+    CHECK_TRUE(consumers_share(&consumers, false) == 0);
+    CHECK_TRUE(consumers_share(&consumers, true) == 1); // it begins
     consumers_find(&consumers, &peers[1])->next = 1075;
-    CHECK_TRUE(consumers_share(&consumers) == 0.75);
+    CHECK_TRUE(consumers_share(&consumers, false) == 0.75);
+    CHECK_TRUE(consumers_share(&consumers, true) == 0.75);
     want(2, 1, 1000, 1080);
     consumers_find(&consumers, &peers[2])->next = 1020;
-    CHECK_TRUE(consumers_share(&consumers) == 0.25);
+    CHECK_TRUE(consumers_share(&consumers, false) == 0.25);
     consumers_clear(&consumers);
 }
 

@@ -89,13 +89,13 @@ bool consumers_all_share(const struct consumers *cs)
     return any;
 }
 
-double consumers_share(const struct consumers *cs)
+double consumers_share(const struct consumers *cs, bool begun)
 {
     double share = 1;
     for (int i = 0; i < CONSUMERS_MAX; i++) {
         const struct consumer *c = &cs->list[i];
         int64_t ahead = c->credit - c->from;
-        if (!c->peer || c->spare || ahead < CREDIT_MIN)
+        if (!c->peer || c->spare || ahead < CREDIT_MIN || (begun && c->next == c->first))
             continue;
         double its = (double)(c->next - c->from) / (double)ahead;
         share = its < share ? its : share;
@@ -105,7 +105,7 @@ double consumers_share(const struct consumers *cs)
 
 bool consumers_wait(const struct consumers *cs)
 {
-    return consumers_share(cs) < 0.5;
+    return consumers_share(cs, false) < 0.5;
 }
 
 static bool is_sample(const struct consumer *c)

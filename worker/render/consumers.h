@@ -48,7 +48,8 @@ bool consumers_all_share(const struct consumers *consumers);
 bool consumers_wait(const struct consumers *consumers);
 // How much of the frames that it takes ahead of time the worst served of those has, 0..1; 1: there
 // is none.
-double consumers_share(const struct consumers *consumers);
+// `begun`: only those that have had a frame, since a start takes its time on an idle processor too.
+double consumers_share(const struct consumers *consumers, bool begun);
 // Whether somebody may have spare copies now. `*ret_any`: whether anybody takes such at all. A
 // single one is a sample, and counts for neither.
 bool consumers_spare(const struct consumers *consumers, bool *ret_any);

@@ -359,7 +359,7 @@ static void *stage_main(void *opaque)
         leave_out(s);
         bool full = stage_serve(s);
         int64_t credit, frame = stage_next(s, &credit);
-        s->status.share = frame < 0 || s->waits_beneath ? 1 : consumers_share(&s->consumers);
+        s->status.share = frame < 0 || s->waits_beneath ? 1 : consumers_share(&s->consumers, true);
         if (frame < 0 && follow(s))
             continue;
         if (frame < 0) {

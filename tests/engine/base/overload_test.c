@@ -70,10 +70,13 @@ static void test_moments(void)
     }
     CHECK(pass(&n, true, false, 1200 * MS), ==, OVERLOAD_PREVIEWS);
     for (int i = 0; i < 50; i++) {
-        CHECK(pass(&n, false, true, 4900 * MS), ==, OVERLOAD_PREVIEWS);
-        CHECK(pass(&n, false, false, 100 * MS), ==, OVERLOAD_PREVIEWS);
+        CHECK(pass(&n, false, true, 4800 * MS), ==, OVERLOAD_PREVIEWS);
+        CHECK(pass(&n, true, false, 100 * MS), ==, OVERLOAD_PREVIEWS);
     }
+    // What is neither starts nothing anew, and does not count.
+    CHECK(pass(&n, false, true, 4000 * MS), ==, OVERLOAD_PREVIEWS);
     CHECK(pass(&n, false, false, 900 * S), ==, OVERLOAD_PREVIEWS);
+    CHECK(pass(&n, false, true, 1200 * MS), ==, OVERLOAD_NONE);
 }
 
 // Where a thing does not fit, it is tried less and less often: 5, 10, 20, 40, 80, 80 seconds.

@@ -306,6 +306,29 @@ static void test_moves(void)
     close_tracks();
 }
 
+// A clip as it is that reaches beyond the canvas brings in no more than what stood on it.
+static void test_overhang(void)
+{
+    open_tracks("{\"clips\":[{" COLOUR("#ff0000") ",\"start\":0,\"duration\":26},{" COLOUR(
+        "#0000ff") ",\"start\":10,\"duration\":30,\"fit\":\"none\",\"size\":[128,96],"
+                   "\"transition\":{\"duration\":16,\"kind\":\"slide\",\"direction\":\"left\"}}]}");
+    for (int k = 1; k < 16; k++) {
+        check_column(10 + k, 64 - 4 * k, blue);
+        check_column(10 + k, 63 - 4 * k, red);
+    }
+    close_tracks();
+    // Both are off the canvas: the colour of a dip is there all the same.
+    open_tracks("{\"clips\":[{" COLOUR(
+        "#ff0000") ",\"start\":0,\"duration\":26,\"position\":"
+                   "[900,24]},{" COLOUR("#0000ff") ",\"start\":10,\"duration\":30,\"position\":"
+                                                   "[900,24],\"transition\":{\"duration\":16,"
+                                                   "\"kind\":\"dip\",\"colour\":"
+                                                   "\"#00ff00\"}}]}");
+    check_column(18, 30, green);
+    check_column(30, 30, black);
+    close_tracks();
+}
+
 static void test_mixes(void)
 {
     const double white[3] = {1, 1, 1}, magenta[3] = {1, 0, 1};
@@ -344,6 +367,7 @@ int main(void)
     test_layers();
     test_dissolve_and_fades();
     test_moves();
+    test_overhang();
     test_mixes();
     test_nested();
     test_border_and_shadow();
