@@ -12,7 +12,8 @@ check_received.py check [OPTIONS] FILE...   prints a line for each file, and one
   --rows Y,Y,...    where rows begin (0)
   --height N        of a row (14)
   --frames OUT      every picture: its file, its time in seconds, the numbers of its rows; and where sound is wrong
-  --together        frames may be in any one of the files: "lost" of all is what none of them has
+  --together        pictures and sound may be in any one of the files: "lost" of all is what none of them has, and sound
+                    that is bad or missing in one is no fault where another has it
 
 Counted are, from the first frame to the last: pictures of which a row cannot be read; frames lost; repeated, that
 is, the one before once more; back, that is, older than the one before; torn, that is, with rows that differ. The gap
@@ -35,6 +36,7 @@ SAMPLES = 48000            # a second
 STEP = 6                   # one sample of so many is compared: there is nothing above 3.5 kHz
 PERIOD = 8 * SAMPLES
 PIECE = SAMPLES // 100     # 10 ms
+CODED = 1024               # samples in a coded frame: all files have the same
 AV_MOST = 10.0             # ms
 BLOCKS = 42
 
@@ -116,16 +118,23 @@ class Received:
         self.unreadable = self.repeated = self.back = self.torn = self.slips = self.bad = 0
         self.gap = self.missing = 0.0   # ms
         self.av = []                    # least and most, ms
+        self.heard = set()              # first samples of coded frames of sound that are what belongs there
 
     def lost(self):
         return max(self.numbers) - min(self.numbers) + 1 - len(self.numbers) if self.numbers else 0
 
     def add(self, other):
         self.numbers |= other.numbers
+        self.heard |= other.heard
         for name in ("frames", "unreadable", "repeated", "back", "torn", "slips", "bad", "missing"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.gap = max(self.gap, other.gap)
         self.hear(other.av)
+
+    def unheard(self):
+        """Coded frames of sound between the first and the last that no file has right."""
+        places = sorted(self.heard)
+        return sum(max(0, round((b - a) / CODED) - 1) for a, b in zip(places, places[1:]))
 
     def hear(self, values):
         if values:
@@ -138,8 +147,9 @@ class Received:
                 f"back {self.back}, torn {self.torn}, max gap {self.gap:.0f} ms, {av}, sound bad {self.bad * 10} ms, "
                 f"missing {self.missing:.0f} ms, slips {self.slips}")
 
-    def good(self):
-        faults = (self.lost(), self.unreadable, self.repeated, self.back, self.torn, self.slips, self.bad, round(self.missing))
+    def good(self, together=False):
+        sound = (self.unheard(),) if together else (self.bad, round(self.missing))
+        faults = (self.lost(), self.unreadable, self.repeated, self.back, self.torn, self.slips, *sound)
         return self.numbers and not any(faults) and self.av and max(map(abs, self.av)) <= AV_MOST
 
 
@@ -255,21 +265,26 @@ def hear(received, pictures, pieces, samples, rate):
             received.missing += abs(time - due) * 1000
             wrong.append((time, f"is {(time - due) * 1000:.1f} ms after its end"))
         due = time + count / SAMPLES
+        right = first + 0.05 <= time <= last
         # Sound from before the first picture belongs to none, and what an encoder makes of its start is no sound yet.
         for start in range(0, count - PIECE + 1, PIECE):
             at = time + start / SAMPLES
             if at < first + 0.05 or at > last:
+                right = False
                 continue
             place = round((at - zero) * SAMPLES)
             piece = [value / 32000 for value in samples[position + start:position + start + 3 * PIECE:STEP]]
             if listener.listen(piece[:PIECE // STEP], place):
                 received.hear([listener.late * 1000 / SAMPLES])
                 continue
+            right = right and listener.late is None  # where it begins it is looked for
             if len(piece) < 3 * PIECE // STEP:
+                right = False
                 break  # the last of it: too short to be looked for
             late = listener.search(piece, place, SAMPLES // 10)
             moved = late is not None and (listener.late is None or abs(late - listener.late) > SAMPLES // 500)
             if not moved:
+                right = False
                 received.bad += 1
                 wrong.append((at, "is not what belongs here"))
                 continue
@@ -278,6 +293,8 @@ def hear(received, pictures, pieces, samples, rate):
             listener.late = late
             received.hear([late * 1000 / SAMPLES])
         position += count
+        if right:
+            received.heard.add(round((time - zero) * SAMPLES))
     return wrong
 
 
@@ -299,8 +316,10 @@ def check(arguments):
     total = Received()
     for received in each:
         total.add(received)
+    if options.together:
+        print(f"together: {total.unheard()} coded frames of sound that none has")
     print(total)
-    good = total.good() if options.together else all(received.good() for received in each)
+    good = total.good(True) if options.together else all(received.good() for received in each)
     return 0 if good else 1
 
 

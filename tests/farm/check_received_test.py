@@ -104,5 +104,10 @@ with tempfile.TemporaryDirectory() as folder:
     expect("what one lacks the other has", halves, 0, **zeros)
     halves[1] = encode(folder, "second", clean[77:], sound[77 * SAMPLES // RATE * 4:])
     expect("what both lack", halves, 1, **{**zeros, "lost": 2})
+    silent = sound[:hole] + bytes(20 * block) + sound[hole + 20 * block:]
+    pair = [encode(folder, "whole", clean, sound), encode(folder, "silent", clean, silent)]
+    expect("sound that one lacks the other has", pair, 0, **{**zeros, "bad": (150, 250)})
+    pair[0] = encode(folder, "whole", clean, silent)
+    expect("sound that both lack", pair, 1, **{**zeros, "bad": (300, 500)})
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)
