@@ -27,15 +27,17 @@ function take(values) {
 }
 
 const socket = new WebSocket(`${server.replace("http", "ws")}/api/v1/live?meters=main`);
-let statuses = 0;
+let statuses = 0,
+  done = false; // others may come before it is closed
 socket.on("message", (data) => {
   const message = JSON.parse(data);
   assertMatches(schemaOf("live_message"), message, "live");
   if (message.type === "broadcast:status") statuses++;
-  if (message.type !== "broadcast:meters") return;
+  if (done || message.type !== "broadcast:meters") return;
   for (const values of message.outputs) take(values);
   const all = [...outputs.values()];
   if (all.every((o) => o.seconds < seconds)) return;
+  done = true;
   console.log(JSON.stringify({ statuses, outputs: all }));
   socket.close();
 });
