@@ -31,7 +31,7 @@
 #define TAKEOVER_PROVIDERS_MAX 3 // a provider and two standbys
 #define TAKEOVER_START_NS      INT64_C(1000000000)
 #define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
-#define TAKEOVER_RETURN_NS     INT64_C(1500000000)
+#define TAKEOVER_RETURN_NS     INT64_C(1000000000)
 
 enum takeover_reason { TAKEOVER_NONE, TAKEOVER_GONE, TAKEOVER_SILENT, TAKEOVER_SLOW };
 const char *takeover_reason_name(enum takeover_reason reason);
