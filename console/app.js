@@ -74,6 +74,46 @@ function showChannel(channel) {
   );
 }
 
+async function take(channel, track, clip) {
+  const kind = $("transition").value;
+  const body = { track, clip };
+  if (kind) body.transition = { kind, duration: Number($("transition-frames").value) || 1 };
+  const url = `api/v1/channels/${encodeURIComponent(channel)}/takes`;
+  let answer;
+  try {
+    const response = await fetch(url, {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+    });
+    answer = await response.json();
+  } catch {
+    answer = { detail: "the coordinator does not answer" };
+  }
+  $("taken").textContent =
+    "at_frame" in answer ? `${clip ?? "nothing"} from frame ${number.format(answer.at_frame)} on` : answer.detail;
+}
+
+// One row of buttons a live track; rebuilt only when there is something else to show, so that none
+// vanishes under a finger.
+let liveShown = "";
+
+function showLive(channel) {
+  const tracks = channel?.state === "on_air" ? channel.live : [];
+  $("live").hidden = tracks.length === 0;
+  const state = JSON.stringify([channel?.name, tracks]);
+  if (state === liveShown) return;
+  liveShown = state;
+  $("tracks").replaceChildren(
+    ...tracks.map((t) => {
+      const buttons = [null, ...t.clips].map((clip) => {
+        const button = element("button", clip === t.clip ? "chosen" : "", clip ?? "nothing");
+        button.addEventListener("click", () => take(channel.name, t.track, clip));
+        return button;
+      });
+      return element("div", "track", element("strong", "", t.track), ...buttons);
+    }),
+  );
+}
+
 function showNodes(nodes, channels) {
   const names = new Map(channels.map((c) => [c.id, c.name]));
   $("nodes").replaceChildren(
@@ -130,6 +170,7 @@ function show(status) {
   chosen = channel?.name ?? chosen;
   showChoice(status.channels);
   showChannel(channel);
+  showLive(channel);
   showNodes(status.nodes, status.channels);
   $("database").hidden = status.database === "up";
   const onAir = channel?.state === "on_air";

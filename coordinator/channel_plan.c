@@ -225,6 +225,16 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
     }
 }
 
+// How far ahead workers may render. What people put on air is to be seen after the playout delay, so
+// that where there are live tracks nothing is rendered before its time.
+static int64_t lead_frames(const struct store_channel *c, const struct timeline *timeline)
+{
+    for (size_t i = 0; timeline && i < timeline->track_count; i++)
+        if (timeline->tracks[i].live)
+            return rate_frame_at_ns(c->rate, CHANNEL_PLAYOUT_DELAY_NS);
+    return LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
+}
+
 void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts,
                        const struct timeline *timeline, const char *cuts)
 {
@@ -248,7 +258,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
     m->start_frame = c->start_frame < 0 ? FARM_START_AT_SWITCH : c->start_frame;
     m->redundancy = redundancies[c->redundancy];
     m->playout_delay_ns = CHANNEL_PLAYOUT_DELAY_NS;
-    m->lead_frames = LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
+    m->lead_frames = lead_frames(c, timeline);
     if (timeline)
         parse_sha256(c->revision, p->revision);
     m->revision = (ProtobufCBinaryData){timeline ? 32 : 0, p->revision};
@@ -261,6 +271,7 @@ void channel_plan_init(struct channel_plan *p, const struct channel_parts *parts
         .running = c->on_air && timeline,
         .run = c->run,
         .cut_count = -1,
+        .timeline = timeline,
         .backup_edges = c->edges > 1,
         .last_plan_epoch = c->last_plan_epoch,
         .last_at_frame = c->last_at_frame,

@@ -91,7 +91,7 @@ static int apply(struct coordinator *c, struct farm_run *farm, const char *name,
 // written nevertheless: the next leader reads it.
 static int finish(struct coordinator *c, const char *name, int error, struct diagnostic *reterr)
 {
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     int applied = farm ? apply(c, farm, name, error ? NULL : reterr) : 0;
     farm_give(c, farm);
     if (store_failed(error) || store_failed(applied))
@@ -115,7 +115,7 @@ int coordinator_delete_channel(struct coordinator *c, const char *name, struct d
     int error = store_channel_delete(c->store, name, &id, reterr);
     if (error)
         return finish(c, name, error, reterr);
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     if (farm)
         farm_run_remove_channel(farm, id);
     farm_give(c, farm);
@@ -139,6 +139,17 @@ int coordinator_change_channel(struct coordinator *c, const struct store_channel
     wanted.at_frame = frame_now(channel);
     return finish(c, channel->name, store_channel_change(c->store, channel->name, &wanted, reterr),
                   reterr);
+}
+
+int coordinator_take(struct coordinator *c, const char *channel, const char *take,
+                     struct farm_took *ret, struct diagnostic *reterr)
+{
+    struct farm_run *farm = farm_borrow(c);
+    int error = farm ? farm_run_take(farm, channel, take, ret, reterr)
+                     : diagnostic_set(reterr, -ESTALE, "not_leading", "",
+                                      "this coordinator leads no more; ask again");
+    farm_give(c, farm);
+    return error;
 }
 
 int coordinator_add_output(struct coordinator *c, const struct store_channel *channel,
@@ -218,7 +229,7 @@ int coordinator_drain_node(struct coordinator *c, const char *node, bool drainin
 {
     pthread_mutex_lock(&c->changing);
     int error = store_node_drain(c->store, node, draining, reterr);
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     int applied = farm ? apply_draining(c, farm, error ? NULL : reterr) : 0;
     farm_give(c, farm);
     if (store_failed(error) || store_failed(applied))
@@ -231,7 +242,7 @@ int coordinator_clear_media(struct coordinator *c, const char *sha256, struct di
 {
     pthread_mutex_lock(&c->changing);
     int error = store_media_clear(c->store, sha256, reterr);
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     if (farm && !error)
         farm_run_clear_asset(farm, sha256);
     farm_give(c, farm);
@@ -271,7 +282,7 @@ bool channels_apply(struct coordinator *c)
     size_t count;
     if (store_channel_list(c->store, &channels, &count, NULL))
         return false;
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     bool ok =
         !farm || (!apply_all(c, farm, channels, count, NULL) && !apply_draining(c, farm, NULL));
     farm_give(c, farm);
@@ -294,6 +305,21 @@ static int load_plans(struct farm_run *farm, const struct store_plan *plans, siz
     return error;
 }
 
+static int load_takes(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr)
+{
+    struct store_take *takes;
+    size_t count;
+    int error = store_take_list(c->store, &takes, &count, reterr);
+    if (error)
+        return error;
+    for (size_t i = 0; i < count; i++)
+        farm_run_load_take(farm, takes[i].channel,
+                           &(struct farm_take){takes[i].sequence, takes[i].at_frame,
+                                               takes[i].track, takes[i].text});
+    store_takes_free(takes, count);
+    return 0;
+}
+
 int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr)
 {
     struct store_plan *plans = NULL;
@@ -308,6 +334,8 @@ int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnosti
         error = apply_draining(c, farm, reterr);
     if (!error)
         error = apply_all(c, farm, channels, channel_count, reterr);
+    if (!error)
+        error = load_takes(c, farm, reterr);
     for (size_t i = 0; i < plan_count; i++)
         free(plans[i].bytes);
     free(plans);

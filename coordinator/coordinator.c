@@ -32,7 +32,7 @@ void coordinator_leader(struct coordinator *c, struct coordinator_leader *ret)
     pthread_mutex_unlock(&c->lock);
 }
 
-struct farm_run *farm_take(struct coordinator *c)
+struct farm_run *farm_borrow(struct coordinator *c)
 {
     pthread_mutex_lock(&c->lock);
     struct farm_run *farm = c->farm;
@@ -53,7 +53,7 @@ void farm_give(struct coordinator *c, const struct farm_run *farm)
 
 struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
 {
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     struct farm_snapshot *snapshot = farm ? farm_run_snapshot(farm) : base_alloc(sizeof *snapshot);
     farm_give(c, farm);
     return snapshot;
@@ -61,7 +61,7 @@ struct farm_snapshot *coordinator_snapshot(struct coordinator *c)
 
 void coordinator_read_meters(struct coordinator *c, struct farm_meters *list, int count)
 {
-    struct farm_run *farm = farm_take(c);
+    struct farm_run *farm = farm_borrow(c);
     if (farm)
         farm_run_read_meters(farm, list, count);
     farm_give(c, farm);

@@ -97,6 +97,9 @@ int coordinator_delete_channel(struct coordinator *coordinator, const char *name
 // `change`: its at_frame is filled in here.
 int coordinator_change_channel(struct coordinator *coordinator, const struct store_channel *channel,
                                const struct store_change *change, struct diagnostic *reterr);
+// Puts something on a live track (farm_take); the store is not asked.
+int coordinator_take(struct coordinator *coordinator, const char *channel, const char *take,
+                     struct farm_took *ret, struct diagnostic *reterr);
 int coordinator_add_output(struct coordinator *coordinator, const struct store_channel *channel,
                            const struct store_output *output, struct diagnostic *reterr);
 int coordinator_remove_output(struct coordinator *coordinator, const struct store_channel *channel,

@@ -45,7 +45,7 @@ bool channels_apply(struct coordinator *c);
 
 // ---- coordinator.c ----------------------------------------------------------------------------
 // The farm, to be given back soon; NULL: this coordinator does not lead.
-struct farm_run *farm_take(struct coordinator *c);
+struct farm_run *farm_borrow(struct coordinator *c);
 void farm_give(struct coordinator *c, const struct farm_run *farm); // accepts NULL
 int timeline_load(struct coordinator *c, const char *sha256, struct timeline **ret,
                   struct diagnostic *reterr);

@@ -87,6 +87,13 @@ static int on_crash(void *opaque, const struct farm_crash *crash, enum farm_verd
     return 0;
 }
 
+static int on_take(void *opaque, uint64_t channel, const struct farm_take *take)
+{
+    struct coordinator *c = opaque;
+    struct store_take row = {take->sequence, take->at_frame, take->track, take->text, channel};
+    return store_take_put(c->store, channel, &row, NULL);
+}
+
 static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagnostic *reterr)
 {
     struct farm_run_config config = {
@@ -98,6 +105,7 @@ static int start_farm(struct coordinator *c, struct farm_run **ret, struct diagn
         .reserve = on_reserve,
         .commit = on_commit,
         .crash = on_crash,
+        .take = on_take,
         .seal = on_seal,
         .unseal = on_unseal,
         .epoch_gap = EPOCH_GAP,

@@ -58,6 +58,7 @@ struct channel {
     struct liveness mixing_mark;
     uint64_t undecoded;       // as last counted
     uint32_t undecoded_epoch; // of the plan whose intake has counted
+    struct take_log *live;
     struct plan *applied; // outputs follow this one; a reference, so that its address stays its own
     // -- the mix thread, after `started`
     struct playout playout;
@@ -324,6 +325,7 @@ static int arm(void *opaque, struct slot *slot, struct diagnostic *reterr)
         slot_make_intake(slot, c->config.links, cursor, c->config.window_bytes, &intake, reterr);
     if (result)
         return result;
+    intake_live(intake, c->live);
     pthread_mutex_lock(&c->lock);
     slot->intake = intake;
     share_credit(c);
@@ -526,6 +528,7 @@ void channel_destroy(struct channel **channel)
     desk_destroy(&c->desk);
     ledger_destroy(&c->ledger);
     purity_destroy(&c->purity);
+    take_log_unref(&c->live);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -543,6 +546,17 @@ static int64_t slack(struct channel *c, const struct slot *slot, int64_t cursor)
         here = (s->from > cursor ? s->from : cursor) + stats.slack_frames;
     }
     return here - cursor;
+}
+
+void channel_live(struct channel *c, const struct take_log *log)
+{
+    if (take_log_equal(c->live, log))
+        return;
+    take_log_unref(&c->live);
+    c->live = take_log_ref(log);
+    for (int i = 0; i < c->slot_count; i++)
+        if (c->slots[i]->intake)
+            intake_live(c->slots[i]->intake, log);
 }
 
 bool channel_hung(struct channel *c, int64_t now_ns)

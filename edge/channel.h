@@ -77,6 +77,8 @@ void channel_destroy(struct channel **channel);
 // ones not listed go, except the one on air while nothing that is listed has taken over.
 int channel_set_plans(struct channel *channel, const struct plan *const *plans, int count,
                       struct diagnostic *reterr);
+// The channel's takes, as far as they are known.
+void channel_live(struct channel *channel, const struct take_log *log);
 // Control thread, ten times a second: retires plans, follows a plan switch with the outputs.
 void channel_tend(struct channel *channel);
 // Whether a frame is due and its mix thread has sent none for seconds. Control thread, all the

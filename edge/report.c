@@ -13,6 +13,7 @@
 #define GOPS_MAX         (PLAN_RENDITIONS_MAX * 2 * GOPS_KEPT)
 #define PLANS_MAX        CHANNEL_PLANS_MAX
 #define STAGES_MAX       4   // of a channel
+#define REPORT_TAKES 32
 #define ALARMS_MAX       512 // more say nothing that these do not
 
 typedef Vistter__Control__V1__StageReport stage_report;
@@ -23,6 +24,7 @@ typedef Vistter__Control__V1__DestinationReport destination_report;
 typedef Vistter__Control__V1__GopReport gop_report;
 typedef Vistter__Control__V1__MeterReport meter_report;
 typedef Vistter__Control__V1__MeterValues meter_values;
+typedef Vistter__Control__V1__LiveTake take_report;
 typedef Vistter__Control__V1__AlarmReport alarm_report;
 
 // Everything a message points to; static, since reports come ten times a second from one thread.
@@ -43,6 +45,7 @@ static struct storage {
     gop_report gops[STATE_CHANNELS_MAX][GOPS_MAX], *gop_list[STATE_CHANNELS_MAX][GOPS_MAX];
     meter_report meters[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX],
         *meter_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX];
+    take_report takes[STATE_CHANNELS_MAX][REPORT_TAKES], *take_list[STATE_CHANNELS_MAX][REPORT_TAKES];
     meter_values values[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT],
         *value_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT];
     alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];
@@ -179,6 +182,24 @@ static size_t add_groups(int index, uint64_t id, const struct channel_stats *s)
     return (size_t)s->group_count;
 }
 
+// The oldest that another leader would not know from the store.
+static size_t add_takes(int index, const struct state_channel *item)
+{
+    size_t count = 0;
+    for (size_t i = 0; item->live && i < item->live->count && count < REPORT_TAKES; i++) {
+        const struct take_event *event = &item->live->events[i];
+        if (event->sequence <= item->stored)
+            continue;
+        take_report *t = store.take_list[index][count] = &store.takes[index][count];
+        vistter__control__v1__live_take__init(t);
+        t->sequence = event->sequence;
+        t->at_frame = event->at_frame;
+        t->take = (char *)(uintptr_t)event->take;
+        count++;
+    }
+    return count;
+}
+
 static void add_watch(uint64_t id, const struct meters_output *m, const struct watch_settings *s)
 {
     const struct {
@@ -283,6 +304,8 @@ static void add_channel(int index, struct state_channel *item, const struct stat
     c->gops = store.gop_list[index];
     c->n_meters = add_meters(index, item, &state->config.watch);
     c->meters = store.meter_list[index];
+    c->n_takes = add_takes(index, item);
+    c->takes = store.take_list[index];
     store.channel_list[index] = c;
     add_stage(id, s.plan_epoch, VISTTER__CONTROL__V1__STAGE_KIND__STAGE_KIND_CODE,
               s.intake.median_ms, s.intake.p99_ms, s.cursor, s.intake.decoded);

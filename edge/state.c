@@ -4,6 +4,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/link/media_cache.h"
+#include "engine/receive/live_message.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ static void remove_channel(struct state *s, int index)
 {
     log_info("channel_stop", "channel=%llu", (unsigned long long)s->channels[index].id);
     channel_destroy(&s->channels[index].channel);
+    take_log_unref(&s->channels[index].live);
     s->channels[index] = s->channels[--s->channel_count];
 }
 
@@ -99,6 +101,14 @@ static struct state_channel *find_or_create(struct state *s, uint64_t id)
     return &s->channels[s->channel_count++];
 }
 
+static void apply_takes(struct state_channel *channel, const desired_state *message)
+{
+    struct take_log *known = channel->live;
+    channel->live = live_message_read(message, channel->id, known, &channel->stored);
+    take_log_unref(&known);
+    channel_live(channel->channel, channel->live);
+}
+
 // All plans of channel `id`.
 static void apply_channel(struct state *s, const desired_state *message, uint64_t id)
 {
@@ -127,6 +137,8 @@ static void apply_channel(struct state *s, const desired_state *message, uint64_
         refuse(s, id, plans[count - 1]->epoch, &d);
     for (int i = 0; i < count; i++)
         plan_unref(&plans[i]);
+    if (channel)
+        apply_takes(channel, message);
 }
 
 static void note_metered(struct state *s, const Vistter__Control__V1__Renewal *renewal)

@@ -17,6 +17,8 @@ struct state_channel {
     uint64_t id;
     struct channel *channel;
     bool committed;            // has been told so of a plan
+    struct take_log *live;     // its takes
+    uint64_t stored;           // up to which the leader has said that they are written
     struct recent encode_lost; // pictures
     struct recent skipped;     // frames
     int64_t metered_ns;        // until then reports bring its meters

@@ -2,6 +2,7 @@
 
 #include "engine/base/log.h"
 #include "engine/frame/picture.h"
+#include "engine/receive/live_message.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -115,6 +116,7 @@ static void start_missing(struct duties *d, const desired_state *state,
         const channel_plan *p = state->channels[i];
         if (!plan_valid(p))
             continue;
+        struct take_log *log = live_message_read(state, p->channel, NULL, NULL);
         for (size_t k = 0; k < p->n_groups; k++) {
             const group_plan *g = p->groups[k];
             if (!group_is_ours(g, common->node))
@@ -125,7 +127,10 @@ static void start_missing(struct duties *d, const desired_state *state,
                 stage = start_stage(d, p, k, common);
             if (stage && p->committed)
                 stage_commit(stage, p->at_frame, p->start_frame);
+            if (stage)
+                stage_live(stage, log);
         }
+        take_log_unref(&log);
     }
 }
 

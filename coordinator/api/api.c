@@ -38,6 +38,7 @@ static const struct route {
     {"channels/*/stop", "POST", handle_channel_stop},
     {"channels/*/timeline", "PUT", handle_channel_timeline},
     {"channels/*/events", "GET HEAD", handle_channel_events},
+    {"channels/*/takes", "POST", handle_channel_takes},
     {"channels/*/slate", "PUT DELETE", handle_channel_slate},
     {"channels/*/redundancy", "PUT", handle_channel_redundancy},
     {"channels/*/edges", "PUT", handle_channel_edges},

@@ -13,6 +13,7 @@ int handle_channel_timeline(struct request *r);
 int handle_channel_redundancy(struct request *r);
 int handle_channel_edges(struct request *r);
 int handle_channel_events(struct request *r);
+int handle_channel_takes(struct request *r);
 int handle_node_drain(struct request *r);    // put, delete
 int handle_channel_slate(struct request *r); // put, delete
 int handle_outputs(struct request *r);       // list, add

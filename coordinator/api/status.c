@@ -228,6 +228,31 @@ static json_t *gops_json(const struct farm_channel_view *v)
                      (json_int_t)(v ? v->gops_mismatched : 0));
 }
 
+static json_t *live_track(const struct track *track, const struct farm_shown *shown)
+{
+    json_t *clips = json_array();
+    for (size_t i = 0; i < track->clip_count; i++)
+        json_array_append_new(clips, json_text(track->clips[i].id));
+    json_t *take = shown->take ? json_loads(shown->take, 0, NULL) : NULL;
+    json_t *clip = json_object_get(take, "clip");
+    json_t *object =
+        json_pack("{s:o, s:o, s:O?, s:I, s:I}", "track", json_text(track->name), "clips", clips,
+                  "clip", json_is_string(clip) ? clip : NULL, "at_frame",
+                  (json_int_t)shown->at_frame, "sequence", (json_int_t)shown->sequence);
+    json_decref(take);
+    return object;
+}
+
+// What people can put on air, and what they have.
+static json_t *live_json(const struct farm_channel_view *v)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; v && v->timeline && i < v->timeline->track_count; i++)
+        if (v->timeline->tracks[i].live)
+            json_array_append_new(list, live_track(&v->timeline->tracks[i], &v->shown[i]));
+    return list;
+}
+
 static const struct farm_channel_view *find_view(const struct farm_snapshot *snapshot, uint64_t id)
 {
     for (int i = 0; snapshot && i < snapshot->channel_count; i++)
@@ -253,7 +278,7 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
                         : json_null();
     return json_pack(
         "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
         rate, "edges", c->edges, "redundancy", store_redundancy_name(c->redundancy), "state", state,
         "text", json_text(v ? v->text : ""), "timeline", c->timeline, "revision", revision,
@@ -261,8 +286,8 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
         (json_int_t)(v ? v->plan_epoch : 0), "edge", json_text(v ? v->edge : ""), "backup_edge",
         json_text(v ? v->backup_edge : ""), "preview_url", json_text(preview), "slate", slate,
         "outputs", outputs_json(view, c->id, v), "groups", groups_json(v), "counters",
-        counters_json(v), "purity", purity_json(v), "gops", gops_json(v), "destinations",
-        destinations_json(view, c->id, v));
+        counters_json(v), "purity", purity_json(v), "gops", gops_json(v), "live", live_json(v),
+        "destinations", destinations_json(view, c->id, v));
 }
 
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr)

@@ -126,6 +126,53 @@ static int channel_edges(const struct command *command, int argc, char **argv)
     return status;
 }
 
+// --transition: a kind, or the JSON of a transition as timelines have it. NULL: it is neither.
+static json_t *take_transition(const char *text, int64_t frames)
+{
+    if (*text == '{')
+        return json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    return json_pack("{s:s, s:I}", "kind", text, "duration", (json_int_t)frames);
+}
+
+static int channel_take(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    struct client_reply reply;
+    int status;
+    int64_t frames = 25;
+    const char *transition = NULL;
+    const struct option table[] = {
+        {"transition", OPTION_TEXT, "KIND",
+         "dissolve, add, dip, slide, push or zoom, or {\"kind\": ...} as in a timeline (a cut)",
+         &transition, 0, 0},
+        {"frames", OPTION_INTEGER, "N", "how long the transition takes (25)", &frames, 0, 100000},
+        {0},
+    };
+    if (!arguments_parse(&a, command, argc, argv, table, 2, 3, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "takes", NULL};
+    json_t *how = transition ? take_transition(transition, frames) : NULL;
+    json_t *body = json_pack("{s:s, s:s?, s:o*}", "track", a.items[1], "clip",
+                             a.count > 2 ? a.items[2] : NULL, "transition", how);
+    if (!body || (transition && !how)) {
+        status = arguments_refuse(&a, transition && !how ? "--transition is not valid JSON"
+                                                         : "an argument is not valid UTF-8");
+    } else if (!(status = arguments_call(&a, "POST", segments, body, &reply))) {
+        if (a.json)
+            print_json(reply.json);
+        else
+            printf("%s: %s from frame %" JSON_INTEGER_FORMAT " on\n", a.items[1],
+                   a.count > 2 ? a.items[2] : "nothing",
+                   json_integer_value(json_object_get(reply.json, "at_frame")));
+        client_reply_finish(&reply);
+    } else {
+        client_reply_finish(&reply);
+    }
+    json_decref(body);
+    arguments_finish(&a);
+    return status;
+}
+
 static int channel_stop(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
@@ -216,6 +263,12 @@ const struct command channel_commands[] = {
      "the\n"
      "edge takes the copy that comes first. none: nobody stands by.",
      channel_redundancy},
+    {"channel", "take", "NAME TRACK [CLIP] [--transition KIND] [--frames N]",
+     "Puts a clip of a live track on air, or takes off what is there",
+     "Live tracks are those that the timeline marks so; `channel status` shows their clips. The clip\n"
+     "stands until the next take of its track. Without CLIP nothing does, and what lies beneath is "
+     "seen.",
+     channel_take},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
      channel_status},

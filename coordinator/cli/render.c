@@ -2,6 +2,7 @@
 
 #include "coordinator/cli/command.h"
 
+#include "coordinator/cli/render_live.h"
 #include "coordinator/cli/render_output.h"
 #include "coordinator/cli/render_project.h"
 #include "engine/base/clock.h"
@@ -27,7 +28,7 @@
 #include <unistd.h>
 
 struct options {
-    const char *output, *hash, *frames, *rate, *cuts, *cache;
+    const char *output, *hash, *frames, *rate, *cuts, *cache, *live;
     int64_t width, height, threads, crf, start;
     bool json, quiet, plain, coded, strict;
 };
@@ -255,9 +256,16 @@ static int render_frame(struct job *job, int64_t n, struct diagnostic *reterr)
 
 static int run(struct job *job, struct diagnostic *reterr)
 {
+    struct takes *live = NULL;
     int error = configure(job, reterr);
     if (!error)
         error = make_parts(job, reterr);
+    if (!error && job->options.live)
+        error = render_live_load(job->options.live, job->timeline, job->config.rate,
+                                 job->options.start, &live, reterr);
+    for (int i = 0; i < job->part_count && live; i++)
+        renderer_live(job->parts[i].renderer, live);
+    takes_unref(&live);
     if (error)
         return error;
     struct render_output_config output = {
@@ -373,6 +381,9 @@ int cli_render(int argc, char **argv)
          &o->threads},
         {"cache", SETTING_TEXT, "FOLDER", default_cache(cache, sizeof cache), 0, 0,
          "folder for imported media", &o->cache},
+        {"live", SETTING_TEXT, "FILE", NULL, 0, 0,
+         "takes on live tracks: [{\"at_frame\": 50, \"track\": \"programme\", \"clip\": \"wide\"}, ...]",
+         &o->live},
         {"cuts", SETTING_TEXT, "T,T", NULL, 0, 0,
          "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},
         {"coded", SETTING_SWITCH, NULL, NULL, 0, 0,

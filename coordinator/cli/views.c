@@ -278,6 +278,27 @@ static void view_line(const char *name, const char *text, FILE *file)
     fputc('\n', file);
 }
 
+// What each live track shows, and what else it could.
+static void view_live(const json_t *tracks, FILE *file)
+{
+    size_t i, k;
+    const json_t *track, *clip;
+    json_array_foreach(tracks, i, track)
+    {
+        const char *shown = field_text(track, "clip");
+        fputs("  live track ", file);
+        print_text(file, field_text(track, "track"));
+        fputs(*shown ? " shows " : " shows nothing", file);
+        print_text(file, shown);
+        json_array_foreach(json_object_get(track, "clips"), k, clip)
+        {
+            fputs(k ? ", " : "; clips: ", file);
+            print_text(file, json_string_value(clip));
+        }
+        fputc('\n', file);
+    }
+}
+
 void view_channel(json_t *channel, FILE *file)
 {
     const json_t *counters = json_object_get(channel, "counters");
@@ -310,6 +331,7 @@ void view_channel(json_t *channel, FILE *file)
         view_line("slate", field_text(slate, "timeline"), file);
     if (json_array_size(json_object_get(channel, "outputs")))
         view_outputs(json_object_get(channel, "outputs"), 2, file);
+    view_live(json_object_get(channel, "live"), file);
     view_groups(channel, 2, file);
     view_destinations(one, 2, file);
     json_decref(one);

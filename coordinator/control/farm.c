@@ -19,6 +19,8 @@ static void channel_destroy(struct farm *farm, struct channel *channel)
 {
     channel_plans_drop(farm, channel);
     plan_message_free(&channel->wanted);
+    takes_drop(channel);
+    timeline_unref(&channel->timeline);
     free(channel->contents);
     free(channel);
 }
@@ -149,6 +151,8 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
     c->shows_sequences = wanted->shows_sequences;
     if (bytes)
         memcpy(c->contents, wanted->contents, bytes);
+    timeline_unref(&c->timeline);
+    c->timeline = wanted->timeline ? timeline_ref(wanted->timeline) : NULL;
     if (wanted->cut_count > 0)
         memcpy(c->cuts, wanted->cuts, (size_t)wanted->cut_count * sizeof *c->cuts);
 }
@@ -226,6 +230,7 @@ void farm_tick(struct farm *farm, struct farm_time now, const struct farm_output
         unheard_drop(farm, farm->channels[i], now);
     farm->settled = farm->settled || (!gathers && !outputs->fenced);
     farm_crashes_step(farm, now.monotonic_ns, outputs);
+    takes_step(farm, now.monotonic_ns, outputs);
     for (int i = 0; i < farm->channel_count; i++)
         channel_step(farm, farm->channels[i], now, outputs);
     if (!gathers)

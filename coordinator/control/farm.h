@@ -47,6 +47,7 @@
 
 #include "coordinator/planner/planner.h"
 #include "engine/base/diagnostic.h"
+#include "engine/timeline/takes.h"
 #include "proto/control.pb-c.h"
 
 #include <stdbool.h>
@@ -76,6 +77,7 @@
 #define FARM_WORD_NS    INT64_C(2000000000) // for a lost worker to come back, since its last report
 #define FARM_VERDICT_NS INT64_C(5000000000)
 #define FARM_SUSPECT_NS INT64_C(60000000000)
+#define FARM_TAKE_FRAMES 3 // beyond lead_frames until a take is seen
 #define FARM_MARGIN     15 // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
@@ -132,6 +134,7 @@ struct farm_channel {
     // Contents of the revision, 64 digits each; copied.
     const char (*contents)[FARM_CONTENT_BYTES];
     int content_count;
+    const struct timeline *timeline; // of the revision; a reference is taken. May be NULL: no takes
     bool shows_sequences;     // and their pictures, which are not among the contents
     bool backup_edges;        // two edges for each output, where there are two
     const uint32_t *cuts;     // forced cuts, for tests; copied
@@ -149,6 +152,22 @@ int farm_load(struct farm *farm, const void *plan, size_t size, struct diagnosti
 // again changes nothing. -EINVAL with words for what cannot be, -ENOSPC beyond FARM_CHANNELS_MAX.
 int farm_set_channel(struct farm *farm, const struct farm_channel *channel,
                      struct diagnostic *reterr);
+// A take as the store has it.
+struct farm_take {
+    uint64_t sequence;
+    int64_t at_frame;
+    const char *track, *text; // text: JSON
+};
+// A take of the store, after farm_set_channel, by sequence.
+void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take *take);
+// Puts something on a live track of the channel of this name (takes.h), whether the store answers or
+// not. `take` is JSON. -ENOENT, -EINVAL, -EBUSY: it is not on air, or has too many takes.
+struct farm_took {
+    uint64_t sequence;
+    int64_t at_frame; // where it takes effect: lead_frames + FARM_TAKE_FRAMES from what goes out now
+};
+int farm_take(struct farm *farm, const char *channel, const char *take, struct farm_time now,
+              struct farm_took *ret, struct diagnostic *reterr);
 // A node that is to have no work, or may have some again; by name, known or not yet. What it does
 // is planned anew with the others.
 void farm_set_draining(struct farm *farm, const char *node, bool draining);
@@ -205,6 +224,8 @@ struct farm_outputs {
     void (*reserve)(void *opaque, uint64_t channel, uint32_t plan_epoch);
     // Write the crash, once however often it is handed out; answer with farm_crashed. May be NULL.
     void (*crash)(void *opaque, const struct farm_crash *crash);
+    // Write the take, once however often it is handed out; answer with farm_taken. May be NULL.
+    void (*take)(void *opaque, uint64_t channel, const struct farm_take *take);
     // Write the commit; answer with farm_committed, now or later.
     void (*commit)(void *opaque, const struct farm_commit *commit);
 };
@@ -220,6 +241,8 @@ void farm_crashed(struct farm *farm, const char *node, uint64_t id, int result,
 void farm_clear_asset(struct farm *farm, const char *content);
 // Result of a reserve: 0 or negative (then tried again by a later tick).
 void farm_reserved(struct farm *farm, uint64_t channel, uint32_t plan_epoch, int result);
+// Result of a take's write: 0 or negative (then tried again by a later tick).
+void farm_taken(struct farm *farm, uint64_t channel, uint64_t sequence, int result);
 // Result of a commit: 0 = the row is written; -ESTALE = this try was refused (lease lost, or
 // channel stopped): given up, unless an earlier try may have written it; any other negative =
 // unknown, tried again.
@@ -308,6 +331,13 @@ struct farm_destination_view {
     uint32_t reconnects;
 };
 
+// What the newest take of a live track says.
+struct farm_shown {
+    uint64_t sequence; // 0: nothing was ever taken
+    int64_t at_frame;
+    char *take; // JSON; NULL: as 0
+};
+
 struct farm_channel_view {
     uint64_t channel;
     char name[128], text[512]; // text: what is wrong or waited for, "" if nothing
@@ -334,6 +364,8 @@ struct farm_channel_view {
     double mix_median_ms, mix_p99_ms;
     int destination_count;
     struct farm_destination_view *destinations;
+    struct timeline *timeline;                    // that is wanted; NULL: not known
+    struct farm_shown shown[TIMELINE_TRACKS_MAX]; // of its live tracks, by index
 };
 
 // The levels of an output, as its edge says, or its backup edge when that one is lost.

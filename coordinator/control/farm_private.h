@@ -82,8 +82,19 @@ struct crash {
     int64_t store_ns; // when it may be handed out again
 };
 
+struct take {
+    uint64_t sequence;
+    int64_t at_frame, store_ns; // store_ns: when it may be handed out again
+    char *track, *text;
+    bool stored, waits_on_store;
+};
+
 struct channel {
     uint64_t id;
+    struct timeline *timeline; // of what is wanted
+    int take_count;
+    struct take takes[TAKES_MAX]; // by sequence
+    uint64_t take_sequence;             // of the newest ever
     // What is wanted.
     channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
     bool running;
@@ -272,6 +283,18 @@ bool channel_awaits_verdict(const struct farm *farm, const struct channel *chann
 bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns);
 // The node would not open what the channel shows.
 bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node);
+
+// ---- farm_live.c ------------------------------------------------------------------------------
+void takes_drop(struct channel *channel);
+// What edges know and the store does not.
+void takes_adopt(struct farm *farm, const farm_report_message *report);
+// The newest of each live track; the texts are the caller's.
+void takes_view(const struct channel *channel, struct farm_shown shown[TIMELINE_TRACKS_MAX]);
+void takes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
+// Borrows the texts; gives how many. `*ret_stored`: up to which all are written.
+size_t takes_fill(const struct channel *channel,
+                  Vistter__Control__V1__LiveTake messages[TAKES_MAX],
+                  Vistter__Control__V1__LiveTake *list[TAKES_MAX], uint64_t *ret_stored);
 
 // ---- farm_meters.c ----------------------------------------------------------------------------
 // How many of farm->metered are watched now.

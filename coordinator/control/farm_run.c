@@ -19,7 +19,8 @@
 
 // A write that the farm has asked for.
 struct job {
-    bool is_commit, is_crash;
+    bool is_commit, is_crash, is_take;
+    struct farm_take take; // its texts are owned; channel: commit's
     struct farm_crash crash;
     struct farm_commit commit; // for a reserve: channel and plan_epoch
     uint8_t *plan;             // owned copy
@@ -83,6 +84,8 @@ static void job_free(void *item)
     if (job->plan)
         OPENSSL_cleanse(job->plan, job->commit.plan_bytes);
     free(job->plan);
+    free((char *)(uintptr_t)job->take.track);
+    free((char *)(uintptr_t)job->take.text);
     free(job);
 }
 
@@ -121,6 +124,34 @@ static void on_crash(void *opaque, const struct farm_crash *crash)
         job_free(job);
 }
 
+static void on_take(void *opaque, uint64_t channel, const struct farm_take *take)
+{
+    struct farm_run *run = opaque;
+    struct job *job = base_alloc(sizeof *job);
+    job->is_take = true;
+    job->commit.channel = channel;
+    job->take = *take;
+    job->take.track = base_strdup(take->track);
+    job->take.text = base_strdup(take->text);
+    if (queue_push(run->jobs, job, 0)) {
+        farm_taken(run->farm, channel, take->sequence, -EAGAIN);
+        job_free(job);
+    }
+}
+
+static void take_run(struct farm_run *run, const struct job *job)
+{
+    uint64_t channel = job->commit.channel;
+    int r = run->config.take(run->config.opaque, channel, &job->take);
+    if (r < 0)
+        log_warning("take_not_stored", "channel=%llu sequence=%llu error=%d",
+                    (unsigned long long)channel, (unsigned long long)job->take.sequence, r);
+    pthread_mutex_lock(&run->lock);
+    farm_taken(run->farm, channel, job->take.sequence, r);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
 static void crash_run(struct farm_run *run, const struct farm_crash *crash)
 {
     enum farm_verdict verdict = FARM_SUSPECT;
@@ -138,6 +169,10 @@ static void job_run(struct farm_run *run, const struct job *job)
 {
     if (job->is_crash) {
         crash_run(run, &job->crash);
+        return;
+    }
+    if (job->is_take) {
+        take_run(run, job);
         return;
     }
     const struct farm_run_config *config = &run->config;
@@ -189,6 +224,7 @@ static void *farm_thread(void *opaque)
     struct farm_outputs outputs = {
         .opaque = run, .send = on_send, .reserve = on_reserve, .commit = on_commit};
     outputs.crash = run->config.crash ? on_crash : NULL;
+    outputs.take = run->config.take ? on_take : NULL;
     pthread_mutex_lock(&run->lock);
     while (!run->stopping) {
         int64_t start_ns = clock_monotonic_ns();
@@ -325,6 +361,26 @@ void farm_run_set_draining(struct farm_run *run, const char *node, bool draining
     farm_set_draining(run->farm, node, draining);
     tick_want(run);
     pthread_mutex_unlock(&run->lock);
+}
+
+void farm_run_load_take(struct farm_run *run, uint64_t channel, const struct farm_take *take)
+{
+    pthread_mutex_lock(&run->lock);
+    farm_load_take(run->farm, channel, take);
+    pthread_mutex_unlock(&run->lock);
+}
+
+int farm_run_take(struct farm_run *run, const char *channel, const char *take,
+                  struct farm_took *ret, struct diagnostic *reterr)
+{
+    if (!leads(run))
+        return diagnostic_set(reterr, -ESTALE, "not_leading", "",
+                              "this coordinator has lost its lease; ask again");
+    pthread_mutex_lock(&run->lock);
+    int r = farm_take(run->farm, channel, take, time_now(), ret, reterr);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+    return r;
 }
 
 void farm_run_clear_asset(struct farm_run *run, const char *content)

@@ -29,6 +29,8 @@ struct farm_run_config {
     int (*commit)(void *opaque, const struct farm_commit *commit);
     // Writes what a worker has ended on, and says what is to be thought of that file. May be NULL.
     int (*crash)(void *opaque, const struct farm_crash *crash, enum farm_verdict *ret);
+    // Writes a take, once however often. May be NULL.
+    int (*take)(void *opaque, uint64_t channel, const struct farm_take *take);
     // See farm.h. Thread: any; must not block.
     int (*seal)(void *opaque, uint64_t channel, uint32_t plan_epoch, const void *plan, size_t size,
                 uint8_t **ret, size_t *ret_size);
@@ -48,6 +50,10 @@ int farm_run_set_channel(struct farm_run *run, const struct farm_channel *channe
                          struct diagnostic *reterr);
 void farm_run_remove_channel(struct farm_run *run, uint64_t channel);
 void farm_run_set_draining(struct farm_run *run, const char *node, bool draining);
+void farm_run_load_take(struct farm_run *run, uint64_t channel, const struct farm_take *take);
+// -ESTALE also when the lease has run out.
+int farm_run_take(struct farm_run *run, const char *channel, const char *take,
+                  struct farm_took *ret, struct diagnostic *reterr);
 // Moves with every tick and every write: while it stands still, the farm's thread does.
 uint64_t farm_run_turns(const struct farm_run *run);
 void farm_run_clear_asset(struct farm_run *run, const char *content);

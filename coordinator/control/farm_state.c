@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef Vistter__Control__V1__LiveLog live_log_message;
+typedef Vistter__Control__V1__LiveTake live_take_message;
 typedef Vistter__Control__V1__GroupPlan group_message;
 typedef Vistter__Control__V1__LinkPlan link_message;
 typedef Vistter__Control__V1__OutputPlan output_message;
@@ -53,6 +55,11 @@ static void view_fill(struct plan_view *view, const struct plan *plan, const cha
     view->message.n_outputs = kept;
 }
 
+struct takes_view {
+    live_log_message log;
+    live_take_message takes[TAKES_MAX], *list[TAKES_MAX];
+};
+
 struct views {
     struct plan_view *list[2 * FARM_CHANNELS_MAX];
     channel_plan_message *messages[2 * FARM_CHANNELS_MAX];
@@ -61,6 +68,10 @@ struct views {
     // Of an edge's channels.
     publisher_message publishers[PUBLISHERS_MAX], *publisher_list[PUBLISHERS_MAX];
     size_t publisher_count;
+    // Of channels that have takes.
+    struct takes_view *takes[FARM_CHANNELS_MAX];
+    live_log_message *logs[FARM_CHANNELS_MAX];
+    size_t log_count;
 };
 
 static void views_add(struct views *views, const struct plan *plan, const char *node)
@@ -83,6 +94,17 @@ static void publishers_add(struct views *views, size_t before, const struct chan
     if (edge && at + PLANNER_OUTPUTS_MAX <= PUBLISHERS_MAX)
         views->publisher_count +=
             publishers_fill(channel, &views->publishers[at], &views->publisher_list[at]);
+}
+
+static void takes_add(struct views *views, const struct channel *channel)
+{
+    struct takes_view *view = base_alloc(sizeof *view);
+    vistter__control__v1__live_log__init(&view->log);
+    view->log.channel = channel->id;
+    view->log.n_takes = takes_fill(channel, view->takes, view->list, &view->log.stored);
+    view->log.takes = view->list;
+    views->logs[views->log_count] = &view->log;
+    views->takes[views->log_count++] = view;
 }
 
 static void content_set(struct node *node, uint8_t *bytes, size_t size)
@@ -109,6 +131,8 @@ static bool content_build(const struct farm *farm, struct node *node)
         if (channel->phase >= PHASE_PREPARING)
             views_add(views, channel->next, node->name);
         publishers_add(views, before, channel);
+        if (views->count > before && channel->take_count)
+            takes_add(views, channel);
     }
     farm_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
     state.epoch = farm->config.leader_epoch;
@@ -121,11 +145,15 @@ static bool content_build(const struct farm *farm, struct node *node)
     state.stopped_channels = views->stopped;
     state.n_publishers = views->publisher_count;
     state.publishers = views->publisher_list;
+    state.n_live = views->log_count;
+    state.live = views->logs;
     size_t size = vistter__control__v1__desired_state__get_packed_size(&state);
     uint8_t *bytes = base_alloc(size ? size : 1);
     vistter__control__v1__desired_state__pack(&state, bytes);
     for (size_t i = 0; i < views->count; i++)
         free(views->list[i]);
+    for (size_t i = 0; i < views->log_count; i++)
+        free(views->takes[i]);
     free(views);
     bool changed =
         !node->content || size != node->content_size || memcmp(bytes, node->content, size) != 0;

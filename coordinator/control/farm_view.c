@@ -282,6 +282,8 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
     const struct node *edge = NULL;
     const Vistter__Control__V1__ChannelReport *report = NULL;
     ret->channel = channel->id;
+    ret->timeline = channel->timeline ? timeline_ref(channel->timeline) : NULL;
+    takes_view(channel, ret->shown);
     ret->gops_compared = channel->gops_compared;
     ret->gops_explained = channel->gops_explained;
     ret->gops_mismatched = channel->gops_mismatched;
@@ -429,6 +431,9 @@ void farm_snapshot_destroy(struct farm_snapshot **snapshot_of)
     for (int i = 0; i < s->channel_count; i++) {
         free(s->channels[i].groups);
         free(s->channels[i].destinations);
+        timeline_unref(&s->channels[i].timeline);
+        for (int t = 0; t < TIMELINE_TRACKS_MAX; t++)
+            free(s->channels[i].shown[t].take);
     }
     free(s->nodes);
     free(s->channels);

@@ -102,6 +102,21 @@ int store_media_list(struct store *store, char **ret_json, struct diagnostic *re
 int store_media_get(struct store *store, const char *sha256, char **ret_json,
                     struct diagnostic *reterr);
 
+// ---- Takes (store_takes.c) --------------------------------------------------------------------
+struct store_take {
+    uint64_t sequence;
+    int64_t at_frame;
+    const char *track, *text; // text: JSON
+    uint64_t channel;         // filled by list; put is told it
+};
+// The same again changes nothing.
+int store_take_put(struct store *store, uint64_t channel, const struct store_take *take,
+                   struct diagnostic *reterr);
+// Of all channels the newest of each track, by channel and sequence. For store_takes_free.
+int store_take_list(struct store *store, struct store_take **ret, size_t *ret_count,
+                    struct diagnostic *reterr);
+void store_takes_free(struct store_take *takes, size_t count);
+
 // ---- Timelines (store_timelines.c) ------------------------------------------------------------
 struct store_revision {
     int64_t number;

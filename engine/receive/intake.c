@@ -550,6 +550,17 @@ void intake_advance(struct intake *in, int64_t cursor)
     pthread_mutex_unlock(&in->lock);
 }
 
+void intake_live(struct intake *in, const struct take_log *log)
+{
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->config.group_count; i++)
+        if (window_live(in->windows[i], log))
+            standby_changed(&in->standbys[i]); // one copy may be of the old ones
+    in->dirty = true;
+    pthread_cond_signal(&in->work);
+    pthread_mutex_unlock(&in->lock);
+}
+
 void intake_set_end(struct intake *in, int64_t end)
 {
     pthread_mutex_lock(&in->lock);

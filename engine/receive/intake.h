@@ -104,6 +104,8 @@ void intake_advance(struct intake *intake, int64_t cursor);
 int64_t intake_cursor(struct intake *intake);
 // Frames from `end` on are not asked for.
 void intake_set_end(struct intake *intake, int64_t end);
+// The channel's takes, as far as they are known: what was made of others is asked for again.
+void intake_live(struct intake *intake, const struct take_log *log);
 // Whether all that lies between the cursor and `end` has arrived.
 bool intake_complete(struct intake *intake, int64_t end);
 // What is asked of standbys: frames to be compared, and, where they are hot, copies. At first both

@@ -36,6 +36,7 @@ struct asked_key {
 
 struct window {
     struct window_config config;
+    struct take_log *live;
     int64_t cursor, newest; // newest message so far, cursor - 1 at first
     int64_t end;            // no credit at or beyond it
     int capacity;
@@ -105,6 +106,7 @@ void window_destroy(struct window **window)
         slot_clear(w, &w->slots[i], 0);
     for (int i = 0; i < WINDOW_BASES_MAX; i++)
         base_clear(w, &w->bases[i]);
+    take_log_unref(&w->live);
     free(w);
 }
 
@@ -167,8 +169,10 @@ static struct base *make_base(struct window *w, int64_t frame)
 bool window_admits(const struct window *w, const struct frame_header *h)
 {
     const struct window_config *c = &w->config;
+    uint8_t revision[8];
+    takes_revision(w->live, h->frame, c->revision, revision);
     return h->kind == FRAME_MESSAGE_PICTURE && h->channel == c->channel && h->group == c->group &&
-           h->plan_epoch == c->plan_epoch && !memcmp(h->revision, c->revision, 8) &&
+           h->plan_epoch == c->plan_epoch && !memcmp(h->revision, revision, 8) &&
            h->width == c->width && h->height == c->height && h->base_frame <= h->frame;
 }
 
@@ -226,6 +230,27 @@ int window_put(struct window *w, const struct frame_header *h, struct frame_body
     return 0;
 }
 
+bool window_live(struct window *w, const struct take_log *log)
+{
+    bool gone = false;
+    for (int64_t n = w->cursor; n <= w->newest; n++) {
+        struct slot *s = slot_of(w, n);
+        if (!s || !s->present || takes_mark(w->live, n) == takes_mark(log, n))
+            continue;
+        gone = true;
+        slot_clear(w, s, n);
+        s->noticed_ns = 0; // to be asked for at once
+    }
+    for (int i = 0; i < WINDOW_BASES_MAX; i++) {
+        struct base *b = &w->bases[i];
+        if (base_used(b) && takes_mark(w->live, b->frame) != takes_mark(log, b->frame))
+            base_clear(w, b);
+    }
+    take_log_unref(&w->live);
+    w->live = take_log_ref(log);
+    return gone;
+}
+
 void window_advance(struct window *w, int64_t cursor)
 {
     // Far jumps (a clock that skipped) need not walk over every frame number.
@@ -274,6 +299,7 @@ static bool job_from_slot(struct window *w, struct slot *s, struct group_frame *
         .key = s->base_frame == s->frame,
         .body = s->body,
         .base = base ? group_frame_ref(base) : NULL,
+        .mark = takes_mark(w->live, s->frame),
     };
     w->bytes -= s->body->size;
     s->body = NULL;
@@ -283,7 +309,10 @@ static bool job_from_slot(struct window *w, struct slot *s, struct group_frame *
 
 static bool job_from_base(struct window *w, struct base *b, struct window_job *ret)
 {
-    *ret = (struct window_job){.frame = b->frame, .key = true, .body = b->body};
+    *ret = (struct window_job){.frame = b->frame,
+                               .key = true,
+                               .body = b->body,
+                               .mark = takes_mark(w->live, b->frame)};
     w->bytes -= b->body->size;
     b->body = NULL;
     b->decoding = true;
@@ -321,6 +350,8 @@ void window_done(struct window *w, struct window_job *job, struct group_frame **
                  int32_t **stem, int64_t now_ns)
 {
     w->counts.broken += !*frame;
+    if (takes_mark(w->live, job->frame) != job->mark)
+        group_frame_unref(frame); // shown by now is another; its place has been cleared
     struct base *b = find_base(w, job->frame);
     if (b && b->decoding) {
         b->decoding = false;

@@ -13,6 +13,7 @@
 
 #include "engine/compose/group.h"
 #include "engine/link/frame_link.h"
+#include "engine/timeline/takes.h"
 
 #define WINDOW_BASES_MAX 4
 #define WINDOW_GAP_NS    INT64_C(30000000) // a hole is asked for when it is this old
@@ -45,6 +46,10 @@ bool window_admits(const struct window *window, const struct frame_header *heade
 // -EBADMSG (wrong), -ENOSPC (beyond the bounds).
 int window_put(struct window *window, const struct frame_header *header, struct frame_body *body,
                int64_t now_ns);
+// The channel's takes as far as they are known; a reference is taken. Frames show the revision that
+// follows from them (takes_revision); what shows another is let go, and refused from now on. Whether
+// anything was.
+bool window_live(struct window *window, const struct take_log *log);
 // Frames below `cursor` are not needed any more.
 void window_advance(struct window *window, int64_t cursor);
 int64_t window_cursor(const struct window *window);
@@ -58,6 +63,7 @@ struct window_job {
     bool key;
     struct frame_body *body;
     struct group_frame *base; // reference, NULL for a key
+    uint64_t mark;            // takes_mark
 };
 bool window_next_job(struct window *window, int64_t limit, struct window_job *ret);
 // Result of a job: takes `frame` and `stem` (malloc'ed) and the job's contents; `frame` NULL: it

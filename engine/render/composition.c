@@ -35,6 +35,7 @@ struct open_clip {
 struct composition {
     struct clip_context context;
     struct timeline *timeline;
+    struct takes *live;     // NULL: live tracks show nothing
     struct rational ahead; // seconds
     uint64_t idle_calls;
     struct layer *layers;      // [track_count]
@@ -157,10 +158,26 @@ void composition_destroy(struct composition **composition)
     picture_unref(&c->last_picture);
     placer_destroy(&c->context.placer);
     font_set_destroy(&c->context.fonts);
+    takes_unref(&c->live);
     timeline_unref(&c->timeline);
     free(c->layers);
     free(c->coming);
     free(c);
+}
+
+void composition_live(struct composition *c, const struct takes *live)
+{
+    for (size_t i = 0; i < c->open_count;) {
+        bool gone = takes_hold(c->live, c->open[i].clip) && !takes_hold(live, c->open[i].clip);
+        if (gone) {
+            close_clip(&c->open[i]);
+            c->open[i] = c->open[--c->open_count];
+        } else {
+            i++;
+        }
+    }
+    takes_unref(&c->live);
+    c->live = takes_ref(live);
 }
 
 void composition_natural_size(const struct clip_context *outer, const struct timeline *nested,
@@ -334,7 +351,7 @@ static bool still_hides(const struct composition *c, const struct clip_instant *
 static void look_ahead(struct composition *c, struct rational seconds, bool loop, int from, int to,
                        void (*see)(struct composition *, const struct clip_instant *))
 {
-    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
+    timeline_evaluate_at(c->timeline, c->live, seconds, loop, c->context.width, c->context.height,
                          c->coming);
     for (int track = to - 1; track >= from; track--) {
         const struct layer *layer = &c->coming[track];
@@ -351,7 +368,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
                         struct composed_layer *layers, struct render_report *report)
 {
     c->calls++;
-    timeline_evaluate_at(c->timeline, seconds, loop, c->context.width, c->context.height,
+    timeline_evaluate_at(c->timeline, c->live, seconds, loop, c->context.width, c->context.height,
                          c->layers);
     memset(layers, 0, (size_t)(to - from) * sizeof *layers);
     c->hider.clip = NULL;

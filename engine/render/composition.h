@@ -11,6 +11,9 @@ int composition_create(const struct render_config *config, const struct timeline
                        struct diagnostic *reterr);
 void composition_destroy(struct composition **composition);
 
+// What its timeline's live tracks show from now on; a reference is taken.
+void composition_live(struct composition *composition, const struct takes *live);
+
 // Output pixels of a nested timeline's own canvas, given the composition it stands in.
 void composition_natural_size(const struct clip_context *outer, const struct timeline *nested,
                               int *ret_width, int *ret_height);

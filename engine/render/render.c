@@ -135,6 +135,21 @@ static int build(struct renderer *r, const struct composed_layer *layers, int co
     return group_builder_finish(r->builder, &r->last);
 }
 
+const struct timeline *renderer_timeline(const struct renderer *r)
+{
+    return r->timeline;
+}
+
+void renderer_live(struct renderer *r, const struct takes *live)
+{
+    composition_live(r->composition, live);
+    if (r->mixer)
+        sound_mixer_live(r->mixer, live);
+    // Clips of takes that are forgotten may stand where new ones do: their names say nothing.
+    group_builder_forget(r->builder);
+    group_frame_unref(&r->last);
+}
+
 int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
                    const struct picture *beneath, struct group_frame **ret, int32_t *sound,
                    struct render_report *ret_report)

@@ -1,4 +1,4 @@
-// The renderer: (revision, frame number, z-range) -> a group frame and a stem. Pure: nothing else
+// The renderer: (revision, log of takes, frame number, z-range) -> a group frame and a stem. Pure: nothing else
 // enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame test all call
 // it.
 //
@@ -7,6 +7,7 @@
 
 #include "engine/compose/group.h"
 #include "engine/source/source.h"
+#include "engine/timeline/takes.h"
 
 struct render_config {
     const struct timeline *timeline; // a reference is taken
@@ -36,6 +37,11 @@ struct render_report {
     bool unchanged;          // same group frame as the call before
     int64_t track_ns[TIMELINE_TRACKS_MAX]; // time spent per track, for the planner
 };
+
+const struct timeline *renderer_timeline(const struct renderer *renderer);
+// What the timeline's live tracks show from now on (takes.h), made for this timeline and rate; a
+// reference is taken. NULL: nothing.
+void renderer_live(struct renderer *renderer, const struct takes *live);
 
 // Renders output frame `n`, counted from the timeline's start (n >= 0); `absolute_frame` is the
 // channel's frame number (sound cadence). `beneath`: the picture under this group, needed when the

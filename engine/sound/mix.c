@@ -4,6 +4,7 @@
 #include "engine/frame/sound.h"
 #include "engine/sound/sound_source.h"
 #include "engine/timeline/arithmetic.h"
+#include "engine/timeline/takes.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,6 +27,7 @@ struct open_sound {
 
 struct sound_mixer {
     struct timeline *timeline;
+    struct takes *live;
     struct rate rate;
     struct asset_resolver resolver;
     struct open_sound *open;
@@ -63,8 +65,15 @@ void sound_mixer_destroy(struct sound_mixer **mixer)
     free(m->open);
     for (size_t i = 0; i < sizeof m->buffers / sizeof m->buffers[0]; i++)
         free(m->buffers[i]);
+    takes_unref(&m->live);
     timeline_unref(&m->timeline);
     free(m);
+}
+
+void sound_mixer_live(struct sound_mixer *m, const struct takes *live)
+{
+    takes_unref(&m->live);
+    m->live = takes_ref(live);
 }
 
 static float *buffer_at(struct sound_mixer *m, int depth)
@@ -174,7 +183,7 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     struct rational length =
         rational_product(at->speed, (struct rational){m->rate.den, m->rate.num});
     size_t count =
-        timeline_evaluate_sound_at(t, outer->source_time, length, t->loop || outer->clip->loop, 0,
+        timeline_evaluate_sound_at(t, NULL, outer->source_time, length, t->loop || outer->clip->loop, 0,
                                    (int)t->track_count, sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, depth + 1);
@@ -240,7 +249,7 @@ int sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, 
                          .count = rate_sample_count(m->rate, absolute_frame),
                          .speed = {1, 1}};
     size_t count =
-        timeline_evaluate_sound(m->timeline, m->rate, n, track_from, track_to, sounds, SOUNDS_MAX);
+        timeline_evaluate_sound(m->timeline, m->live, m->rate, n, track_from, track_to, sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, 0);
     for (size_t i = 0; i < count; i++) {

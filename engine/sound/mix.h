@@ -23,6 +23,8 @@ struct sound_mixer;
 struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
                                        const struct asset_resolver *resolver);
 void sound_mixer_destroy(struct sound_mixer **mixer);
+// What the timeline's live tracks sound with from now on; a reference is taken. NULL: nothing.
+void sound_mixer_live(struct sound_mixer *mixer, const struct takes *live);
 // Writes the stem of tracks [track_from, track_to) for output frame n (from the timeline's start):
 // `dst` takes rate_sample_count(rate, absolute_frame) stereo samples. `absolute_frame` is the
 // channel's frame number, which decides the cadence. Broken sound is silence; the return value is

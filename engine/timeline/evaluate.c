@@ -24,6 +24,12 @@ bool timeline_position(const struct timeline *timeline, struct rational seconds,
     return true;
 }
 
+struct rational takes_position(const struct timeline *timeline, struct rational seconds)
+{
+    return rational_fit((wide)seconds.num * timeline->rate.num,
+                        (wide)seconds.den * timeline->rate.den);
+}
+
 struct moment track_moment(const struct track *track, struct rational position)
 {
     int64_t frame = rational_floor(position, 1);
@@ -145,20 +151,25 @@ static void evaluate_clip(const struct timeline *timeline, const struct clip *cl
     };
 }
 
-void timeline_evaluate_at(const struct timeline *timeline, struct rational seconds, bool loop,
-                          int width, int height, struct layer *layers)
+void timeline_evaluate_at(const struct timeline *timeline, const struct takes *live,
+                          struct rational seconds, bool loop, int width, int height,
+                          struct layer *layers)
 {
     memset(layers, 0, timeline->track_count * sizeof *layers);
-    struct rational position;
-    if (!timeline_position(timeline, seconds, loop, &position))
-        return;
+    struct rational looped = {0, 1}, straight = takes_position(timeline, seconds);
+    bool over = !timeline_position(timeline, seconds, loop, &looped);
     double scale_x = (double)width / timeline->width;
     double scale_y = (double)height / timeline->height;
     for (size_t i = 0; i < timeline->track_count; i++) {
         const struct track *track = &timeline->tracks[i];
+        struct rational position = track->live ? straight : looped;
         struct layer *layer = &layers[i];
-        struct moment moment = track->hidden ? (struct moment){0} : track_moment(track, position);
-        if (!moment.now || moment.now->kind == CLIP_AUDIO)
+        struct moment moment = {0};
+        if (track->live)
+            moment = takes_moment(live, i, position, NULL);
+        else if (!over)
+            moment = track_moment(track, position);
+        if (track->hidden || !moment.now || moment.now->kind == CLIP_AUDIO)
             continue;
         evaluate_clip(timeline, moment.now, position, scale_x, scale_y, &layer->now);
         if (!moment.from)
@@ -173,6 +184,6 @@ void timeline_evaluate_at(const struct timeline *timeline, struct rational secon
 void timeline_evaluate(const struct timeline *timeline, struct rate output_rate, int width,
                        int height, int64_t n, struct layer *layers)
 {
-    timeline_evaluate_at(timeline, output_seconds(output_rate, n), timeline->loop, width, height,
-                         layers);
+    timeline_evaluate_at(timeline, NULL, output_seconds(output_rate, n), timeline->loop, width,
+                         height, layers);
 }

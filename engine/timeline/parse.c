@@ -137,7 +137,7 @@ size_t count_layers(const struct session *session, const struct timeline *timeli
     size_t sum = 0;
     for (size_t i = 0; i < timeline->track_count; i++) {
         const struct track *track = &timeline->tracks[i];
-        size_t most = 0, times = 1;
+        size_t most = 0, times = track->live ? 2 : 1;
         for (size_t j = 0; j < track->clip_count; j++) {
             size_t layers = 1;
             for (size_t k = 0; track->clips[j].nested && k < session->loaded_count; k++)
@@ -159,16 +159,19 @@ static int check_whole(struct parser *parser, const json_t *object)
                          "more than %d layers at a time, nested timelines included",
                          TIMELINE_LAYERS_MAX);
     int64_t end = 0;
+    bool live = false;
     for (size_t i = 0; i < timeline->track_count; i++) {
         const struct track *track = &timeline->tracks[i];
-        const struct clip *last = track->clip_count ? &track->clips[track->clip_count - 1] : NULL;
+        live = live || track->live;
+        bool ends = track->clip_count && !track->live;
+        const struct clip *last = ends ? &track->clips[track->clip_count - 1] : NULL;
         if (last && last->start + last->duration > end)
             end = last->start + last->duration;
     }
-    timeline->duration = end;
+    timeline->duration = end || !live ? end : TIMELINE_FRAMES_MAX;
     if (json_object_get(object, "duration"))
         return read_frames(parser, object, "duration", 1, &timeline->duration);
-    if (!end)
+    if (!timeline->duration)
         return require(parser, object, "duration"); // nothing to take it from
     return 0;
 }

@@ -127,7 +127,8 @@ int parse_fallback(struct parser *parser, const json_t *object, struct fallback 
 int parse_transition(struct parser *parser, const json_t *object, struct clip *clip);
 
 // parse_clip.c
-int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t index,
+// `live`: of a live track, without times.
+int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t index, bool live,
                struct clip *ret);
 
 // parse_track.c

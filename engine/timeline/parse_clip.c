@@ -243,7 +243,25 @@ static int read_span(struct parser *parser, const json_t *object, struct clip *c
     return 0;
 }
 
-int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t index,
+// A clip of a live track is there for as long as people want, and goes by their transition.
+static int check_live(struct parser *parser, const json_t *object, struct clip *clip)
+{
+    static const char *const times[] = {"start", "duration", "transition", "fade_out"};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        if (json_object_get(object, times[i]))
+            return refuse(parser, times[i], "timeline_live",
+                          "cannot be given here: a live track's clips start and end when they are "
+                          "taken on and off air");
+    if (json_object_get(json_object_get(object, "sound"), "fade_out"))
+        return refuse(parser, "sound", "timeline_live", "has a fade_out, but a live track's clips "
+                                                        "have no end");
+    if (clip->kind == CLIP_ADJUST)
+        return refuse(parser, "kind", "timeline_live", "a live track has no adjust clips");
+    clip->duration = TIMELINE_FRAMES_MAX;
+    return require(parser, object, "id");
+}
+
+int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t index, bool live,
                struct clip *clip)
 {
     *clip = (struct clip){.asset = -1, .speed = {1, 1}, .in = {0, 1}, .fallback.asset = -1};
@@ -255,7 +273,7 @@ int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t
     clip->fit = kinds[clip->kind].fit;
     if ((result = check_fields(parser, object, general_fields, fields)) < 0 ||
         (result = read_id(parser, object, track, index, &clip->id)) < 0 ||
-        (result = read_span(parser, object, clip)) < 0 ||
+        (result = live ? check_live(parser, object, clip) : read_span(parser, object, clip)) < 0 ||
         (result = parse_picture(parser, object, clip)) < 0 ||
         (result = parse_sound(parser, object, clip)) < 0 ||
         (result = parse_style(parser, object, clip)) < 0)

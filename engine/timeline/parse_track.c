@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 // A clip and its place in the document, which errors name however clips are sorted.
 struct placed {
@@ -99,6 +100,28 @@ out:
     return result;
 }
 
+// Any of them may dissolve into any other. The path is the track's.
+static int check_live(struct parser *parser, const struct track *track)
+{
+    for (size_t i = 1; i < track->clip_count; i++) {
+        const struct clip *first = &track->clips[0], *clip = &track->clips[i];
+        bool like = can_dissolve(first, clip);
+        if (like && first->blend == clip->blend)
+            continue;
+        size_t outside = path_enter(parser, "clips", 0), inside = path_enter(parser, NULL, i);
+        int result = like ? refuse(parser, "blend", "timeline_live",
+                                   "differs from that of clip \"%s\"; the clips of a live track have "
+                                   "the same blend mode",
+                                   first->id)
+                          : refuse(parser, "kind", "timeline_live",
+                                   "the clips of a live track are all pictures or all sounds");
+        path_leave(parser, inside);
+        path_leave(parser, outside);
+        return result;
+    }
+    return 0;
+}
+
 static int parse_clips(struct parser *parser, const json_t *array, size_t number,
                        struct track *track)
 {
@@ -118,23 +141,46 @@ static int parse_clips(struct parser *parser, const json_t *array, size_t number
     for (size_t i = 0; i < count && !result; i++) {
         size_t inside = path_enter(parser, NULL, i);
         track->clip_count = i + 1; // what is half made is freed with the rest
-        result = parse_clip(parser, json_array_get(array, i), number, i, &track->clips[i]);
+        result = parse_clip(parser, json_array_get(array, i), number, i, track->live,
+                            &track->clips[i]);
         path_leave(parser, inside);
     }
     path_leave(parser, length);
-    return result < 0 ? result : order_clips(parser, track);
+    if (result < 0)
+        return result;
+    return track->live ? check_live(parser, track) : order_clips(parser, track);
+}
+
+// Takes name it, so it has a name of its own.
+static int check_live_track(struct parser *parser, const json_t *object, const struct track *track)
+{
+    const struct timeline *timeline = parser->timeline;
+    if (parser->session->depth > 1)
+        return refuse(parser, "live", "timeline_live",
+                      "a nested timeline has no live tracks; they are for the timeline that a "
+                      "channel shows");
+    int result = require(parser, object, "name");
+    for (const struct track *other = timeline->tracks; other < track && !result; other++)
+        if (other->live && !strcmp(other->name, track->name))
+            result = refuse(parser, "name", "timeline_live",
+                            "\"%.*s\" is the name of another live track", text_limit(track->name, 120),
+                            track->name);
+    if (!result && !track->name[0])
+        result = refuse(parser, "name", "timeline_live", "a live track needs a name");
+    return result;
 }
 
 static int parse_track(struct parser *parser, const json_t *object, size_t number,
                        struct track *track)
 {
-    static const char *const known[] = {"name", "hidden", "muted", "clips", NULL};
+    static const char *const known[] = {"name", "hidden", "muted", "live", "clips", NULL};
     json_t *clips = NULL;
     int result = check_object(parser, object);
     if (result < 0 || (result = check_fields(parser, object, known, NULL)) < 0 ||
         (result = read_text(parser, object, "name", 0, 200, &track->name)) < 0 ||
         (result = read_bool(parser, object, "hidden", &track->hidden)) < 0 ||
         (result = read_bool(parser, object, "muted", &track->muted)) < 0 ||
+        (result = read_bool(parser, object, "live", &track->live)) < 0 ||
         (result = require(parser, object, "clips")) < 0 ||
         (result = read_array(parser, object, "clips", TIMELINE_CLIPS_MAX, &clips)) < 0)
         return result;
@@ -142,6 +188,8 @@ static int parse_track(struct parser *parser, const json_t *object, size_t numbe
         track->name = NULL;
         return refuse_memory(parser);
     }
+    if (track->live && (result = check_live_track(parser, object, track)) < 0)
+        return result;
     return parse_clips(parser, clips, number, track);
 }
 

@@ -245,11 +245,14 @@ struct clip {
     struct fallback fallback;
 };
 
+// A live track's clips have no times: they start with duration TIMELINE_FRAMES_MAX at 0, and which of
+// them shows from when on is in the channel's log (takes.h). They all have the same blend mode, and
+// are all pictures or all sounds.
 struct track {
     char *name;
-    bool hidden, muted;
+    bool hidden, muted, live;
     size_t clip_count;
-    struct clip *clips; // by start
+    struct clip *clips; // by start; of a live track as in the document
 };
 
 // An asset as the timeline names it: "sha256:<64 hex>" in the farm, or a path for offline renders.
@@ -345,20 +348,25 @@ struct layer_sound {
 void timeline_evaluate(const struct timeline *timeline, struct rate output_rate, int width,
                        int height, int64_t n, struct layer *layers);
 // The same at a position in seconds: how nested timelines are evaluated, at the nested clip's
-// source_time. `loop`: start again at the end (the timeline's own loop or the clip's).
-void timeline_evaluate_at(const struct timeline *timeline, struct rational seconds, bool loop,
-                          int width, int height, struct layer *layers);
+// source_time. `loop`: start again at the end (the timeline's own loop or the clip's). `live`: what
+// its live tracks show, which neither loop nor end; NULL: nothing.
+struct takes;
+void timeline_evaluate_at(const struct timeline *timeline, const struct takes *live,
+                          struct rational seconds, bool loop, int width, int height,
+                          struct layer *layers);
 
 // Sounds audible in output frame `n` on tracks [track_from, track_to), at most `max`; returns how
 // many. A dissolve gives two, with equal-power gains. A nested timeline is one sound, of its clip;
-// the mixer recurses with timeline_evaluate_sound_at. Hidden tracks sound, muted ones do not.
-size_t timeline_evaluate_sound(const struct timeline *timeline, struct rate output_rate, int64_t n,
-                               int track_from, int track_to, struct layer_sound *sounds,
-                               size_t max);
+// the mixer recurses with timeline_evaluate_sound_at. Hidden tracks sound, muted ones do not. Where a
+// live track is cut from one clip to another both sound during the first frame, so that none clicks.
+size_t timeline_evaluate_sound(const struct timeline *timeline, const struct takes *live,
+                               struct rate output_rate, int64_t n, int track_from, int track_to,
+                               struct layer_sound *sounds, size_t max);
 // The same for sound from `seconds` on for `length` seconds (a frame's length times the speed).
-size_t timeline_evaluate_sound_at(const struct timeline *timeline, struct rational seconds,
-                                  struct rational length, bool loop, int track_from, int track_to,
-                                  struct layer_sound *sounds, size_t max);
+size_t timeline_evaluate_sound_at(const struct timeline *timeline, const struct takes *live,
+                                  struct rational seconds, struct rational length, bool loop,
+                                  int track_from, int track_to, struct layer_sound *sounds,
+                                  size_t max);
 
 // 10^(db/20) by pure arithmetic; <= -96 gives 0.
 double decibel_to_gain(double db);

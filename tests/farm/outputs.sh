@@ -24,9 +24,9 @@ JSON
 farm_of 2 --cuts 1 # light as it is, one worker would do it alone
 vistter timeline put programme "$var/media-in/programme.json" >/dev/null
 vistter timeline put slate "$var/slate.json" >/dev/null
-vistter channel create main --width 640 --height 360 --rate 30 >/dev/null
+vistter channel create main --width 480 --height 270 --rate 30 >/dev/null
 vistter channel slate main slate >/dev/null
-vistter output add main --name small --width 320 --height 180 >/dev/null
+vistter output add main --name small --width 240 --height 136 >/dev/null
 vistter output add main --name clean --tracks 3 >/dev/null
 vistter destination add main --name archive --kind recording --output clean >/dev/null
 vistter channel start main programme >/dev/null
@@ -36,29 +36,29 @@ start=$(vistter --json channel status main | jq .start_frame)
 for output in "" .small .clean; do
     wait_until 60 "output '$output' did not run" has_mixed "$var/mixed$output"
 done
-render "$var/media-in/programme.json" "$var/offline" --start "$start" --frames 0..90
-render "$var/media-in/programme.json" "$var/offline.small" --start "$start" --frames 0..90 --width 320 --height 180
-render "$var/media-in/clean.json" "$var/offline.clean" --start "$start" --frames 0..90
+render "$var/media-in/programme.json" "$var/offline" --start "$start" --frames 0..90 --width 480 --height 270
+render "$var/media-in/programme.json" "$var/offline.small" --start "$start" --frames 0..90 --width 240 --height 136
+render "$var/media-in/clean.json" "$var/offline.clean" --start "$start" --frames 0..90 --width 480 --height 270
 for output in "" .small .clean; do
     check "output '$output' has the bits of an offline render" diff -q <(mixed "$var/mixed$output") "$var/offline$output"
 done
 groups=$(vistter --json channel status main | jq -c .groups)
-check "there is a cut where the clean feed ends" jq -e 'any(.width == 640 and .track_from == 3)' <<<"$groups"
+check "there is a cut where the clean feed ends" jq -e 'any(.width == 480 and .track_from == 3)' <<<"$groups"
 check "both workers have a part" jq -e 'map(.provider) | unique | length == 2' <<<"$groups"
-check "each size starts from its base" jq -e '[.[] | select(.track_from == 0) | .width] | sort == [320, 640]' <<<"$groups"
+check "each size starts from its base" jq -e '[.[] | select(.track_from == 0) | .width] | sort == [240, 480]' <<<"$groups"
 check "nothing concealed" [ "$(counter main concealed)" = 0 ]
 check "the clean feed is recorded under its own name" compgen -G "$var/recordings/main-clean*" >/dev/null
 
 # An output that comes while the channel is on air, and one that goes, change nothing else.
-vistter output add main --name late --width 480 --height 270 >/dev/null
+vistter output add main --name late --width 320 --height 180 >/dev/null
 wait_until 60 "the late output did not run" test -s "$var/mixed.late"
 vistter output remove main small >/dev/null
-outputs_on_air() { vistter --json channel status main | jq -e '.groups | all(.width != 320)' >/dev/null; }
+outputs_on_air() { vistter --json channel status main | jq -e '.groups | all(.width != 240)' >/dev/null; }
 wait_until 60 "the small output did not go" outputs_on_air
 check "still nothing concealed" [ "$(counter main concealed)" = 0 ]
 
 # The slate.
-render "$var/slate.json" "$var/offline.slate" --frames 0..40
+render "$var/slate.json" "$var/offline.slate" --frames 0..40 --width 480 --height 270
 slate_line() { # frame: what the slate's line for this channel frame must be
     awk -v n="$1" '$1 == n % 40 {print $2, $3}' "$var/offline.slate"
 }

@@ -66,6 +66,12 @@ void stage_commit(struct stage *s, int64_t at_frame, int64_t start_frame)
     s->refused = false; // what is on air is resumed
 }
 
+void stage_live(struct stage *s, const struct take_log *log)
+{
+    (void)s; // the simulated farm takes nothing
+    (void)log;
+}
+
 static Vistter__Control__V1__PlanState stage_state(const struct stage *s)
 {
     if (s->ready_ns > s->world->now_ns)

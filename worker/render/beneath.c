@@ -21,6 +21,7 @@ struct beneath {
     void *opaque;
     // -- the stage's thread
     struct intake *intake; // NULL until a frame is asked for
+    struct take_log *live;
 };
 
 typedef Vistter__Control__V1__GroupPlan group_plan;
@@ -112,6 +113,14 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
     return 0;
 }
 
+void beneath_live(struct beneath *b, const struct take_log *log)
+{
+    take_log_unref(&b->live);
+    b->live = take_log_ref(log);
+    if (b->intake)
+        intake_live(b->intake, log);
+}
+
 static void close_intake(struct beneath *b)
 {
     if (b->intake)
@@ -129,6 +138,7 @@ void beneath_destroy(struct beneath **beneath)
     for (int i = 0; i < b->config.group_count; i++)
         for (int k = 0; k < TAKEOVER_PROVIDERS_MAX; k++)
             links_release(b->links, &b->link[i][k]);
+    take_log_unref(&b->live);
     free(b);
 }
 
@@ -160,6 +170,8 @@ static int seek(struct beneath *b, int64_t n, int64_t end)
     b->config.cursor = n;
     b->config.end = end;
     int error = intake_create(&b->config, &b->intake);
+    if (!error)
+        intake_live(b->intake, b->live);
     if (!error && (error = links_add_intake(b->links, b->intake)))
         intake_destroy(&b->intake);
     return error;

@@ -24,6 +24,8 @@ void beneath_destroy(struct beneath **beneath);
 // Address of one that keeps the stage from being ready (links_await); NULL: nobody does. Valid as
 // long as `beneath`.
 const char *beneath_waits_for(const struct beneath *beneath);
+// What is taken in from now on shows these takes; a reference is taken. Thread: the stage's.
+void beneath_live(struct beneath *beneath, const struct take_log *log);
 // Gives the picture under frame `n` and begins to ask for what follows, below `end`. -EAGAIN: not
 // all of it is here yet, `arrived` tells when to try again. A new reference, OPAQUE. -ENOMEM.
 int beneath_picture(struct beneath *beneath, int64_t n, int64_t end, struct picture **ret);

@@ -151,3 +151,21 @@ int64_t consumers_stand_at(const struct consumers *cs, bool skipped)
     }
     return at;
 }
+
+void consumers_rewind(struct consumers *cs, int64_t frame)
+{
+    for (int i = 0; i < CONSUMERS_MAX; i++) {
+        struct consumer *c = &cs->list[i];
+        int kept = 0;
+        for (int k = 0; k < c->again_count; k++)
+            if (c->again[k].frame < frame)
+                c->again[kept++] = c->again[k];
+        c->again_count = kept;
+        if (c->next > frame)
+            c->next = frame;
+        if (c->first > frame)
+            c->first = frame;
+        if (c->key >= frame)
+            c->key = -1;
+    }
+}

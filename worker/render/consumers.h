@@ -41,6 +41,8 @@ void consumers_note(struct consumers *consumers, struct frame_peer *peer,
                     const struct frame_want *want); // dropped when there is no slot
 void consumer_clear(struct consumer *consumer);
 void consumers_clear(struct consumers *consumers);
+// Frames from `frame` on are to be sent again: they are other ones now.
+void consumers_rewind(struct consumers *consumers, int64_t frame);
 // Whether there are any, and all of them read blocks.
 bool consumers_all_share(const struct consumers *consumers);
 // Whether one that takes frames ahead of time, and not as a spare copy, has used up more than half

@@ -26,6 +26,18 @@ void ring_clear(struct ring *ring, int64_t first)
     ring->first = first;
 }
 
+void ring_cut(struct ring *ring, int64_t end)
+{
+    while (ring->count && ring_end(ring) > end) {
+        struct coded_frame *f = slot(ring, ring_end(ring) - 1);
+        ring->bytes -= f->size;
+        free(f->payload);
+        block_unref(&f->block);
+        *f = (struct coded_frame){0};
+        ring->count--;
+    }
+}
+
 bool ring_full(const struct ring *ring)
 {
     return ring->count == RING_FRAMES_MAX || ring->bytes >= RING_BYTES_MAX;

@@ -32,6 +32,7 @@ static inline int64_t ring_end(const struct ring *ring)
 {
     return ring->first + ring->count;
 }
+void ring_cut(struct ring *ring, int64_t end); // without `end` and what follows it
 bool ring_full(const struct ring *ring);
 void ring_push(struct ring *ring, struct coded_frame frame); // takes payload and block
 const struct coded_frame *ring_get(const struct ring *ring, int64_t frame); // NULL: not here

@@ -35,8 +35,7 @@ bool stage_is(const struct stage *s, uint64_t channel, uint32_t plan_epoch, uint
 
 // ---- Consumers --------------------------------------------------------------------------------
 
-// Called with the lock held.
-static void wake(struct stage *s)
+void stage_wake(struct stage *s)
 {
     s->woken = true;
     pthread_cond_signal(&s->changed);
@@ -54,7 +53,7 @@ void stage_want(struct stage *s, struct frame_peer *peer, const struct frame_wan
         if (c && c->start == want->start)
             consumer_clear(c);
     }
-    wake(s);
+    stage_wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -356,6 +355,8 @@ static void *stage_main(void *opaque)
         s->woken = false;
         s->busy = true;
         s->turns++;
+        if (stage_take_live(s))
+            continue;
         leave_out(s);
         bool full = stage_serve(s);
         int64_t credit, frame = stage_next(s, &credit);
@@ -388,7 +389,7 @@ static void on_arrived(void *opaque)
 {
     struct stage *s = opaque;
     pthread_mutex_lock(&s->lock);
-    wake(s);
+    stage_wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -479,7 +480,7 @@ void stage_commit(struct stage *s, int64_t at_frame, int64_t start_frame)
     pthread_mutex_lock(&s->lock);
     s->committed = true;
     s->start_frame = start_frame == INT64_MIN ? at_frame : start_frame;
-    wake(s);
+    stage_wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -488,7 +489,7 @@ void stage_close(struct stage *s)
     pthread_mutex_lock(&s->lock);
     s->closing = true;
     consumers_clear(&s->consumers);
-    wake(s);
+    stage_wake(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -503,6 +504,9 @@ void stage_destroy(struct stage **stage)
         thread_join(s->thread);
     beneath_destroy(&s->beneath);
     renderer_destroy(&s->renderer);
+    takes_unref(&s->live);
+    take_log_unref(&s->log);
+    take_log_unref(&s->told);
     prepared_destroy(&s->prepared);
     coder_destroy(&s->coder);
     ring_clear(&s->ring, 0);

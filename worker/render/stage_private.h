@@ -47,6 +47,7 @@ struct stage {
     bool busy;                      // not waiting
     uint64_t turns;                 // how often it has looked
     int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
+    struct take_log *told; // the newest that stage_live has been given
     struct consumers consumers;
     struct stage_status status;
     // -- whoever calls stage_hung
@@ -54,6 +55,8 @@ struct stage {
     // -- stage thread
     struct prepared *prepared;
     struct renderer *renderer;
+    struct take_log *log; // what is in the ring is made of; changed with the lock held
+    struct takes *live;
     struct ring ring;
     struct coder *coder;
     int32_t *sound;
@@ -64,9 +67,14 @@ struct stage {
     int64_t copied_ns;   // when it last had no spare copies to leave out
 };
 
+// Called with the lock held.
+void stage_wake(struct stage *stage);
 // Sends what is here and asked for. Returns whether a peer's queue was full, so that the caller
 // comes back soon. Stage thread, with the lock held.
 bool stage_serve(struct stage *stage);
+// Takes up what stage_live was told, from the first frame on that this changes. Whether there was
+// anything. Stage thread, with the lock held, which is let go meanwhile.
+bool stage_take_live(struct stage *stage);
 // The frame to render next, or -1: what somebody may have and has not got, up to the highest credit
 // of those. Stage thread, with the lock held.
 int64_t stage_next(struct stage *stage, int64_t *ret_credit);

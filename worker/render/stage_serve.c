@@ -24,7 +24,7 @@ static int send_frame(struct stage *s, struct frame_peer *peer, int64_t frame, b
         .width = s->width,
         .height = s->height,
     };
-    memcpy(header.revision, s->revision, sizeof header.revision);
+    takes_revision(s->log, frame, s->revision, header.revision);
     if (!coded->block)
         return frame_peer_send(peer, &header, coded->payload, coded->size);
     if (shares)

@@ -86,7 +86,7 @@ static void test_end(void)
         timeline_evaluate(timeline, rates[2], 1280, 720, n, &layer);
         bool there = n >= 10 && n < 100;
         CHECK(layer.now.clip != NULL, ==, there);
-        CHECK(timeline_evaluate_sound(timeline, rates[2], n, 0, 1, &sound, 1), ==, there);
+        CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], n, 0, 1, &sound, 1), ==, there);
         if (there)
             CHECK(layer.now.local_frame, ==, n - 10);
     }
@@ -107,7 +107,7 @@ static void test_source_time(void)
         struct layer layers[2];
         struct layer_sound sounds[2];
         timeline_evaluate(timeline, rates[1], 1280, 720, n, layers);
-        CHECK(timeline_evaluate_sound(timeline, rates[1], n, 0, 2, sounds, 2), ==, 2);
+        CHECK(timeline_evaluate_sound(timeline, NULL, rates[1], n, 0, 2, sounds, 2), ==, 2);
         // 3/2 + (n - 7) * 1001/30000 * 3/2 = (30000 + (n - 7) * 1001) / 20000
         struct rational expected = rational_make(30000 + (n - 7) * 1001, 20000);
         CHECK(layers[0].now.source_time.num, ==, expected.num);
@@ -307,7 +307,7 @@ static void test_fades(void)
         timeline_evaluate(timeline, output, 1280, 720, n, &layer);
         CHECK(layer.now.opacity, ==, (int)floor(0.8 * share * 255 + 0.5));
         struct layer_sound sound = {0};
-        timeline_evaluate_sound(timeline, output, n, 0, 1, &sound, 1);
+        timeline_evaluate_sound(timeline, NULL, output, n, 0, 1, &sound, 1);
         double gain = pow(10, -6.0 / 20);
         double start = (k < 4 ? (double)k / 4 : 1) * (rest < 50 ? (double)rest / 50 : 1);
         k++, rest--;
@@ -331,7 +331,7 @@ static void test_dissolve(void)
         struct layer layer;
         struct layer_sound sounds[4];
         timeline_evaluate(timeline, rates[2], 1280, 720, n, &layer);
-        size_t count = timeline_evaluate_sound(timeline, rates[2], n, 0, 64, sounds, 4);
+        size_t count = timeline_evaluate_sound(timeline, NULL, rates[2], n, 0, 64, sounds, 4);
         const char *now = n < 70 ? "first" : n < 130 ? "second" : "third";
         bool both = n >= 70 && n < 100;
         if (n >= 140) {
@@ -351,7 +351,7 @@ static void test_dissolve(void)
         CHECK_TRUE(near(sounds[1].gain_start, sqrt((double)(n - 70) / 30), 1e-12));
         CHECK_TRUE(near(pow(sounds[0].gain_end, 2) + pow(sounds[1].gain_end, 2), 1, 1e-12));
         // No room for both: no more than asked for.
-        CHECK(timeline_evaluate_sound(timeline, rates[2], n, 0, 64, sounds, 1), ==, 1);
+        CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], n, 0, 64, sounds, 1), ==, 1);
     }
     timeline_unref(&timeline);
 }
@@ -371,7 +371,7 @@ static void test_smooth_gains(void)
         double last[2] = {0, 0};
         for (int64_t n = 0; n < 600; n++) {
             struct layer_sound sounds[2];
-            size_t count = timeline_evaluate_sound(timeline, rates[r], n, 0, 1, sounds, 2);
+            size_t count = timeline_evaluate_sound(timeline, NULL, rates[r], n, 0, 1, sounds, 2);
             double starts[2] = {0, 0}, ends[2] = {0, 0}; // a sound that is not given is silent
             for (size_t i = 0; i < count; i++) {
                 int id = sounds[i].clip->id[0] - 'a';
@@ -410,15 +410,15 @@ static void test_sound_choice(void)
         "\"sound\":{\"gain\":-96}}]}");
     struct layer_sound sounds[8];
     struct layer layers[7];
-    CHECK(timeline_evaluate_sound(timeline, rates[2], 1, 0, 7, sounds, 8), ==, 3);
+    CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], 1, 0, 7, sounds, 8), ==, 3);
     CHECK_TRUE(sounds[0].clip == &timeline->tracks[0].clips[0]);
     CHECK_TRUE(near(sounds[0].gain_start, pow(10, -15.0 / 20), 1e-12));
     CHECK_TRUE(near(sounds[0].gain_end, pow(10, -10.0 / 20), 1e-12));
     CHECK_TRUE(sounds[0].pan_start == -0.5 && sounds[0].pan_end == 0);
     CHECK_TRUE(sounds[1].clip == &timeline->tracks[4].clips[0]);
     CHECK_TRUE(sounds[2].clip->pattern->tone_db == -18);
-    CHECK(timeline_evaluate_sound(timeline, rates[2], 1, 4, 6, sounds, 8), ==, 2);
-    CHECK(timeline_evaluate_sound(timeline, rates[2], 1, -3, 1, sounds, 8), ==, 1);
+    CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], 1, 4, 6, sounds, 8), ==, 2);
+    CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], 1, -3, 1, sounds, 8), ==, 1);
     timeline_evaluate(timeline, rates[2], 1280, 720, 1, layers);
     CHECK_TRUE(!layers[0].now.clip && layers[3].now.clip);
     timeline_unref(&timeline);
@@ -443,10 +443,10 @@ static void test_evaluate_at(void)
         struct rational seconds = rational_make(n * 1001, 60000);
         struct layer a, b;
         timeline_evaluate(timeline, rates[3], 1280, 720, n, &a);
-        timeline_evaluate_at(timeline, seconds, false, 1280, 720, &b);
+        timeline_evaluate_at(timeline, NULL, seconds, false, 1280, 720, &b);
         check_same_instant(&a.now, &b.now);
         // Looped by the nesting clip, 4 seconds later is the same instant.
-        timeline_evaluate_at(timeline, rational_add(seconds, (struct rational){4, 1}), true, 1280,
+        timeline_evaluate_at(timeline, NULL, rational_add(seconds, (struct rational){4, 1}), true, 1280,
                              720, &b);
         if (rational_compare(seconds, (struct rational){4, 1}) < 0)
             check_same_instant(&a.now, &b.now);

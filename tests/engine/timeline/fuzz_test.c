@@ -136,7 +136,7 @@ static void evaluate(uint64_t *state, const struct timeline *timeline)
         int64_t n = (int64_t)(check_random(state) >> (1 + below(state, 62)));
         struct rate rate = rates[below(state, 4)];
         timeline_evaluate(timeline, rate, 1920, 1080, n, layers);
-        size_t count = timeline_evaluate_sound(timeline, rate, n, 0, 64, sounds, 8);
+        size_t count = timeline_evaluate_sound(timeline, NULL, rate, n, 0, 64, sounds, 8);
         for (size_t t = 0; t < timeline->track_count; t++) {
             const struct clip_instant *now = &layers[t].now;
             const struct placement *p = &now->placement;

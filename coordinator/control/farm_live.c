@@ -1,0 +1,218 @@
+// Takes: what people put on a channel's live tracks (engine/timeline/takes.h). The leader gives each a
+// number and a frame that no worker may have rendered yet, tells the nodes, and has it written; that
+// can wait until the database is back. Until it is written edges tell takes back with their reports,
+// so that another leader knows them too.
+#include "coordinator/control/farm_private.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef Vistter__Control__V1__LiveTake take_message;
+
+// Takes that frames so far back depend on are kept: longer than any node may be behind.
+#define KEPT_SECONDS 10
+
+static struct channel *channel_named(struct farm *farm, const char *name)
+{
+    for (int i = 0; i < farm->channel_count; i++) {
+        const channel_plan_message *m = farm->channels[i]->wanted;
+        if (m && !strcmp(m->channel_name, name))
+            return farm->channels[i];
+    }
+    return NULL;
+}
+
+static void take_free(struct take *take)
+{
+    free(take->track);
+    free(take->text);
+}
+
+void takes_drop(struct channel *c)
+{
+    for (int i = 0; i < c->take_count; i++)
+        take_free(&c->takes[i]);
+    c->take_count = 0;
+}
+
+// Whether two later ones of its track have taken its place at `frame`: nothing from there on shows
+// it.
+static bool is_over(const struct channel *c, int index, int64_t frame)
+{
+    int later = 0;
+    for (int i = index + 1; i < c->take_count; i++)
+        later += !strcmp(c->takes[i].track, c->takes[index].track) && c->takes[i].at_frame <= frame;
+    return later >= 2;
+}
+
+// `frame`: below it nothing is rendered any more.
+static void takes_prune(struct channel *c, int64_t frame)
+{
+    int kept = 0;
+    bool over[TAKES_MAX];
+    for (int i = 0; i < c->take_count; i++)
+        over[i] = c->takes[i].stored && is_over(c, i, frame);
+    for (int i = 0; i < c->take_count; i++) {
+        if (over[i])
+            take_free(&c->takes[i]);
+        else
+            c->takes[kept++] = c->takes[i];
+    }
+    c->take_count = kept;
+}
+
+static void take_add(struct channel *c, uint64_t sequence, int64_t at_frame, const char *track,
+                     const char *text, bool stored)
+{
+    c->takes[c->take_count++] = (struct take){
+        .sequence = sequence,
+        .at_frame = at_frame,
+        .track = base_strdup(track),
+        .text = base_strdup(text),
+        .stored = stored,
+    };
+    c->take_sequence = sequence;
+}
+
+static void nodes_touch(struct farm *farm, const struct channel *c)
+{
+    farm_plan_touch(farm, c->current);
+    farm_plan_touch(farm, c->next);
+}
+
+// The first frame that nobody may have asked for, with time for the nodes to hear of it. Takes of a
+// track do not share a frame.
+static int64_t take_frame(const struct farm *farm, const struct channel *c, const char *track,
+                          struct farm_time now)
+{
+    int64_t at =
+        channel_cursor(farm, c, now) + c->current->message->lead_frames + FARM_TAKE_FRAMES;
+    for (int i = 0; i < c->take_count; i++) {
+        int64_t least = c->takes[i].at_frame + !strcmp(c->takes[i].track, track);
+        at = at > least ? at : least;
+    }
+    return at;
+}
+
+int farm_take(struct farm *farm, const char *channel, const char *take, struct farm_time now,
+              struct farm_took *ret, struct diagnostic *reterr)
+{
+    struct channel *c = channel_named(farm, channel);
+    int track = 0;
+    if (!c)
+        return diagnostic_set(reterr, -ENOENT, "not_found", channel, "there is no such channel");
+    if (!c->running || !c->timeline || !c->current)
+        return diagnostic_set(reterr, -EBUSY, "not_on_air", channel,
+                              "is not on air: there is nothing to switch");
+    int error = take_check(c->timeline, take, &track, reterr);
+    if (error)
+        return error;
+    const struct track *t = &c->timeline->tracks[track];
+    struct rate rate = {(int32_t)c->current->message->rate_num,
+                        (int32_t)c->current->message->rate_den};
+    int64_t kept = (int64_t)KEPT_SECONDS * rate.num / rate.den;
+    takes_prune(c, channel_cursor(farm, c, now) - kept);
+    if (c->take_count == TAKES_MAX)
+        return diagnostic_set(reterr, -EBUSY, "live_busy", channel,
+                              "has had %d takes in so short a time that nodes still need all of "
+                              "them; wait some seconds",
+                              TAKES_MAX);
+    *ret = (struct farm_took){.sequence = c->take_sequence + 1,
+                              .at_frame = take_frame(farm, c, t->name, now)};
+    take_add(c, ret->sequence, ret->at_frame, t->name, take, false);
+    nodes_touch(farm, c);
+    return 0;
+}
+
+void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take *take)
+{
+    struct channel *c = farm_channel_find(farm, channel);
+    if (c && c->take_count < TAKES_MAX && take->sequence > c->take_sequence)
+        take_add(c, take->sequence, take->at_frame, take->track, take->text, true);
+}
+
+void takes_adopt(struct farm *farm, const farm_report_message *report)
+{
+    for (size_t i = 0; i < report->n_channels; i++) {
+        const Vistter__Control__V1__ChannelReport *r = report->channels[i];
+        struct channel *c = r->n_takes ? farm_channel_find(farm, r->channel) : NULL;
+        for (size_t k = 0; c && k < r->n_takes && c->take_count < TAKES_MAX; k++) {
+            const take_message *take = r->takes[k];
+            if (take->sequence <= c->take_sequence)
+                continue;
+            log_info("take_adopted", "channel=%llu sequence=%llu at_frame=%lld",
+                     (unsigned long long)c->id, (unsigned long long)take->sequence,
+                     (long long)take->at_frame);
+            char *track = take_track(take->take);
+            if (track)
+                take_add(c, take->sequence, take->at_frame, track, take->take, false);
+            free(track);
+            nodes_touch(farm, c);
+        }
+    }
+}
+
+void takes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs)
+{
+    for (int i = 0; i < farm->channel_count && outputs->take && !outputs->fenced; i++) {
+        struct channel *c = farm->channels[i];
+        for (int k = 0; k < c->take_count; k++) {
+            struct take *take = &c->takes[k];
+            if (take->stored || take->waits_on_store || now_ns < take->store_ns)
+                continue;
+            take->waits_on_store = true;
+            take->store_ns = now_ns + FARM_STORE_NS;
+            outputs->take(outputs->opaque, c->id,
+                          &(struct farm_take){take->sequence, take->at_frame, take->track,
+                                              take->text});
+        }
+    }
+}
+
+void farm_taken(struct farm *farm, uint64_t channel, uint64_t sequence, int result)
+{
+    struct channel *c = farm_channel_find(farm, channel);
+    for (int i = 0; c && i < c->take_count; i++) {
+        struct take *take = &c->takes[i];
+        if (take->sequence != sequence)
+            continue;
+        take->waits_on_store = false;
+        take->stored = result >= 0;
+        if (take->stored)
+            nodes_touch(farm, c); // edges need not tell it any more
+    }
+}
+
+// ---- What nodes are told -------------------------------------------------------------------------
+
+size_t takes_fill(const struct channel *c, take_message messages[TAKES_MAX],
+                  take_message *list[TAKES_MAX], uint64_t *ret_stored)
+{
+    *ret_stored = c->take_sequence;
+    for (int i = c->take_count; i--;) {
+        const struct take *take = &c->takes[i];
+        vistter__control__v1__live_take__init(&messages[i]);
+        messages[i].sequence = take->sequence;
+        messages[i].at_frame = take->at_frame;
+        messages[i].take = take->text;
+        list[i] = &messages[i];
+        if (!take->stored)
+            *ret_stored = take->sequence - 1;
+    }
+    return (size_t)c->take_count;
+}
+
+void takes_view(const struct channel *c, struct farm_shown shown[TIMELINE_TRACKS_MAX])
+{
+    for (size_t t = 0; c->timeline && t < c->timeline->track_count; t++) {
+        const struct track *track = &c->timeline->tracks[t];
+        for (int i = c->take_count; i-- && track->live && !shown[t].take;)
+            if (!strcmp(c->takes[i].track, track->name))
+                shown[t] = (struct farm_shown){c->takes[i].sequence, c->takes[i].at_frame,
+                                               base_strdup(c->takes[i].text)};
+    }
+}
