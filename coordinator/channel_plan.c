@@ -225,8 +225,8 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
     }
 }
 
-// How far ahead workers may render. What people put on air is to be seen after the playout delay, so
-// that where there are live tracks nothing is rendered before its time.
+// How far ahead workers may render. What people put on air is to be seen after the playout delay,
+// so that where there are live tracks nothing is rendered before its time.
 static int64_t lead_frames(const struct store_channel *c, const struct timeline *timeline)
 {
     for (size_t i = 0; timeline && i < timeline->track_count; i++)

@@ -314,8 +314,8 @@ static int load_takes(struct coordinator *c, struct farm_run *farm, struct diagn
         return error;
     for (size_t i = 0; i < count; i++)
         farm_run_load_take(farm, takes[i].channel,
-                           &(struct farm_take){takes[i].sequence, takes[i].at_frame,
-                                               takes[i].track, takes[i].text});
+                           &(struct farm_take){takes[i].sequence, takes[i].at_frame, takes[i].track,
+                                               takes[i].text});
     store_takes_free(takes, count);
     return 0;
 }

@@ -12,8 +12,8 @@
 #define DESTINATIONS_MAX 128
 #define GOPS_MAX         (PLAN_RENDITIONS_MAX * 2 * GOPS_KEPT)
 #define PLANS_MAX        CHANNEL_PLANS_MAX
-#define STAGES_MAX       4   // of a channel
-#define REPORT_TAKES 32
+#define STAGES_MAX       4 // of a channel
+#define REPORT_TAKES     32
 #define ALARMS_MAX       512 // more say nothing that these do not
 
 typedef Vistter__Control__V1__StageReport stage_report;
@@ -45,7 +45,8 @@ static struct storage {
     gop_report gops[STATE_CHANNELS_MAX][GOPS_MAX], *gop_list[STATE_CHANNELS_MAX][GOPS_MAX];
     meter_report meters[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX],
         *meter_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX];
-    take_report takes[STATE_CHANNELS_MAX][REPORT_TAKES], *take_list[STATE_CHANNELS_MAX][REPORT_TAKES];
+    take_report takes[STATE_CHANNELS_MAX][REPORT_TAKES],
+        *take_list[STATE_CHANNELS_MAX][REPORT_TAKES];
     meter_values values[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT],
         *value_list[STATE_CHANNELS_MAX][PLAN_OUTPUTS_MAX][METERS_KEPT];
     alarm_report alarms[ALARMS_MAX], *alarm_list[ALARMS_MAX];

@@ -265,7 +265,8 @@ const struct command channel_commands[] = {
      channel_redundancy},
     {"channel", "take", "NAME TRACK [CLIP] [--transition KIND] [--frames N]",
      "Puts a clip of a live track on air, or takes off what is there",
-     "Live tracks are those that the timeline marks so; `channel status` shows their clips. The clip\n"
+     "Live tracks are those that the timeline marks so; `channel status` shows their clips. The "
+     "clip\n"
      "stands until the next take of its track. Without CLIP nothing does, and what lies beneath is "
      "seen.",
      channel_take},

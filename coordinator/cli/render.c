@@ -382,7 +382,8 @@ int cli_render(int argc, char **argv)
         {"cache", SETTING_TEXT, "FOLDER", default_cache(cache, sizeof cache), 0, 0,
          "folder for imported media", &o->cache},
         {"live", SETTING_TEXT, "FILE", NULL, 0, 0,
-         "takes on live tracks: [{\"at_frame\": 50, \"track\": \"programme\", \"clip\": \"wide\"}, ...]",
+         "takes on live tracks: [{\"at_frame\": 50, \"track\": \"programme\", \"clip\": \"wide\"}, "
+         "...]",
          &o->live},
         {"cuts", SETTING_TEXT, "T,T", NULL, 0, 0,
          "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},

@@ -39,8 +39,7 @@ static int read_events(const char *path, json_t *array, const struct timeline *t
 {
     for (size_t i = 0; i < count; i++) {
         events[i].sequence = i + 1;
-        int error =
-            read_event(path, i, json_array_get(array, i), timeline, &events[i], reterr);
+        int error = read_event(path, i, json_array_get(array, i), timeline, &events[i], reterr);
         if (error)
             return error;
         if (i && events[i].at_frame < events[i - 1].at_frame)
@@ -55,7 +54,8 @@ int render_live_load(const char *path, const struct timeline *timeline, struct r
     json_error_t why;
     json_t *array = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
     if (!array)
-        return diagnostic_set(reterr, -EINVAL, "live_take", path, "line %d: %s", why.line, why.text);
+        return diagnostic_set(reterr, -EINVAL, "live_take", path, "line %d: %s", why.line,
+                              why.text);
     size_t count = json_array_size(array);
     if (!json_is_array(array) || count > TAKES_MAX) {
         json_decref(array);

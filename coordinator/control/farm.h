@@ -69,16 +69,16 @@
     INT64_C(3000000000) // after "cannot place" or a refusal, unless something changes
 #define FARM_SETTLE_NS                                                                             \
     INT64_C(1500000000) // after a start, for nodes to report before anything is placed
-#define FARM_LEASE_NS   INT64_C(3000000000)  // a leader's, unless it is renewed
-#define FARM_ASK_NS     INT64_C(3000000000)  // for edges to give back what the store has lost
-#define FARM_REVIEW_NS  INT64_C(30000000000) // between looks whether measured costs ask for a move
-#define FARM_RETURN_NS  INT64_C(5000000000) // for a lost node to come back while others do its work
-#define FARM_GRACE_NS   INT64_C(8000000000) // after a start, for the nodes of stored plans
-#define FARM_WORD_NS    INT64_C(2000000000) // for a lost worker to come back, since its last report
-#define FARM_VERDICT_NS INT64_C(5000000000)
-#define FARM_SUSPECT_NS INT64_C(60000000000)
-#define FARM_TAKE_FRAMES 3 // beyond lead_frames until a take is seen
-#define FARM_MARGIN     15 // frames beyond lead_frames between commit and at_frame
+#define FARM_LEASE_NS    INT64_C(3000000000)  // a leader's, unless it is renewed
+#define FARM_ASK_NS      INT64_C(3000000000)  // for edges to give back what the store has lost
+#define FARM_REVIEW_NS   INT64_C(30000000000) // between looks whether measured costs ask for a move
+#define FARM_RETURN_NS   INT64_C(5000000000) // for a lost node to come back while others do its work
+#define FARM_GRACE_NS    INT64_C(8000000000) // after a start, for the nodes of stored plans
+#define FARM_WORD_NS     INT64_C(2000000000) // for a lost worker to come back, since its last report
+#define FARM_VERDICT_NS  INT64_C(5000000000)
+#define FARM_SUSPECT_NS  INT64_C(60000000000)
+#define FARM_TAKE_FRAMES 3  // beyond lead_frames until a take is seen
+#define FARM_MARGIN      15 // frames beyond lead_frames between commit and at_frame
 
 // start_frame of a channel whose timeline begins at the frame where the first plan of its run takes
 // effect. Later plans of the same run, of other revisions too, go on from there: an edit does not
@@ -135,10 +135,10 @@ struct farm_channel {
     const char (*contents)[FARM_CONTENT_BYTES];
     int content_count;
     const struct timeline *timeline; // of the revision; a reference is taken. May be NULL: no takes
-    bool shows_sequences;     // and their pictures, which are not among the contents
-    bool backup_edges;        // two edges for each output, where there are two
-    const uint32_t *cuts;     // forced cuts, for tests; copied
-    int cut_count;            // < 0: the planner chooses
+    bool shows_sequences;            // and their pictures, which are not among the contents
+    bool backup_edges;               // two edges for each output, where there are two
+    const uint32_t *cuts;            // forced cuts, for tests; copied
+    int cut_count;                   // < 0: the planner chooses
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
     int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
 };
@@ -160,11 +160,12 @@ struct farm_take {
 };
 // A take of the store, after farm_set_channel, by sequence.
 void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take *take);
-// Puts something on a live track of the channel of this name (takes.h), whether the store answers or
-// not. `take` is JSON. -ENOENT, -EINVAL, -EBUSY: it is not on air, or has too many takes.
+// Puts something on a live track of the channel of this name (takes.h), whether the store answers
+// or not. `take` is JSON. -ENOENT, -EINVAL, -EBUSY: it is not on air, or has too many takes.
 struct farm_took {
     uint64_t sequence;
-    int64_t at_frame; // where it takes effect: lead_frames + FARM_TAKE_FRAMES from what goes out now
+    int64_t
+        at_frame; // where it takes effect: lead_frames + FARM_TAKE_FRAMES from what goes out now
 };
 int farm_take(struct farm *farm, const char *channel, const char *take, struct farm_time now,
               struct farm_took *ret, struct diagnostic *reterr);

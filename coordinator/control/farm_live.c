@@ -1,7 +1,7 @@
-// Takes: what people put on a channel's live tracks (engine/timeline/takes.h). The leader gives each a
-// number and a frame that no worker may have rendered yet, tells the nodes, and has it written; that
-// can wait until the database is back. Until it is written edges tell takes back with their reports,
-// so that another leader knows them too.
+// Takes: what people put on a channel's live tracks (engine/timeline/takes.h). The leader gives
+// each a number and a frame that no worker may have rendered yet, tells the nodes, and has it
+// written; that can wait until the database is back. Until it is written edges tell takes back with
+// their reports, so that another leader knows them too.
 #include "coordinator/control/farm_private.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
@@ -89,8 +89,7 @@ static void nodes_touch(struct farm *farm, const struct channel *c)
 static int64_t take_frame(const struct farm *farm, const struct channel *c, const char *track,
                           struct farm_time now)
 {
-    int64_t at =
-        channel_cursor(farm, c, now) + c->current->message->lead_frames + FARM_TAKE_FRAMES;
+    int64_t at = channel_cursor(farm, c, now) + c->current->message->lead_frames + FARM_TAKE_FRAMES;
     for (int i = 0; i < c->take_count; i++) {
         int64_t least = c->takes[i].at_frame + !strcmp(c->takes[i].track, track);
         at = at > least ? at : least;
@@ -166,9 +165,9 @@ void takes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *ou
                 continue;
             take->waits_on_store = true;
             take->store_ns = now_ns + FARM_STORE_NS;
-            outputs->take(outputs->opaque, c->id,
-                          &(struct farm_take){take->sequence, take->at_frame, take->track,
-                                              take->text});
+            outputs->take(
+                outputs->opaque, c->id,
+                &(struct farm_take){take->sequence, take->at_frame, take->track, take->text});
         }
     }
 }
@@ -187,7 +186,8 @@ void farm_taken(struct farm *farm, uint64_t channel, uint64_t sequence, int resu
     }
 }
 
-// ---- What nodes are told -------------------------------------------------------------------------
+// ---- What nodes are told
+// -------------------------------------------------------------------------
 
 size_t takes_fill(const struct channel *c, take_message messages[TAKES_MAX],
                   take_message *list[TAKES_MAX], uint64_t *ret_stored)

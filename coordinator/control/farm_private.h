@@ -94,7 +94,7 @@ struct channel {
     struct timeline *timeline; // of what is wanted
     int take_count;
     struct take takes[TAKES_MAX]; // by sequence
-    uint64_t take_sequence;             // of the newest ever
+    uint64_t take_sequence;       // of the newest ever
     // What is wanted.
     channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
     bool running;
@@ -292,8 +292,7 @@ void takes_adopt(struct farm *farm, const farm_report_message *report);
 void takes_view(const struct channel *channel, struct farm_shown shown[TIMELINE_TRACKS_MAX]);
 void takes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
 // Borrows the texts; gives how many. `*ret_stored`: up to which all are written.
-size_t takes_fill(const struct channel *channel,
-                  Vistter__Control__V1__LiveTake messages[TAKES_MAX],
+size_t takes_fill(const struct channel *channel, Vistter__Control__V1__LiveTake messages[TAKES_MAX],
                   Vistter__Control__V1__LiveTake *list[TAKES_MAX], uint64_t *ret_stored);
 
 // ---- farm_meters.c ----------------------------------------------------------------------------

@@ -309,10 +309,8 @@ static bool job_from_slot(struct window *w, struct slot *s, struct group_frame *
 
 static bool job_from_base(struct window *w, struct base *b, struct window_job *ret)
 {
-    *ret = (struct window_job){.frame = b->frame,
-                               .key = true,
-                               .body = b->body,
-                               .mark = takes_mark(w->live, b->frame)};
+    *ret = (struct window_job){
+        .frame = b->frame, .key = true, .body = b->body, .mark = takes_mark(w->live, b->frame)};
     w->bytes -= b->body->size;
     b->body = NULL;
     b->decoding = true;

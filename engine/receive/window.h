@@ -47,8 +47,8 @@ bool window_admits(const struct window *window, const struct frame_header *heade
 int window_put(struct window *window, const struct frame_header *header, struct frame_body *body,
                int64_t now_ns);
 // The channel's takes as far as they are known; a reference is taken. Frames show the revision that
-// follows from them (takes_revision); what shows another is let go, and refused from now on. Whether
-// anything was.
+// follows from them (takes_revision); what shows another is let go, and refused from now on.
+// Whether anything was.
 bool window_live(struct window *window, const struct take_log *log);
 // Frames below `cursor` are not needed any more.
 void window_advance(struct window *window, int64_t cursor);

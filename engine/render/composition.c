@@ -35,7 +35,7 @@ struct open_clip {
 struct composition {
     struct clip_context context;
     struct timeline *timeline;
-    struct takes *live;     // NULL: live tracks show nothing
+    struct takes *live;    // NULL: live tracks show nothing
     struct rational ahead; // seconds
     uint64_t idle_calls;
     struct layer *layers;      // [track_count]

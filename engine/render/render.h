@@ -1,6 +1,6 @@
-// The renderer: (revision, log of takes, frame number, z-range) -> a group frame and a stem. Pure: nothing else
-// enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame test all call
-// it.
+// The renderer: (revision, log of takes, frame number, z-range) -> a group frame and a stem. Pure:
+// nothing else enters (see timeline.h, blend.h). Workers, `vistter render` and the golden-frame
+// test all call it.
 //
 // Thread: a renderer belongs to one thread; its video sources decode ahead in their own.
 #pragma once

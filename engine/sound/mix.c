@@ -182,9 +182,9 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     at->speed = rational_product(around, outer->clip->speed);
     struct rational length =
         rational_product(at->speed, (struct rational){m->rate.den, m->rate.num});
-    size_t count =
-        timeline_evaluate_sound_at(t, NULL, outer->source_time, length, t->loop || outer->clip->loop, 0,
-                                   (int)t->track_count, sounds, SOUNDS_MAX);
+    size_t count = timeline_evaluate_sound_at(t, NULL, outer->source_time, length,
+                                              t->loop || outer->clip->loop, 0, (int)t->track_count,
+                                              sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at->count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, depth + 1);
     for (size_t i = 0; i < count; i++) {
@@ -248,8 +248,8 @@ int sound_mixer_frame(struct sound_mixer *m, int64_t n, int64_t absolute_frame, 
     struct instant at = {.absolute_frame = absolute_frame,
                          .count = rate_sample_count(m->rate, absolute_frame),
                          .speed = {1, 1}};
-    size_t count =
-        timeline_evaluate_sound(m->timeline, m->live, m->rate, n, track_from, track_to, sounds, SOUNDS_MAX);
+    size_t count = timeline_evaluate_sound(m->timeline, m->live, m->rate, n, track_from, track_to,
+                                           sounds, SOUNDS_MAX);
     memset(dst, 0, (size_t)at.count * SOUND_CHANNELS * sizeof *dst);
     float *part = buffer_at(m, 0);
     for (size_t i = 0; i < count; i++) {

@@ -18,10 +18,10 @@ struct moment track_moment(const struct track *track, struct rational position);
 
 // Seconds -> position in frames of the timeline's own rate, on and on: live tracks do not loop.
 struct rational takes_position(const struct timeline *timeline, struct rational seconds);
-// The same of live track `index` at such a position; `live` NULL: nothing. `*ret_cut` (may be NULL):
-// the position of the newest take.
+// The same of live track `index` at such a position; `live` NULL: nothing. `*ret_cut` (may be
+// NULL): the position of the newest take.
 struct moment takes_moment(const struct takes *live, size_t index, struct rational position,
-                          struct rational *ret_cut);
+                           struct rational *ret_cut);
 
 // Frames since the clip's start; `position` is not before it.
 struct rational clip_local(const struct clip *clip, struct rational position);

@@ -81,8 +81,8 @@ static size_t track_parts(const struct timeline *timeline, const struct takes *l
 {
     const struct track *track = &timeline->tracks[index];
     struct rational cut;
-    struct moment moment = track->live ? takes_moment(live, index, position, &cut)
-                                       : track_moment(track, position);
+    struct moment moment =
+        track->live ? takes_moment(live, index, position, &cut) : track_moment(track, position);
     if (!moment.now)
         return 0;
     struct rational before = rational_difference(rational_sum(position, position), end);
@@ -99,7 +99,8 @@ static size_t track_parts(const struct timeline *timeline, const struct takes *l
         parts[count].clip = moment.from;
         parts[count++].side = SIDE_FALLING;
     }
-    now.side = count || (track->live && rational_compare(cut, before) > 0) ? SIDE_RISING : SIDE_ALONE;
+    now.side =
+        count || (track->live && rational_compare(cut, before) > 0) ? SIDE_RISING : SIDE_ALONE;
     parts[count++] = now;
     return count;
 }
@@ -122,8 +123,8 @@ size_t timeline_evaluate_sound_at(const struct timeline *timeline, const struct 
         struct part parts[2];
         if (track->muted || (over && !track->live))
             continue;
-        size_t part_count = track_parts(timeline, live, (size_t)i, position,
-                                        rational_sum(position, frame), parts);
+        size_t part_count =
+            track_parts(timeline, live, (size_t)i, position, rational_sum(position, frame), parts);
         for (size_t k = 0; k < part_count && count < max; k++)
             count += evaluate_part(timeline, &parts[k], &sounds[count]);
     }

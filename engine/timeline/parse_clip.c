@@ -253,8 +253,9 @@ static int check_live(struct parser *parser, const json_t *object, struct clip *
                           "cannot be given here: a live track's clips start and end when they are "
                           "taken on and off air");
     if (json_object_get(json_object_get(object, "sound"), "fade_out"))
-        return refuse(parser, "sound", "timeline_live", "has a fade_out, but a live track's clips "
-                                                        "have no end");
+        return refuse(parser, "sound", "timeline_live",
+                      "has a fade_out, but a live track's clips "
+                      "have no end");
     if (clip->kind == CLIP_ADJUST)
         return refuse(parser, "kind", "timeline_live", "a live track has no adjust clips");
     clip->duration = TIMELINE_FRAMES_MAX;

@@ -109,12 +109,13 @@ static int check_live(struct parser *parser, const struct track *track)
         if (like && first->blend == clip->blend)
             continue;
         size_t outside = path_enter(parser, "clips", 0), inside = path_enter(parser, NULL, i);
-        int result = like ? refuse(parser, "blend", "timeline_live",
-                                   "differs from that of clip \"%s\"; the clips of a live track have "
-                                   "the same blend mode",
-                                   first->id)
-                          : refuse(parser, "kind", "timeline_live",
-                                   "the clips of a live track are all pictures or all sounds");
+        int result =
+            like ? refuse(parser, "blend", "timeline_live",
+                          "differs from that of clip \"%s\"; the clips of a live track have "
+                          "the same blend mode",
+                          first->id)
+                 : refuse(parser, "kind", "timeline_live",
+                          "the clips of a live track are all pictures or all sounds");
         path_leave(parser, inside);
         path_leave(parser, outside);
         return result;
@@ -141,8 +142,8 @@ static int parse_clips(struct parser *parser, const json_t *array, size_t number
     for (size_t i = 0; i < count && !result; i++) {
         size_t inside = path_enter(parser, NULL, i);
         track->clip_count = i + 1; // what is half made is freed with the rest
-        result = parse_clip(parser, json_array_get(array, i), number, i, track->live,
-                            &track->clips[i]);
+        result =
+            parse_clip(parser, json_array_get(array, i), number, i, track->live, &track->clips[i]);
         path_leave(parser, inside);
     }
     path_leave(parser, length);
@@ -163,8 +164,8 @@ static int check_live_track(struct parser *parser, const json_t *object, const s
     for (const struct track *other = timeline->tracks; other < track && !result; other++)
         if (other->live && !strcmp(other->name, track->name))
             result = refuse(parser, "name", "timeline_live",
-                            "\"%.*s\" is the name of another live track", text_limit(track->name, 120),
-                            track->name);
+                            "\"%.*s\" is the name of another live track",
+                            text_limit(track->name, 120), track->name);
     if (!result && !track->name[0])
         result = refuse(parser, "name", "timeline_live", "a live track needs a name");
     return result;

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A take and the clip that it shows with: the track's clip with a start and a transition of its own.
+// A take and the clip that it shows with: the track's clip with a start and a transition of its
+// own.
 struct take {
     _Atomic int references;
     uint64_t sequence;
@@ -85,7 +86,8 @@ uint64_t takes_mark(const struct take_log *log, int64_t n)
     return sequence ^ sequence >> 31;
 }
 
-void takes_revision(const struct take_log *log, int64_t n, const uint8_t timeline[8], uint8_t ret[8])
+void takes_revision(const struct take_log *log, int64_t n, const uint8_t timeline[8],
+                    uint8_t ret[8])
 {
     uint64_t mark = takes_mark(log, n);
     for (int i = 0; i < 8; i++)
@@ -151,9 +153,9 @@ static int read_track(struct parser *parser, const json_t *object, const struct 
     if (!result)
         result = read_text(parser, object, "track", 1, 200, &name);
     if (!result && !(*ret = find_track(parser->timeline, name)))
-        result = refuse(parser, "track", "live_unknown_track",
-                        "\"%.*s\" is no live track of the timeline on air", text_limit(name, 120),
-                        name);
+        result =
+            refuse(parser, "track", "live_unknown_track",
+                   "\"%.*s\" is no live track of the timeline on air", text_limit(name, 120), name);
     free(name);
     return result;
 }
@@ -171,7 +173,8 @@ static int read_take(struct parser *parser, const json_t *object, size_t *ret_tr
     if (result < 0 || (result = check_fields(parser, object, known, NULL)) < 0 ||
         (result = read_track(parser, object, &track)) < 0)
         return result;
-    bool nothing = !json_object_get(object, "clip") || json_is_null(json_object_get(object, "clip"));
+    bool nothing =
+        !json_object_get(object, "clip") || json_is_null(json_object_get(object, "clip"));
     if (!nothing && (result = read_text(parser, object, "clip", 1, 64, &id)) < 0)
         return result;
     if (id && !(clip = find_clip(track, id)))
@@ -207,8 +210,8 @@ static int parse_take(const struct timeline *timeline, const char *take, size_t 
                             .asset_indices = json_object()};
     json_t *object = NULL;
     int result = strlen(take) > TAKE_BYTES_MAX
-                     ? diagnostic_set(reterr, -E2BIG, "live_take", "", "a take has at most %d bytes",
-                                      TAKE_BYTES_MAX)
+                     ? diagnostic_set(reterr, -E2BIG, "live_take", "",
+                                      "a take has at most %d bytes", TAKE_BYTES_MAX)
                      : 0;
     json_error_t error;
     if (!result && !(object = json_loads(take, JSON_REJECT_DUPLICATES, &error)))
@@ -225,7 +228,7 @@ static int parse_take(const struct timeline *timeline, const char *take, size_t 
 }
 
 int take_check(const struct timeline *timeline, const char *take, int *ret_track,
-                    struct diagnostic *reterr)
+               struct diagnostic *reterr)
 {
     struct diagnostic unused = {0};
     struct clip clip = {0};
@@ -292,7 +295,7 @@ static struct take *take_create(const struct timeline *timeline, struct rate rat
 }
 
 struct takes *takes_create(const struct timeline *timeline, struct rate rate, int64_t start_frame,
-                         const struct take_log *log, const struct takes *before)
+                           const struct take_log *log, const struct takes *before)
 {
     size_t count = log ? log->count : 0;
     struct takes *live = base_alloc(sizeof *live + count * sizeof(struct take *));
@@ -343,7 +346,7 @@ bool takes_hold(const struct takes *live, const struct clip *clip)
 }
 
 struct moment takes_moment(const struct takes *live, size_t index, struct rational position,
-                          struct rational *ret_cut)
+                           struct rational *ret_cut)
 {
     struct moment moment = {0};
     const struct take *now = NULL, *before = NULL;
@@ -363,7 +366,8 @@ struct moment takes_moment(const struct takes *live, size_t index, struct ration
         return moment;
     moment.now = &now->clip;
     struct rational local = clip_local(moment.now, position);
-    if (now->clip.transition > 0 && rational_compare(local, (struct rational){now->clip.transition, 1}) < 0)
+    if (now->clip.transition > 0 &&
+        rational_compare(local, (struct rational){now->clip.transition, 1}) < 0)
         moment.from = before ? &before->clip : &live->nothing[index];
     return moment;
 }

@@ -1,22 +1,23 @@
 // Live tracks: a channel's log of takes, made ready for one timeline revision.
 //
 // A take puts one clip of a live track on air from a frame on, or takes off what is there:
-//     {"track": "programme", "clip": "wide", "transition": {"kind": "wipe", "wipe": "vee-up", "duration": 25}}
+//     {"track": "programme", "clip": "wide", "transition": {"kind": "wipe", "wipe": "vee-up",
+//     "duration": 25}}
 // Track is the track's name, clip the id of one of its clips (null: nothing, so that what lies
 // beneath is seen), transition as in a timeline, in frames of the timeline's rate; without one it
-// is a cut. The clip starts at its beginning where it is taken, and stands until the next take of its
-// track; a take during a transition ends that transition first.
+// is a cut. The clip starts at its beginning where it is taken, and stands until the next take of
+// its track; a take during a transition ends that transition first.
 //
-// Purity: what frame n shows follows from the takes with at_frame <= n, of those from the last two of
-// each track. A log that is shorter, or from which older takes have been left out, gives the same.
-// takes_mark names that part of a log, so that frames made of a log that was too short can be told.
-// Thread: a `live` is immutable; create from one thread, use on any.
+// Purity: what frame n shows follows from the takes with at_frame <= n, of those from the last two
+// of each track. A log that is shorter, or from which older takes have been left out, gives the
+// same. takes_mark names that part of a log, so that frames made of a log that was too short can be
+// told. Thread: a `live` is immutable; create from one thread, use on any.
 #pragma once
 
 #include "engine/timeline/timeline.h"
 
-#define TAKES_MAX 256  // of one channel that nodes keep in mind
-#define TAKE_BYTES_MAX   2048 // bytes of JSON
+#define TAKES_MAX      256  // of one channel that nodes keep in mind
+#define TAKE_BYTES_MAX 2048 // bytes of JSON
 
 // A take in the channel's log. Both numbers rise from one to the next; at_frame may stay the same.
 struct take_event {
@@ -39,12 +40,12 @@ bool take_log_equal(const struct take_log *a, const struct take_log *b);
 uint64_t takes_mark(const struct take_log *log, int64_t n);
 // The revision that frame `n` shows: that of its timeline, with the mark mixed in. 8 bytes each.
 void takes_revision(const struct take_log *log, int64_t n, const uint8_t timeline[8],
-                   uint8_t ret[8]);
+                    uint8_t ret[8]);
 
 // Checks a take against the timeline that is on air. `ret_track` (may be NULL): the index of its
 // track. -EINVAL with a path inside the take.
 int take_check(const struct timeline *timeline, const char *take, int *ret_track,
-                    struct diagnostic *reterr);
+               struct diagnostic *reterr);
 
 // The name of the track that a take names: malloc'ed; NULL: it is none.
 char *take_track(const char *take);
@@ -53,7 +54,7 @@ char *take_track(const char *take);
 // clips that this revision does not have count as "nothing" there. Those that `before` (may be
 // NULL) has too keep their clips. Takes a reference to the timeline.
 struct takes *takes_create(const struct timeline *timeline, struct rate rate, int64_t start_frame,
-                         const struct take_log *log, const struct takes *before);
+                           const struct take_log *log, const struct takes *before);
 struct takes *takes_ref(const struct takes *live);
 void takes_unref(struct takes **live); // accepts NULL inside
 // Whether one of its takes shows with this clip (clips of takes are copies of the track's).

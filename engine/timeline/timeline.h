@@ -245,9 +245,9 @@ struct clip {
     struct fallback fallback;
 };
 
-// A live track's clips have no times: they start with duration TIMELINE_FRAMES_MAX at 0, and which of
-// them shows from when on is in the channel's log (takes.h). They all have the same blend mode, and
-// are all pictures or all sounds.
+// A live track's clips have no times: they start with duration TIMELINE_FRAMES_MAX at 0, and which
+// of them shows from when on is in the channel's log (takes.h). They all have the same blend mode,
+// and are all pictures or all sounds.
 struct track {
     char *name;
     bool hidden, muted, live;
@@ -357,8 +357,9 @@ void timeline_evaluate_at(const struct timeline *timeline, const struct takes *l
 
 // Sounds audible in output frame `n` on tracks [track_from, track_to), at most `max`; returns how
 // many. A dissolve gives two, with equal-power gains. A nested timeline is one sound, of its clip;
-// the mixer recurses with timeline_evaluate_sound_at. Hidden tracks sound, muted ones do not. Where a
-// live track is cut from one clip to another both sound during the first frame, so that none clicks.
+// the mixer recurses with timeline_evaluate_sound_at. Hidden tracks sound, muted ones do not. Where
+// a live track is cut from one clip to another both sound during the first frame, so that none
+// clicks.
 size_t timeline_evaluate_sound(const struct timeline *timeline, const struct takes *live,
                                struct rate output_rate, int64_t n, int track_from, int track_to,
                                struct layer_sound *sounds, size_t max);

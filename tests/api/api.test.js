@@ -219,6 +219,14 @@ test("what stands by for a channel is none, cold or warm", async () => {
   await refused(422, "bad_value", "redundancy", "PUT", "/channels/one/redundancy", { json: { redundancy: "boiling" } });
 });
 
+test("nothing is taken where nothing is on air", async () => {
+  const path = "/channels/one/takes", json = { track: "programme", clip: "wide" };
+  assert.deepEqual((await accepted(200, "GET", "/channels/one")).live, []);
+  await refused(409, "not_on_air", "one", "POST", path, { json });
+  await refused(404, "not_found", "nowhere", "POST", "/channels/nowhere/takes", { json });
+  await refused(422, null, null, "POST", path, { json: { ...json, clop: "wide" } });
+});
+
 test("a slate is a timeline that is known", async () => {
   const path = "/channels/one/slate";
   await refused(404, null, null, "PUT", path, { json: { timeline: "nowhere" } });

@@ -87,8 +87,32 @@ static void test_share(void)
     consumers_clear(&consumers);
 }
 
+static void test_rewind(void)
+{
+    want(0, 1, 1000, 1080);
+    want(1, 1, 1000, 1080);
+    struct consumer *ahead = consumers_find(&consumers, &peers[0]);
+    struct consumer *behind = consumers_find(&consumers, &peers[1]);
+    ahead->next = 1050;
+    ahead->key = 1040;
+    ahead->again_count = 2;
+    ahead->again[0] = (struct again){.frame = 1044, .sent_ns = 1};
+    ahead->again[1] = (struct again){.frame = 1010, .sent_ns = 1};
+    behind->next = 1020;
+    behind->key = 980;
+    consumers_rewind(&consumers, 1030);
+    CHECK(ahead->next, ==, 1030);
+    CHECK(ahead->key, ==, -1);
+    CHECK(ahead->again_count, ==, 1);
+    CHECK(ahead->again[0].frame, ==, 1010);
+    CHECK(behind->next, ==, 1020);
+    CHECK(behind->key, ==, 980);
+    consumers_clear(&consumers);
+}
+
 int main(void)
 {
+    test_rewind();
     test_sample();
     test_share();
     CHECK(consumers_stand_at(&consumers, false), ==, -1);

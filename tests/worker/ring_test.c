@@ -34,6 +34,13 @@ int main(void)
     CHECK(ring.count, ==, 0);
     CHECK(ring_end(&ring), ==, 400);
     push(400);
+    push(400);
+    ring_cut(&ring, 401);
+    CHECK_TRUE(ring_get(&ring, 400) && !ring_get(&ring, 401));
+    CHECK(ring_end(&ring), ==, 401);
+    CHECK(ring.bytes, ==, 16);
+    ring_cut(&ring, 500);
+    CHECK(ring_end(&ring), ==, 401);
     CHECK(ring_get(&ring, 400)->base, ==, 400);
     for (int i = 1; i < RING_FRAMES_MAX; i++)
         push(400);

@@ -55,8 +55,8 @@ bool stage_is(const struct stage *stage, uint64_t channel, uint32_t plan_epoch, 
 // Tells the stage that its plan is committed: where it takes effect, and where the timeline's frame
 // 0 stands (INT64_MIN: there). Nothing is rendered for consumers before. Thread: any.
 void stage_commit(struct stage *stage, int64_t at_frame, int64_t start_frame);
-// The channel's takes, as far as they are known. What has been made of others is made again. Thread:
-// any.
+// The channel's takes, as far as they are known. What has been made of others is made again.
+// Thread: any.
 void stage_live(struct stage *stage, const struct take_log *log);
 // From the frame server's threads.
 void stage_want(struct stage *stage, struct frame_peer *peer, const struct frame_want *want);

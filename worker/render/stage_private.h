@@ -47,7 +47,7 @@ struct stage {
     bool busy;                      // not waiting
     uint64_t turns;                 // how often it has looked
     int64_t start_frame;            // channel frame of the timeline's frame 0; known once committed
-    struct take_log *told; // the newest that stage_live has been given
+    struct take_log *told;          // the newest that stage_live has been given
     struct consumers consumers;
     struct stage_status status;
     // -- whoever calls stage_hung

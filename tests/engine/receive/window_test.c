@@ -340,6 +340,55 @@ static void test_random(uint64_t seed)
     window_destroy(&w);
 }
 
+static int put_live(struct window *w, const struct take_log *log, int64_t frame, int64_t base)
+{
+    struct frame_header h = header(frame, base);
+    takes_revision(log, frame, config.revision, h.revision);
+    return window_put(w, &h, frame_body_coded(malloc(8), 8), 0);
+}
+
+// A take is heard of after frames that it changes have come in: these go, those before it stay, and
+// only what was made of the takes up to a frame is taken from then on.
+static void test_live(void)
+{
+    struct window *w = window_create(&config);
+    const struct take_event events[] = {{1, 1010, "{}"}, {2, 1030, "{}"}};
+    struct take_log *one = take_log_create(events, 1), *two = take_log_create(events, 2);
+    for (int64_t n = 1000; n < 1020; n++)
+        CHECK_OK(put(w, n, n < 1012 ? 1000 : 1012, 8, 0));
+    CHECK(decode_next(w, 1001), ==, 1000);
+    struct window_job job; // of a frame that the take changes, under way when it is heard of
+    while (window_next_job(w, 1014, &job) && job.frame < 1012)
+        finish(w, &job, true, 0);
+    CHECK(job.frame, ==, 1012);
+    CHECK_TRUE(window_live(w, one));
+    finish(w, &job, true, 0);
+    CHECK(window_slack(w), ==, 10);
+    CHECK_TRUE(window_has(w, 1009) && !window_stores(w, 1010) && !window_has(w, 1012));
+    struct frame_want want;
+    window_want(w, 100 * MS, &want);
+    CHECK(want.missing_count, ==, 10);
+    CHECK(want.missing[0], ==, 1010);
+    CHECK_ERROR(put(w, 1010, 1010, 8, 0), -EBADMSG);
+    CHECK_OK(put_live(w, one, 1010, 1010));
+    CHECK_OK(put_live(w, one, 1013, 1012));
+    // The key that was decoded before the take is not used for what comes after it.
+    CHECK(decode_next(w, 1014), ==, 1010);
+    CHECK(decode_next(w, 1014), ==, -1);
+    CHECK_OK(put_live(w, one, 1012, 1012));
+    CHECK(decode_next(w, 1014), ==, 1012);
+    CHECK(decode_next(w, 1014), ==, 1013);
+    // One that lies further on changes nothing of that.
+    CHECK_TRUE(!window_live(w, two));
+    CHECK_TRUE(window_has(w, 1013));
+    CHECK_OK(put_live(w, one, 1029, 1012));
+    CHECK_ERROR(put_live(w, one, 1030, 1012), -EBADMSG);
+    CHECK_OK(put_live(w, two, 1030, 1012));
+    window_destroy(&w);
+    take_log_unref(&one);
+    take_log_unref(&two);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : UINT64_C(20261123);
@@ -352,6 +401,7 @@ int main(int argc, char **argv)
     test_others_key();
     test_broken();
     test_credit();
+    test_live();
     test_random(seed);
     CHECK(picture_outstanding(), ==, 0);
     return check_end();

@@ -446,8 +446,8 @@ static void test_evaluate_at(void)
         timeline_evaluate_at(timeline, NULL, seconds, false, 1280, 720, &b);
         check_same_instant(&a.now, &b.now);
         // Looped by the nesting clip, 4 seconds later is the same instant.
-        timeline_evaluate_at(timeline, NULL, rational_add(seconds, (struct rational){4, 1}), true, 1280,
-                             720, &b);
+        timeline_evaluate_at(timeline, NULL, rational_add(seconds, (struct rational){4, 1}), true,
+                             1280, 720, &b);
         if (rational_compare(seconds, (struct rational){4, 1}) < 0)
             check_same_instant(&a.now, &b.now);
         else

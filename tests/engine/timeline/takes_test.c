@@ -1,5 +1,5 @@
-// Live tracks. The oracle: a log of takes shows what a track with the same clips at the same times does.
-// Usage: live_test [SEED]
+// Live tracks. The oracle: a log of takes shows what a track with the same clips at the same times
+// does. Usage: live_test [SEED]
 #include "engine/timeline/takes.h"
 #include "tests/check.h"
 
@@ -22,11 +22,12 @@ static struct timeline *parse(const char *rate, const char *track)
     struct timeline *timeline = NULL;
     struct diagnostic d = {0};
     char line[800];
-    snprintf(text, sizeof text,
-             "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":320,\"height\":180,"
-             "\"rate\":\"%s\"},\"duration\":\"2s\",\"loop\":false,\"assets\":{\"map\":\"file:map.png\"},"
-             "\"tracks\":[{\"clips\":[]},%s]}",
-             rate, track);
+    snprintf(
+        text, sizeof text,
+        "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":320,\"height\":180,"
+        "\"rate\":\"%s\"},\"duration\":\"2s\",\"loop\":false,\"assets\":{\"map\":\"file:map.png\"},"
+        "\"tracks\":[{\"clips\":[]},%s]}",
+        rate, track);
     if (timeline_parse(text, strlen(text), NULL, NULL, &timeline, &d) < 0) {
         fprintf(stderr, "%s\n", diagnostic_format(&d, line, sizeof line));
         exit(EXIT_FAILURE);
@@ -40,7 +41,8 @@ static struct timeline *parse_live(const char *rate)
                        "},{\"id\":\"b\"," SCENES "},{\"id\":\"c\"," SCENES "}]}");
 }
 
-// ---- Against an ordinary track -------------------------------------------------------------------
+// ---- Against an ordinary track
+// -------------------------------------------------------------------
 
 // A take of the oracle; times in frames of the timeline, which is the output's here.
 struct plan {
@@ -72,8 +74,8 @@ static struct timeline *plan_track(const char *rate, const struct plan plan[TAKE
         int64_t end = i + 1 < TAKES ? plan[i + 1].at + plan[i + 1].transition : 400;
         snprintf(track + strlen(track), sizeof track - strlen(track),
                  "%s{\"id\":\"%c%d\",\"start\":%" PRId64 ",\"duration\":%" PRId64
-                 ",\"transition\":{\"kind\":\"wipe\",\"wipe\":\"circle\",\"duration\":%" PRId64 "},"
-                 SCENES "}",
+                 ",\"transition\":{\"kind\":\"wipe\",\"wipe\":\"circle\",\"duration\":%" PRId64
+                 "}," SCENES "}",
                  first ? "" : ",", plan[i].clip, i, plan[i].at, end - plan[i].at,
                  plan[i].transition);
         first = false;
@@ -83,8 +85,8 @@ static struct timeline *plan_track(const char *rate, const struct plan plan[TAKE
 }
 
 static struct takes *make_live(const struct timeline *timeline, struct rate rate, int64_t start,
-                              const struct take_event *events, size_t count,
-                              const struct takes *before)
+                               const struct take_event *events, size_t count,
+                               const struct takes *before)
 {
     struct take_log *log = take_log_create(events, count);
     struct takes *live = takes_create(timeline, rate, start, log, before);
@@ -93,7 +95,7 @@ static struct takes *make_live(const struct timeline *timeline, struct rate rate
 }
 
 static struct takes *plan_log(const struct timeline *timeline, struct rate rate, int64_t start,
-                             const struct plan *plan, int count)
+                              const struct plan *plan, int count)
 {
     struct take_event events[TAKES];
     char takes[TAKES][256];
@@ -116,8 +118,8 @@ static bool same_instant(const struct clip_instant *a, const struct clip_instant
         return true;
     return a->clip && b->clip && a->clip->id && b->clip->id && a->clip->id[0] == b->clip->id[0] &&
            a->local_frame == b->local_frame && a->opacity == b->opacity &&
-           !rational_compare(a->source_time, b->source_time) &&
-           a->placement.x == b->placement.x && a->placement.y == b->placement.y;
+           !rational_compare(a->source_time, b->source_time) && a->placement.x == b->placement.x &&
+           a->placement.y == b->placement.y;
 }
 
 static bool same_sound(const struct layer_sound *a, const struct layer_sound *b)
@@ -126,7 +128,8 @@ static bool same_sound(const struct layer_sound *a, const struct layer_sound *b)
            a->gain_end == b->gain_end && !rational_compare(a->source_time, b->source_time);
 }
 
-// What takes after frame n say must not matter: each frame is made of the shortest log that it needs.
+// What takes after frame n say must not matter: each frame is made of the shortest log that it
+// needs.
 static void test_oracle(uint64_t *dice)
 {
     static const char *const names[] = {"25", "29.97"};
@@ -169,7 +172,8 @@ static void test_oracle(uint64_t *dice)
     timeline_unref(&live_timeline);
 }
 
-// ---- Cuts, nothing, interruptions --------------------------------------------------------------------
+// ---- Cuts, nothing, interruptions
+// --------------------------------------------------------------------
 
 static void test_cut_sound(void)
 {
@@ -218,7 +222,8 @@ static void test_interrupted(void)
     timeline_unref(&t);
 }
 
-// ---- The log -------------------------------------------------------------------------------------------
+// ---- The log
+// -------------------------------------------------------------------------------------------
 
 static void refuses(const struct timeline *t, const char *take, const char *path)
 {
@@ -234,9 +239,10 @@ static void test_refused(void)
     CHECK_OK(take_check(t, "{\"track\":\"programme\",\"clip\":\"a\"}", &track, NULL));
     CHECK(track, ==, 1);
     CHECK_OK(take_check(t, "{\"track\":\"programme\",\"clip\":null,\"transition\":5}", NULL, NULL));
-    CHECK_OK(take_check(
-        t, "{\"track\":\"programme\",\"clip\":\"a\",\"transition\":{\"kind\":\"luma\",\"asset\":\"map\",\"duration\":9}}",
-        NULL, NULL));
+    CHECK_OK(take_check(t,
+                        "{\"track\":\"programme\",\"clip\":\"a\",\"transition\":{\"kind\":\"luma\","
+                        "\"asset\":\"map\",\"duration\":9}}",
+                        NULL, NULL));
     refuses(t, "", "");
     refuses(t, "[]", "");
     refuses(t, "{}", "track");
@@ -246,7 +252,9 @@ static void test_refused(void)
     refuses(t, "{\"track\":\"programme\",\"clip\":7}", "clip");
     refuses(t, "{\"track\":\"programme\",\"more\":7}", "more");
     refuses(t, "{\"track\":\"programme\",\"clip\":\"a\",\"transition\":-1}", "transition");
-    refuses(t, "{\"track\":\"programme\",\"transition\":{\"kind\":\"luma\",\"asset\":\"x\",\"duration\":9}}",
+    refuses(t,
+            "{\"track\":\"programme\",\"transition\":{\"kind\":\"luma\",\"asset\":\"x\","
+            "\"duration\":9}}",
             "transition.asset");
     static char long_take[TAKE_BYTES_MAX + 64];
     memset(long_take, ' ', sizeof long_take - 1);
@@ -259,9 +267,9 @@ static void test_refused(void)
 static void test_revision(void)
 {
     static const struct rate rate = {25, 1};
-    struct timeline *t = parse(
-        "25", "{\"name\":\"other\",\"live\":true,\"clips\":[]},"
-              "{\"name\":\"programme\",\"live\":true,\"clips\":[{\"id\":\"b\"," SCENES "}]}");
+    struct timeline *t =
+        parse("25", "{\"name\":\"other\",\"live\":true,\"clips\":[]},"
+                    "{\"name\":\"programme\",\"live\":true,\"clips\":[{\"id\":\"b\"," SCENES "}]}");
     const struct plan plan[] = {{10, 0, 'a'}, {20, 5, 'b'}};
     struct takes *live = plan_log(t, rate, 1000, plan, 2);
     struct layer l[3];
@@ -296,7 +304,8 @@ static void test_kept(void)
     CHECK_TRUE(takes_mark(all, 10) && takes_mark(all, 10) != takes_mark(all, 20));
     CHECK_TRUE(takes_mark(all, 20) == takes_mark(last, 30));
     CHECK_TRUE(takes_mark(all, 31) != takes_mark(three, 31));
-    CHECK_TRUE(take_log_equal(all, all) && !take_log_equal(all, three) && !take_log_equal(NULL, last));
+    CHECK_TRUE(take_log_equal(all, all) && !take_log_equal(all, three) &&
+               !take_log_equal(NULL, last));
     take_log_unref(&all);
     take_log_unref(&last);
     take_log_unref(&three);
