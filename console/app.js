@@ -74,32 +74,48 @@ function showChannel(channel) {
   );
 }
 
-async function take(channel, track, clip) {
+// Commands go over the WebSocket; answers tell the frame, or what is wrong.
+function take(channel, track, clip) {
   const kind = $("transition").value;
-  const body = { track, clip };
-  if (kind) body.transition = { kind, duration: Number($("transition-frames").value) || 1 };
-  const url = `api/v1/channels/${encodeURIComponent(channel)}/takes`;
-  let answer;
-  try {
-    const response = await fetch(url, {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-    });
-    answer = await response.json();
-  } catch {
-    answer = { detail: "the coordinator does not answer" };
-  }
-  $("taken").textContent =
-    "at_frame" in answer ? `${clip ?? "nothing"} from frame ${number.format(answer.at_frame)} on` : answer.detail;
+  const manual = $("by-hand").checked;
+  const command = { type: "take", channel, track, clip };
+  if (kind || manual)
+    command.transition = { kind: kind || "dissolve", duration: Number($("transition-frames").value) || 1 };
+  if (manual) command.manual = true;
+  send(command);
 }
 
-// One row of buttons a live track; rebuilt only when there is something else to show, so that none
-// vanishes under a finger.
+function send(command) {
+  if (!live.send(command)) $("taken").textContent = "no connection: nothing was sent";
+}
+
+function showAnswer(message) {
+  $("taken").textContent =
+    message.type === "taken" ? `from frame ${number.format(message.at_frame)} on` : message.detail;
+}
+
+// One row of buttons a live track, and a fader where a transition goes by hand; rebuilt only when there
+// is something else to show, so that none vanishes under a finger.
 let liveShown = "";
+
+function fader(channel, t) {
+  const slider = element("input");
+  Object.assign(slider, { type: "range", min: 0, max: 1, step: 0.01, value: t.fader });
+  slider.setAttribute("aria-label", `Fader of ${t.track}`);
+  let sent = 0;
+  slider.addEventListener("input", () => {
+    // The end always goes out; between, thirty positions a second are enough.
+    if (performance.now() - sent < 33 && slider.value < 1) return;
+    sent = performance.now();
+    send({ type: "take", channel: channel.name, track: t.track, fader: Number(slider.value) });
+  });
+  return slider;
+}
 
 function showLive(channel) {
   const tracks = channel?.state === "on_air" ? channel.live : [];
   $("live").hidden = tracks.length === 0;
-  const state = JSON.stringify([channel?.name, tracks]);
+  const state = JSON.stringify([channel?.name, tracks.map((t) => [t.track, t.clips, t.clip, t.fader === null])]);
   if (state === liveShown) return;
   liveShown = state;
   $("tracks").replaceChildren(
@@ -109,9 +125,23 @@ function showLive(channel) {
         button.addEventListener("click", () => take(channel.name, t.track, clip));
         return button;
       });
-      return element("div", "track", element("strong", "", t.track), ...buttons);
+      const hand = t.fader === null ? [] : [fader(channel, t)];
+      return element("div", "track", element("strong", "", t.track), ...buttons, ...hand);
     }),
   );
+}
+
+// What anybody has taken, before the next status says so.
+function showTake({ channel, take }) {
+  const track = newest?.channels.find((c) => c.name === channel)?.live.find((t) => t.track === take.track);
+  if (!track) return;
+  if ("fader" in take) {
+    track.fader = take.fader < 1 ? take.fader : null;
+  } else {
+    track.clip = take.clip ?? null;
+    track.fader = take.manual ? 0 : null;
+  }
+  if (channel === chosen) showLive(newest.channels.find((c) => c.name === channel));
 }
 
 function showNodes(nodes, channels) {
@@ -199,6 +229,8 @@ const live = new Live(
   (message) => {
     if (message.type === "broadcast:status") show(message);
     if (message.type === "broadcast:meters") showLevels(message);
+    if (message.type === "broadcast:take") showTake(message);
+    if (message.type === "taken" || message.type === "refused") showAnswer(message);
   },
   () => showAge(),
 );

@@ -19,6 +19,13 @@ export class Live {
     return this.received ? (performance.now() - this.received) / 1000 : Infinity;
   }
 
+  // Sends a command; false: there is no connection.
+  send(command) {
+    if (this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(command));
+    return true;
+  }
+
   // Asks for the levels of a channel as well, "" for none: on another connection, soon.
   watch(channel) {
     if (channel === this.watched) return;

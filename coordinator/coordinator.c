@@ -73,6 +73,12 @@ void coordinator_announce_timeline(struct coordinator *c, const char *name,
     api_announce_timeline(c->api, name, revision);
 }
 
+void coordinator_announce_take(struct coordinator *c, const char *channel,
+                               const struct json_t *take, const struct farm_took *took)
+{
+    api_announce_take(c->api, channel, take, took);
+}
+
 // ---- What is known ----------------------------------------------------------------------------
 
 static void *copy_list(const void *list, size_t count, size_t size)

@@ -87,6 +87,11 @@ int coordinator_check_timeline(struct coordinator *coordinator, const char *byte
 void coordinator_announce_timeline(struct coordinator *coordinator, const char *name,
                                    const struct store_revision *revision);
 
+// And of a take: {"type": "broadcast:take", "channel", "sequence", "at_frame", "take"}.
+struct json_t;
+void coordinator_announce_take(struct coordinator *coordinator, const char *channel,
+                               const struct json_t *take, const struct farm_took *took);
+
 // ---- Changes (channels.c) ---------------------------------------------------------------------
 // Each writes to the store and then tells the farm how the channel is, whether the write succeeded
 // or not: what is there counts. One change at a time.

@@ -330,3 +330,16 @@ void api_announce_timeline(struct api *api, const char *name, const struct store
     free(text);
     json_decref(body);
 }
+
+void api_announce_take(struct api *api, const char *channel, const struct json_t *take,
+                       const struct farm_took *took)
+{
+    json_t *message = json_pack("{s:s, s:s, s:I, s:I, s:O}", "type", "broadcast:take", "channel",
+                                channel, "sequence", (json_int_t)took->sequence, "at_frame",
+                                (json_int_t)took->at_frame, "take", take);
+    char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+    if (text)
+        live_send(api->live, text);
+    free(text);
+    json_decref(message);
+}

@@ -19,3 +19,6 @@ void api_remove_uploads(const char *media);
 void api_disconnect(struct api *api);
 void api_announce_timeline(struct api *api, const char *name,
                            const struct store_revision *revision);
+struct json_t;
+void api_announce_take(struct api *api, const char *channel, const struct json_t *take,
+                       const struct farm_took *took);

@@ -1,5 +1,6 @@
 #include "coordinator/api/live.h"
 
+#include "coordinator/api/commands.h"
 #include "coordinator/api/connection.h"
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/meters.h"
@@ -58,7 +59,12 @@ struct client {
     // -- owned by its thread: the frame that is being read
     uint8_t head[14], control[CONTROL_MAX];
     size_t head_size, control_size;
-    uint64_t left; // of the payload
+    uint64_t left;    // of the payload
+    size_t data_size; // of it so far
+    // The text that is being read, over several frames where it is cut.
+    bool is_text;
+    size_t text_size; // as sent; the first COMMAND_MAX bytes are kept
+    char text[COMMAND_MAX];
 };
 
 struct live {
@@ -332,16 +338,43 @@ static int begin_frame(struct client *c)
         return CLOSE_PROTOCOL;
     c->left = size;
     c->control_size = 0;
+    c->data_size = 0;
+    if (opcode == OP_TEXT || opcode == OP_BINARY) {
+        c->is_text = opcode == OP_TEXT;
+        c->text_size = 0;
+    }
     return size > FRAME_MAX ? CLOSE_TOO_BIG : 0;
 }
 
+// A part of a text, still masked.
+static void keep_text(struct client *c, const uint8_t *bytes, size_t size)
+{
+    const uint8_t *mask = c->head + head_length(c) - 4;
+    for (size_t i = 0; i < size; i++, c->data_size++, c->text_size++)
+        if (c->text_size < COMMAND_MAX)
+            c->text[c->text_size] = (char)(bytes[i] ^ mask[c->data_size % 4]);
+}
+
+static bool answer_text_frame(struct live *live, struct client *c)
+{
+    const char *text = c->text_size <= COMMAND_MAX ? c->text : NULL;
+    char *answer = command_answer(live->coordinator, text, c->text_size);
+    bool ok = !answer || send_frame(c, OP_TEXT, answer, strlen(answer));
+    free(answer);
+    return ok;
+}
+
 // The frame is there; false: the connection ends.
-static bool end_frame(struct client *c)
+static bool end_frame(struct live *live, struct client *c)
 {
     const uint8_t *mask = c->head + head_length(c) - 4;
     for (size_t i = 0; i < c->control_size; i++)
         c->control[i] ^= mask[i % 4];
     c->head_size = 0;
+    if ((c->head[0] & 15) < OP_CLOSE && (c->head[0] & 0x80) && c->is_text) {
+        c->is_text = false;
+        return answer_text_frame(live, c);
+    }
     if ((c->head[0] & 15) == OP_PING)
         return send_frame(c, OP_PONG, c->control, c->control_size);
     if ((c->head[0] & 15) == OP_CLOSE)
@@ -349,7 +382,7 @@ static bool end_frame(struct client *c)
     return (c->head[0] & 15) != OP_CLOSE;
 }
 
-static bool take_bytes(struct client *c, const uint8_t *bytes, size_t size)
+static bool take_bytes(struct live *live, struct client *c, const uint8_t *bytes, size_t size)
 {
     while (size) {
         if (c->head_size < 2 || c->head_size < head_length(c)) {
@@ -367,12 +400,14 @@ static bool take_bytes(struct client *c, const uint8_t *bytes, size_t size)
             if ((c->head[0] & 15) >= OP_CLOSE) {
                 memcpy(c->control + c->control_size, bytes, n);
                 c->control_size += n;
+            } else if (c->is_text) {
+                keep_text(c, bytes, n);
             }
             c->left -= n;
             bytes += n;
             size -= n;
         }
-        if (!c->left && !end_frame(c))
+        if (!c->left && !end_frame(live, c))
             return false;
     }
     return true;
@@ -394,7 +429,7 @@ static void serve(struct live *live, struct client *client)
         if (ok && r > 0 && fds[0].revents) {
             ssize_t n = recv(client->socket, bytes, sizeof bytes, MSG_DONTWAIT);
             pinged = false;
-            ok = n > 0 ? take_bytes(client, bytes, (size_t)n)
+            ok = n > 0 ? take_bytes(live, client, bytes, (size_t)n)
                        : n < 0 && (errno == EAGAIN || errno == EINTR);
         }
         if (r == 0) {

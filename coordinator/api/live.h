@@ -9,7 +9,8 @@
 //
 // The protocol (RFC 6455) is spoken here, not by civetweb 1.15, which allocates whatever length a
 // frame's header claims, up to 2 GiB, before anybody sees it, and waits for ever for the rest of a
-// frame. Clients have nothing to say: what they send is read past, without being kept.
+// frame. Texts that clients send are commands (commands.h), answered to them; all else is read
+// past, without being kept.
 #pragma once
 
 #include "coordinator/api/request.h"

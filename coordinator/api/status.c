@@ -235,9 +235,11 @@ static json_t *live_track(const struct track *track, const struct farm_shown *sh
         json_array_append_new(clips, json_text(track->clips[i].id));
     json_t *take = shown->take ? json_loads(shown->take, 0, NULL) : NULL;
     json_t *clip = json_object_get(take, "clip");
+    bool manual = json_is_true(json_object_get(take, "manual")) && shown->fader < 1;
     json_t *object =
-        json_pack("{s:o, s:o, s:O?, s:I, s:I}", "track", json_text(track->name), "clips", clips,
-                  "clip", json_is_string(clip) ? clip : NULL, "at_frame",
+        json_pack("{s:o, s:o, s:O?, s:o, s:I, s:I}", "track", json_text(track->name), "clips",
+                  clips, "clip", json_is_string(clip) ? clip : NULL, "fader",
+                  manual ? json_real(shown->fader < 0 ? 0 : shown->fader) : json_null(), "at_frame",
                   (json_int_t)shown->at_frame, "sequence", (json_int_t)shown->sequence);
     json_decref(take);
     return object;

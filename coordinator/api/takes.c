@@ -1,22 +1,17 @@
+#include "coordinator/api/commands.h"
 #include "coordinator/api/handlers.h"
-
-#include <stdlib.h>
 
 int handle_channel_takes(struct request *r)
 {
-    static const char *const allowed[] = {"track", "clip", "transition", NULL};
+    static const char *const allowed[] = {"track", "clip", "transition", "manual", "fader", NULL};
     struct farm_took took;
     struct diagnostic why;
-    json_t *body;
-    int status = request_json(r, allowed, &body);
+    json_t *take;
+    int status = request_json(r, allowed, &take);
     if (status)
         return status;
-    char *take = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (!take)
-        return answer_refusal(r, 503, "out_of_memory", "", "no memory for a take");
-    int error = coordinator_take(r->coordinator, r->part[1], take, &took, &why);
-    free(take);
+    int error = command_take(r->coordinator, r->part[1], take, &took, &why);
+    json_decref(take);
     if (error)
         return answer_problem(r, &why);
     return answer_json(r, 200,

@@ -2,6 +2,7 @@
 #include "coordinator/cli/views.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REVISION_MAX INT64_C(1000000000)
@@ -141,11 +142,13 @@ static int channel_take(const struct command *command, int argc, char **argv)
     int status;
     int64_t frames = 25;
     const char *transition = NULL;
+    bool manual = false;
     const struct option table[] = {
         {"transition", OPTION_TEXT, "KIND",
          "dissolve, add, dip, slide, push or zoom, or {\"kind\": ...} as in a timeline (a cut)",
          &transition, 0, 0},
         {"frames", OPTION_INTEGER, "N", "how long the transition takes (25)", &frames, 0, 100000},
+        {"manual", OPTION_SWITCH, NULL, "the transition goes by `channel fade`", &manual, 0, 0},
         {0},
     };
     if (!arguments_parse(&a, command, argc, argv, table, 2, 3, &status))
@@ -154,6 +157,8 @@ static int channel_take(const struct command *command, int argc, char **argv)
     json_t *how = transition ? take_transition(transition, frames) : NULL;
     json_t *body = json_pack("{s:s, s:s?, s:o*}", "track", a.items[1], "clip",
                              a.count > 2 ? a.items[2] : NULL, "transition", how);
+    if (manual)
+        json_object_set_new(body, "manual", json_true());
     if (!body || (transition && !how)) {
         status = arguments_refuse(&a, transition && !how ? "--transition is not valid JSON"
                                                          : "an argument is not valid UTF-8");
@@ -169,6 +174,25 @@ static int channel_take(const struct command *command, int argc, char **argv)
         client_reply_finish(&reply);
     }
     json_decref(body);
+    arguments_finish(&a);
+    return status;
+}
+
+static int channel_fade(const struct command *command, int argc, char **argv)
+{
+    struct arguments a;
+    int status;
+    if (!arguments_parse(&a, command, argc, argv, NULL, 3, 3, &status))
+        return status;
+    const char *const segments[] = {"channels", a.items[0], "takes", NULL};
+    char *end;
+    double fader = strtod(a.items[2], &end);
+    if (end == a.items[2] || *end)
+        status = arguments_refuse(&a, "the fader stands at 0 to 1, not at '%s'", a.items[2]);
+    else
+        status = arguments_change(&a, "POST", segments,
+                                  json_pack("{s:s, s:f}", "track", a.items[1], "fader", fader),
+                                  "%s: fader at %s", a.items[1], a.items[2]);
     arguments_finish(&a);
     return status;
 }
@@ -263,13 +287,15 @@ const struct command channel_commands[] = {
      "the\n"
      "edge takes the copy that comes first. none: nobody stands by.",
      channel_redundancy},
-    {"channel", "take", "NAME TRACK [CLIP] [--transition KIND] [--frames N]",
+    {"channel", "take", "NAME TRACK [CLIP] [--transition KIND] [--frames N] [--manual]",
      "Puts a clip of a live track on air, or takes off what is there",
      "Live tracks are those that the timeline marks so; `channel status` shows their clips. The "
      "clip\n"
      "stands until the next take of its track. Without CLIP nothing does, and what lies beneath is "
      "seen.",
      channel_take},
+    {"channel", "fade", "NAME TRACK POSITION", "Moves the fader of a transition by hand, 0 to 1",
+     "Of one that `channel take --manual` has begun. It is over at 1.", channel_fade},
     {"channel", "stop", "NAME", "Takes a channel off air", NULL, channel_stop},
     {"channel", "status", "NAME", "Shows one channel with its groups and destinations", NULL,
      channel_status},

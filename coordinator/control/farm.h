@@ -336,7 +336,8 @@ struct farm_destination_view {
 struct farm_shown {
     uint64_t sequence; // 0: nothing was ever taken
     int64_t at_frame;
-    char *take; // JSON; NULL: as 0
+    double fader; // where it stands, < 0: it has not been moved since
+    char *take;   // JSON; NULL: as 0
 };
 
 struct farm_channel_view {

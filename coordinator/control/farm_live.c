@@ -14,7 +14,7 @@
 typedef Vistter__Control__V1__LiveTake take_message;
 
 // Takes that frames so far back depend on are kept: longer than any node may be behind.
-#define KEPT_SECONDS 10
+#define KEPT_SECONDS 5
 
 static struct channel *channel_named(struct farm *farm, const char *name)
 {
@@ -39,13 +39,18 @@ void takes_drop(struct channel *c)
     c->take_count = 0;
 }
 
-// Whether two later ones of its track have taken its place at `frame`: nothing from there on shows
-// it.
+static bool is_alike(const struct take *a, const struct take *b)
+{
+    return a->facts.fades == b->facts.fades && !strcmp(a->track, b->track);
+}
+
+// Whether two later ones of its kind and track have taken its place at `frame`: nothing from there
+// on shows it.
 static bool is_over(const struct channel *c, int index, int64_t frame)
 {
     int later = 0;
     for (int i = index + 1; i < c->take_count; i++)
-        later += !strcmp(c->takes[i].track, c->takes[index].track) && c->takes[i].at_frame <= frame;
+        later += is_alike(&c->takes[i], &c->takes[index]) && c->takes[i].at_frame <= frame;
     return later >= 2;
 }
 
@@ -65,17 +70,32 @@ static void takes_prune(struct channel *c, int64_t frame)
     c->take_count = kept;
 }
 
-static void take_add(struct channel *c, uint64_t sequence, int64_t at_frame, const char *track,
-                     const char *text, bool stored)
+static void take_add(struct channel *c, uint64_t sequence, int64_t at_frame, const char *text,
+                     bool stored)
 {
-    c->takes[c->take_count++] = (struct take){
-        .sequence = sequence,
-        .at_frame = at_frame,
-        .track = base_strdup(track),
-        .text = base_strdup(text),
-        .stored = stored,
-    };
+    struct take take = {.sequence = sequence, .at_frame = at_frame, .stored = stored};
+    take.track = take_track(text, &take.facts);
+    if (!take.track)
+        return;
+    take.text = base_strdup(text);
+    c->takes[c->take_count++] = take;
     c->take_sequence = sequence;
+}
+
+// The newest take of a track, and where its fader stands; NULL: there was none.
+static const struct take *take_newest(const struct channel *c, const char *track, double *ret_fader)
+{
+    *ret_fader = -1;
+    for (int i = c->take_count; i--;) {
+        const struct take *take = &c->takes[i];
+        if (strcmp(take->track, track) != 0)
+            continue;
+        if (!take->facts.fades)
+            return take;
+        if (*ret_fader < 0)
+            *ret_fader = take->facts.fader;
+    }
+    return NULL;
 }
 
 static void nodes_touch(struct farm *farm, const struct channel *c)
@@ -85,13 +105,14 @@ static void nodes_touch(struct farm *farm, const struct channel *c)
 }
 
 // The first frame that nobody may have asked for, with time for the nodes to hear of it. Takes of a
-// track do not share a frame.
+// track do not share a frame; positions of a fader may, the last one counts.
 static int64_t take_frame(const struct farm *farm, const struct channel *c, const char *track,
-                          struct farm_time now)
+                          bool fades, struct farm_time now)
 {
     int64_t at = channel_cursor(farm, c, now) + c->current->message->lead_frames + FARM_TAKE_FRAMES;
     for (int i = 0; i < c->take_count; i++) {
-        int64_t least = c->takes[i].at_frame + !strcmp(c->takes[i].track, track);
+        bool apart = !fades && !strcmp(c->takes[i].track, track);
+        int64_t least = c->takes[i].at_frame + apart;
         at = at > least ? at : least;
     }
     return at;
@@ -101,16 +122,22 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
               struct farm_took *ret, struct diagnostic *reterr)
 {
     struct channel *c = channel_named(farm, channel);
-    int track = 0;
+    struct take_facts facts;
+    double fader;
     if (!c)
         return diagnostic_set(reterr, -ENOENT, "not_found", channel, "there is no such channel");
     if (!c->running || !c->timeline || !c->current)
         return diagnostic_set(reterr, -EBUSY, "not_on_air", channel,
                               "is not on air: there is nothing to switch");
-    int error = take_check(c->timeline, take, &track, reterr);
+    int error = take_check(c->timeline, take, &facts, reterr);
     if (error)
         return error;
-    const struct track *t = &c->timeline->tracks[track];
+    const char *track = c->timeline->tracks[facts.track].name;
+    const struct take *newest = take_newest(c, track, &fader);
+    if (facts.fades && (!newest || !newest->facts.manual || fader >= 1))
+        return diagnostic_set(reterr, -EINVAL, "live_no_fader", "fader",
+                              "there is no transition by hand on this track now; take a clip with "
+                              "\"manual\": true first");
     struct rate rate = {(int32_t)c->current->message->rate_num,
                         (int32_t)c->current->message->rate_den};
     int64_t kept = (int64_t)KEPT_SECONDS * rate.num / rate.den;
@@ -121,8 +148,8 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
                               "them; wait some seconds",
                               TAKES_MAX);
     *ret = (struct farm_took){.sequence = c->take_sequence + 1,
-                              .at_frame = take_frame(farm, c, t->name, now)};
-    take_add(c, ret->sequence, ret->at_frame, t->name, take, false);
+                              .at_frame = take_frame(farm, c, track, facts.fades, now)};
+    take_add(c, ret->sequence, ret->at_frame, take, false);
     nodes_touch(farm, c);
     return 0;
 }
@@ -131,7 +158,7 @@ void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take 
 {
     struct channel *c = farm_channel_find(farm, channel);
     if (c && c->take_count < TAKES_MAX && take->sequence > c->take_sequence)
-        take_add(c, take->sequence, take->at_frame, take->track, take->text, true);
+        take_add(c, take->sequence, take->at_frame, take->text, true);
 }
 
 void takes_adopt(struct farm *farm, const farm_report_message *report)
@@ -146,10 +173,7 @@ void takes_adopt(struct farm *farm, const farm_report_message *report)
             log_info("take_adopted", "channel=%llu sequence=%llu at_frame=%lld",
                      (unsigned long long)c->id, (unsigned long long)take->sequence,
                      (long long)take->at_frame);
-            char *track = take_track(take->take);
-            if (track)
-                take_add(c, take->sequence, take->at_frame, track, take->take, false);
-            free(track);
+            take_add(c, take->sequence, take->at_frame, take->take, false);
             nodes_touch(farm, c);
         }
     }
@@ -210,9 +234,10 @@ void takes_view(const struct channel *c, struct farm_shown shown[TIMELINE_TRACKS
 {
     for (size_t t = 0; c->timeline && t < c->timeline->track_count; t++) {
         const struct track *track = &c->timeline->tracks[t];
-        for (int i = c->take_count; i-- && track->live && !shown[t].take;)
-            if (!strcmp(c->takes[i].track, track->name))
-                shown[t] = (struct farm_shown){c->takes[i].sequence, c->takes[i].at_frame,
-                                               base_strdup(c->takes[i].text)};
+        double fader;
+        const struct take *newest = track->live ? take_newest(c, track->name, &fader) : NULL;
+        if (newest)
+            shown[t] = (struct farm_shown){newest->sequence, newest->at_frame, fader,
+                                           base_strdup(newest->text)};
     }
 }

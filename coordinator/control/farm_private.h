@@ -86,6 +86,7 @@ struct take {
     uint64_t sequence;
     int64_t at_frame, store_ns; // store_ns: when it may be handed out again
     char *track, *text;
+    struct take_facts facts; // but the track's index
     bool stored, waits_on_store;
 };
 

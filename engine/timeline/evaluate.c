@@ -175,7 +175,9 @@ void timeline_evaluate_at(const struct timeline *timeline, const struct takes *l
         if (!moment.from)
             continue;
         evaluate_clip(timeline, moment.from, position, scale_x, scale_y, &layer->from);
-        double share = ramp_share(clip_local(moment.now, position), moment.now->transition);
+        double share = moment.manual
+                           ? moment.share
+                           : ramp_share(clip_local(moment.now, position), moment.now->transition);
         layer->mix = level(share);
         layer->share = (int)(share * 65536 + 0.5);
     }

@@ -13,6 +13,8 @@ bool timeline_position(const struct timeline *timeline, struct rational seconds,
 // The clip at a position of a track, and during a dissolve the one before it.
 struct moment {
     const struct clip *now, *from; // NULL: none
+    bool manual; // the share of the dissolve that is over is not a matter of time:
+    double share;
 };
 struct moment track_moment(const struct track *track, struct rational position);
 

@@ -75,6 +75,31 @@ static size_t evaluate_part(const struct timeline *timeline, const struct part *
     return 1;
 }
 
+// What goes and how, on a live track, at `now`: by time, by the fader, from where that was a frame
+// before, or within the first frame after a cut. Whether `now` comes in.
+static bool live_parts(const struct takes *live, size_t index, struct moment *moment,
+                       struct rational cut, struct part *now)
+{
+    struct rational position = now->position[0], end = now->position[1];
+    struct rational earlier = rational_difference(rational_sum(position, position), end);
+    struct moment before = takes_moment(live, index, earlier, NULL);
+    bool first = rational_compare(cut, earlier) > 0;
+    if (moment->manual || (before.manual && !first)) {
+        now->share[0] = first ? 0 : before.share;
+        now->share[1] = moment->manual ? moment->share : 1;
+        moment->from = moment->manual ? moment->from : before.from;
+        return true;
+    }
+    if (moment->from) {
+        now->share[0] = ramp_share(clip_local(moment->now, position), moment->now->transition);
+        now->share[1] = ramp_share(clip_local(moment->now, end), moment->now->transition);
+        return true;
+    }
+    if (first)
+        moment->from = before.now;
+    return first;
+}
+
 // What sounds on a track from `position` to `end`: at most two, what goes first.
 static size_t track_parts(const struct timeline *timeline, const struct takes *live, size_t index,
                           struct rational position, struct rational end, struct part parts[2])
@@ -85,13 +110,13 @@ static size_t track_parts(const struct timeline *timeline, const struct takes *l
         track->live ? takes_moment(live, index, position, &cut) : track_moment(track, position);
     if (!moment.now)
         return 0;
-    struct rational before = rational_difference(rational_sum(position, position), end);
     struct part now = {.clip = moment.now, .position = {position, end}, .share = {0, 1}};
-    if (moment.from) {
+    bool rises = moment.from;
+    if (track->live) {
+        rises = live_parts(live, index, &moment, cut, &now);
+    } else if (moment.from) {
         now.share[0] = ramp_share(clip_local(moment.now, position), moment.now->transition);
         now.share[1] = ramp_share(clip_local(moment.now, end), moment.now->transition);
-    } else if (track->live && rational_compare(cut, before) > 0) {
-        moment.from = takes_moment(live, index, before, NULL).now; // the first frame after a cut
     }
     size_t count = 0;
     if (moment.from) {
@@ -99,8 +124,7 @@ static size_t track_parts(const struct timeline *timeline, const struct takes *l
         parts[count].clip = moment.from;
         parts[count++].side = SIDE_FALLING;
     }
-    now.side =
-        count || (track->live && rational_compare(cut, before) > 0) ? SIDE_RISING : SIDE_ALONE;
+    now.side = rises ? SIDE_RISING : SIDE_ALONE;
     parts[count++] = now;
     return count;
 }

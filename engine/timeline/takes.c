@@ -15,9 +15,9 @@
 struct take {
     _Atomic int references;
     uint64_t sequence;
-    size_t track;
     struct rational at; // position in the timeline, loops counted on
-    struct clip clip;
+    struct take_facts facts;
+    struct clip clip; // of a fader's position: none
 };
 
 struct takes {
@@ -162,17 +162,23 @@ static int read_track(struct parser *parser, const json_t *object, const struct 
 
 // From the JSON to a clip that has a transition but no start yet. `ret` is to be finished by
 // take_finish, also after an error.
-static int read_take(struct parser *parser, const json_t *object, size_t *ret_track,
+static int read_take(struct parser *parser, const json_t *object, struct take_facts *ret_facts,
                      struct clip *ret)
 {
-    static const char *const known[] = {"track", "clip", "transition", NULL};
+    static const char *const known[] = {"track", "clip", "transition", "manual", NULL};
+    static const char *const fading[] = {"track", "fader", NULL};
     const struct track *track = NULL;
     const struct clip *clip = NULL;
     char *id = NULL;
     int result = check_object(parser, object);
-    if (result < 0 || (result = check_fields(parser, object, known, NULL)) < 0 ||
+    ret_facts->fades = json_object_get(object, "fader");
+    if (result < 0 ||
+        (result = check_fields(parser, object, ret_facts->fades ? fading : known, NULL)) < 0 ||
         (result = read_track(parser, object, &track)) < 0)
         return result;
+    ret_facts->track = (int)(track - parser->timeline->tracks);
+    if (ret_facts->fades)
+        return read_number(parser, object, "fader", 0, 1, &ret_facts->fader);
     bool nothing =
         !json_object_get(object, "clip") || json_is_null(json_object_get(object, "clip"));
     if (!nothing && (result = read_text(parser, object, "clip", 1, 64, &id)) < 0)
@@ -189,8 +195,10 @@ static int read_take(struct parser *parser, const json_t *object, size_t *ret_tr
     else
         take_nothing(ret, track);
     ret->how = NULL;
-    *ret_track = (size_t)(track - parser->timeline->tracks);
-    return parse_transition(parser, object, ret);
+    if ((result = parse_transition(parser, object, ret)) < 0 ||
+        (result = read_bool(parser, object, "manual", &ret_facts->manual)) < 0)
+        return result;
+    return ret_facts->manual ? require(parser, object, "transition") : 0;
 }
 
 // All else of a take's clip is its track's.
@@ -200,8 +208,8 @@ static void take_finish(struct clip *clip)
     clip->how = NULL;
 }
 
-static int parse_take(const struct timeline *timeline, const char *take, size_t *ret_track,
-                      struct clip *ret, struct diagnostic *reterr)
+static int parse_take(const struct timeline *timeline, const char *take,
+                      struct take_facts *ret_facts, struct clip *ret, struct diagnostic *reterr)
 {
     struct session session = {.reterr = reterr};
     // Only read: what a take names is looked up in it.
@@ -221,30 +229,37 @@ static int parse_take(const struct timeline *timeline, const char *take, size_t 
                                 json_integer((json_int_t)i)) < 0)
             result = refuse_memory(&parser);
     if (!result)
-        result = read_take(&parser, object, ret_track, ret);
+        result = read_take(&parser, object, ret_facts, ret);
     json_decref(object);
     json_decref(parser.asset_indices);
     return result;
 }
 
-int take_check(const struct timeline *timeline, const char *take, int *ret_track,
+int take_check(const struct timeline *timeline, const char *take, struct take_facts *ret,
                struct diagnostic *reterr)
 {
     struct diagnostic unused = {0};
     struct clip clip = {0};
-    size_t track = 0;
-    int result = parse_take(timeline, take, &track, &clip, reterr ? reterr : &unused);
+    struct take_facts facts = {0};
+    int result = parse_take(timeline, take, &facts, &clip, reterr ? reterr : &unused);
     take_finish(&clip);
-    if (!result && ret_track)
-        *ret_track = (int)track;
+    if (!result && ret)
+        *ret = facts;
     return result;
 }
 
-char *take_track(const char *take)
+char *take_track(const char *take, struct take_facts *ret)
 {
     json_t *object = json_loads(take, 0, NULL);
+    const json_t *fader = json_object_get(object, "fader");
     const char *name = json_string_value(json_object_get(object, "track"));
     char *track = name ? base_strdup(name) : NULL;
+    if (ret)
+        *ret = (struct take_facts){
+            .manual = json_is_true(json_object_get(object, "manual")),
+            .fades = fader,
+            .fader = json_number_value(fader),
+        };
     json_decref(object);
     return track;
 }
@@ -274,17 +289,17 @@ static struct take *take_create(const struct timeline *timeline, struct rate rat
 {
     struct diagnostic unused = {0};
     struct take *take = base_alloc(sizeof *take);
-    int result = parse_take(timeline, event->take, &take->track, &take->clip, &unused);
+    int result = parse_take(timeline, event->take, &take->facts, &take->clip, &unused);
     if (result < 0) {
         take_finish(&take->clip);
-        char *name = take_track(event->take);
+        char *name = take_track(event->take, NULL);
         const struct track *track = name ? find_track(timeline, name) : NULL;
         free(name);
         if (!track) {
             free(take);
             return NULL;
         }
-        take->track = (size_t)(track - timeline->tracks);
+        take->facts = (struct take_facts){.track = (int)(track - timeline->tracks)};
         take_nothing(&take->clip, track);
     }
     take->references = 1;
@@ -345,6 +360,19 @@ bool takes_hold(const struct takes *live, const struct clip *clip)
     return false;
 }
 
+// Where the fader stands since the manual take `now`, at a position.
+static double fader_at(const struct takes *live, const struct take *now, struct rational position)
+{
+    double fader = 0;
+    for (size_t i = 0; i < live->count && fader < 1; i++) {
+        const struct take *take = live->takes[i];
+        if (take->facts.fades && take->facts.track == now->facts.track &&
+            take->sequence > now->sequence && rational_compare(take->at, position) <= 0)
+            fader = take->facts.fader;
+    }
+    return fader;
+}
+
 struct moment takes_moment(const struct takes *live, size_t index, struct rational position,
                            struct rational *ret_cut)
 {
@@ -352,7 +380,8 @@ struct moment takes_moment(const struct takes *live, size_t index, struct ration
     const struct take *now = NULL, *before = NULL;
     for (size_t i = live ? live->count : 0; i-- && !before;) {
         const struct take *take = live->takes[i];
-        if (take->track != index || rational_compare(take->at, position) > 0)
+        if (take->facts.fades || take->facts.track != (int)index ||
+            rational_compare(take->at, position) > 0)
             continue;
         // Of takes at one frame the last one counts, and gives way to what was before them all.
         if (!now)
@@ -365,9 +394,12 @@ struct moment takes_moment(const struct takes *live, size_t index, struct ration
     if (!now)
         return moment;
     moment.now = &now->clip;
-    struct rational local = clip_local(moment.now, position);
-    if (now->clip.transition > 0 &&
-        rational_compare(local, (struct rational){now->clip.transition, 1}) < 0)
+    struct rational local = clip_local(moment.now, position), end = {now->clip.transition, 1};
+    if (now->facts.manual)
+        moment.share = fader_at(live, now, position);
+    bool over = now->facts.manual ? moment.share >= 1 : rational_compare(local, end) >= 0;
+    if (now->clip.transition > 0 && !over)
         moment.from = before ? &before->clip : &live->nothing[index];
+    moment.manual = now->facts.manual && moment.from;
     return moment;
 }

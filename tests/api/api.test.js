@@ -556,9 +556,23 @@ test("the WebSocket sends the state at once, then every second, and news of time
   do status = await next("broadcast:status");
   while (!status.channels.some((c) => c.name === "late"));
   await accepted(204, "DELETE", "/channels/late");
-  // What a client says changes nothing.
-  socket.send("x".repeat(100000));
+  // What a client says is a command, or refused in words; what is no text is nothing.
   socket.send(Buffer.alloc(1000));
+  for (const [said, code, path, id] of [
+    ["x".repeat(100000), "command", ""], ["x", "command", ""], ["[]", "command", ""], ["{}", "command", "type"],
+    ['{"type":"take","id":[1]}', "command", "channel", [1]],
+    ['{"type":"take","id":"a","channel":"one","track":"programme"}', "not_on_air", "one", "a"],
+    ['{"type":"take","channel":"nowhere","track":"programme"}', "not_found", "nowhere"],
+  ]) {
+    socket.send(said);
+    const { detail, ...refused } = await next("refused");
+    assert.deepEqual(refused, { type: "refused", code, path, ...(id && { id }) });
+    assert.ok(detail.length > 10, detail);
+  }
+  // The same in two frames, the way that a library may cut it.
+  socket.send('{"type":"take",', { fin: false });
+  socket.send('"channel":"nowhere"}');
+  assert.equal((await next("refused")).code, "not_found");
   await next("broadcast:status");
   socket.close();
   await once(socket, "close");

@@ -50,6 +50,19 @@ for n in $(seq "$count"); do
     [ $((n % 5)) != 0 ] || check "corner $n" take corner "$([ $((n % 10)) = 0 ] || echo logo)" dissolve 10
     sleep "0.$((n % 3))5" # an operator's hand
 done
+# A transition by hand: what a fader says, over REST, as any program would.
+post() { # take as JSON: its frame goes into the log
+    local at
+    at=$(curl -fsS -H 'Content-Type: application/json' -d "$1" "$server/api/v1/channels/show/takes" | jq .at_frame)
+    jq -c --argjson at "$at" '. + {at_frame: $at}' <<<"$1" >>"$var/log.jsonl"
+}
+check "a take by hand" post '{"track":"programme","clip":"bars","transition":{"kind":"wipe","wipe":"circle","duration":1},"manual":true}'
+for fader in 0.1 0.2 0.35 0.35 0.3 0.5 0.7 0.9 1; do
+    check "the fader at $fader" post "{\"track\":\"programme\",\"fader\":$fader}"
+    sleep 0.03 # a hand
+done
+refused() { [ "$(curl -sS -o "$var/out" -w '%{http_code}' -H 'Content-Type: application/json' -d "$1" "$server/api/v1/channels/show/takes")" = 422 ]; }
+check "no fader once it is over" refused '{"track":"programme","fader":0.5}'
 last=$(tail -n 1 "$var/log.jsonl" | jq .at_frame)
 wait_until 30 "the takes did not come on air" mixed_to "$((last + 40))"
 check "nothing late, nothing concealed" [ "$(calm_counters)" = "$calm" ]

@@ -3,6 +3,7 @@
 #include "engine/timeline/takes.h"
 #include "tests/check.h"
 
+#include <math.h>
 #include <time.h>
 
 #define TAKES 12
@@ -41,8 +42,7 @@ static struct timeline *parse_live(const char *rate)
                        "},{\"id\":\"b\"," SCENES "},{\"id\":\"c\"," SCENES "}]}");
 }
 
-// ---- Against an ordinary track
-// -------------------------------------------------------------------
+// ---- Against an ordinary track -----------------------------------------------------------------
 
 // A take of the oracle; times in frames of the timeline, which is the output's here.
 struct plan {
@@ -172,8 +172,7 @@ static void test_oracle(uint64_t *dice)
     timeline_unref(&live_timeline);
 }
 
-// ---- Cuts, nothing, interruptions
-// --------------------------------------------------------------------
+// ---- Cuts, nothing, interruptions --------------------------------------------------------------
 
 static void test_cut_sound(void)
 {
@@ -223,6 +222,54 @@ static void test_interrupted(void)
 }
 
 // ---- The log
+// By hand: a fader goes through a transition, and sound follows it from frame to frame.
+static void test_fader(void)
+{
+    static const struct rate rate = {25, 1};
+    struct timeline *t = parse_live("25");
+    static const char *const a = "{\"track\":\"programme\",\"clip\":\"a\"}";
+    static const char *const b =
+        "{\"track\":\"programme\",\"clip\":\"b\",\"transition\":1,\"manual\":true}";
+    const struct take_event events[] = {
+        {1, 0, a},
+        {2, 20, b},
+        {3, 24, "{\"track\":\"programme\",\"fader\":0.25}"},
+        {4, 26, "{\"track\":\"programme\",\"fader\":0.5}"},
+        {5, 26, "{\"track\":\"programme\",\"fader\":0.75}"},
+        {6, 30, "{\"track\":\"programme\",\"fader\":1}"},
+        {7, 34, "{\"track\":\"programme\",\"fader\":0.5}"},
+    };
+    static const struct {
+        int64_t n;
+        double before, share; // < 0: it is over
+    } steps[] = {{20, 0, 0},       {23, 0, 0},       {24, 0, 0.25},
+                 {25, 0.25, 0.25}, {26, 0.25, 0.75}, {29, 0.75, 0.75},
+                 {30, 0.75, -1},   {31, -1, -1},     {40, -1, -1}};
+    struct takes *live = make_live(t, rate, 0, events, 7, NULL);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct layer l[2];
+        struct layer_sound s[4];
+        timeline_evaluate_at(t, live, rational_make(steps[i].n, 25), false, 320, 180, l);
+        CHECK_TRUE(l[1].now.clip->id[0] == 'b');
+        CHECK_TRUE(!l[1].from.clip == (steps[i].share < 0));
+        if (l[1].from.clip)
+            CHECK(l[1].share, ==, (int)(steps[i].share * 65536));
+        double end = steps[i].share < 0 ? 1 : steps[i].share;
+        double start = steps[i].before < 0 ? 1 : steps[i].before;
+        size_t count = timeline_evaluate_sound(t, live, rate, steps[i].n, 0, 2, s, 4);
+        double fell = 0, rose = 0; // gains of the two at the frame's end, then at its start
+        for (size_t k = 0; k < count; k++)
+            *(s[k].clip->id[0] == 'a' ? &fell : &rose) = s[k].gain_end;
+        CHECK_TRUE(fell == sqrt(1 - end) && rose == sqrt(end));
+        fell = rose = 0;
+        for (size_t k = 0; k < count; k++)
+            *(s[k].clip->id[0] == 'a' ? &fell : &rose) = s[k].gain_start;
+        CHECK_TRUE(fell == sqrt(1 - start) && rose == sqrt(start));
+    }
+    takes_unref(&live);
+    timeline_unref(&t);
+}
+
 // -------------------------------------------------------------------------------------------
 
 static void refuses(const struct timeline *t, const char *take, const char *path)
@@ -235,9 +282,9 @@ static void refuses(const struct timeline *t, const char *take, const char *path
 static void test_refused(void)
 {
     struct timeline *t = parse_live("25");
-    int track = 0;
-    CHECK_OK(take_check(t, "{\"track\":\"programme\",\"clip\":\"a\"}", &track, NULL));
-    CHECK(track, ==, 1);
+    struct take_facts facts = {0};
+    CHECK_OK(take_check(t, "{\"track\":\"programme\",\"clip\":\"a\"}", &facts, NULL));
+    CHECK(facts.track, ==, 1);
     CHECK_OK(take_check(t, "{\"track\":\"programme\",\"clip\":null,\"transition\":5}", NULL, NULL));
     CHECK_OK(take_check(t,
                         "{\"track\":\"programme\",\"clip\":\"a\",\"transition\":{\"kind\":\"luma\","
@@ -251,6 +298,9 @@ static void test_refused(void)
     refuses(t, "{\"track\":\"programme\",\"clip\":\"z\"}", "clip");
     refuses(t, "{\"track\":\"programme\",\"clip\":7}", "clip");
     refuses(t, "{\"track\":\"programme\",\"more\":7}", "more");
+    refuses(t, "{\"track\":\"programme\",\"fader\":1.5}", "fader");
+    refuses(t, "{\"track\":\"programme\",\"fader\":0.5,\"clip\":\"a\"}", "clip");
+    refuses(t, "{\"track\":\"programme\",\"clip\":\"a\",\"manual\":true}", "transition");
     refuses(t, "{\"track\":\"programme\",\"clip\":\"a\",\"transition\":-1}", "transition");
     refuses(t,
             "{\"track\":\"programme\",\"transition\":{\"kind\":\"luma\",\"asset\":\"x\","
@@ -320,6 +370,7 @@ int main(int argc, char **argv)
         test_oracle(&dice);
     test_cut_sound();
     test_interrupted();
+    test_fader();
     test_refused();
     test_revision();
     test_kept();
