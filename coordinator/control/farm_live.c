@@ -15,6 +15,8 @@ typedef Vistter__Control__V1__LiveTake take_message;
 
 // Takes that frames so far back depend on are kept: longer than any node may be behind.
 #define KEPT_SECONDS 5
+// Takes of a channel that wait for the database.
+#define JOURNAL_MAX 100000
 
 static struct channel *channel_named(struct farm *farm, const char *name)
 {
@@ -36,6 +38,8 @@ void takes_drop(struct channel *c)
 {
     for (int i = 0; i < c->take_count; i++)
         take_free(&c->takes[i]);
+    free(c->takes);
+    c->takes = NULL;
     c->take_count = 0;
 }
 
@@ -44,30 +48,38 @@ static bool is_alike(const struct take *a, const struct take *b)
     return a->facts.fades == b->facts.fades && !strcmp(a->track, b->track);
 }
 
-// Whether two later ones of its kind and track have taken its place at `frame`: nothing from there
-// on shows it.
-static bool is_over(const struct channel *c, int index, int64_t frame)
+// Marks those whose place two later ones of their kind and track have taken at `frame`, below which
+// nothing is rendered any more; of these the written ones go. Returns how many nodes still need.
+static int takes_prune(struct channel *c, int64_t frame)
 {
-    int later = 0;
-    for (int i = index + 1; i < c->take_count; i++)
-        later += is_alike(&c->takes[i], &c->takes[index]) && c->takes[i].at_frame <= frame;
-    return later >= 2;
-}
-
-// `frame`: below it nothing is rendered any more.
-static void takes_prune(struct channel *c, int64_t frame)
-{
-    int kept = 0;
-    bool over[TAKES_MAX];
-    for (int i = 0; i < c->take_count; i++)
-        over[i] = c->takes[i].stored && is_over(c, i, frame);
+    struct {
+        const struct take *like;
+        int later;
+    } kinds[2 * TIMELINE_TRACKS_MAX];
+    int kind_count = 0, kept = 0, needed = 0;
+    for (int i = c->take_count; i--;) {
+        struct take *take = &c->takes[i];
+        int k = 0;
+        while (k < kind_count && !is_alike(kinds[k].like, take))
+            k++;
+        if (k == kind_count && k < 2 * TIMELINE_TRACKS_MAX) {
+            kinds[kind_count].later = 0;
+            kinds[kind_count++].like = take;
+        }
+        if (k == kind_count)
+            continue; // of a revision long gone
+        take->over = kinds[k].later >= 2;
+        kinds[k].later += take->at_frame <= frame;
+        needed += !take->over;
+    }
     for (int i = 0; i < c->take_count; i++) {
-        if (over[i])
+        if (c->takes[i].over && c->takes[i].stored)
             take_free(&c->takes[i]);
         else
             c->takes[kept++] = c->takes[i];
     }
     c->take_count = kept;
+    return needed;
 }
 
 static void take_add(struct channel *c, uint64_t sequence, int64_t at_frame, const char *text,
@@ -78,6 +90,9 @@ static void take_add(struct channel *c, uint64_t sequence, int64_t at_frame, con
     if (!take.track)
         return;
     take.text = base_strdup(text);
+    c->takes = realloc(c->takes, ((size_t)c->take_count + 1) * sizeof *c->takes);
+    if (!c->takes)
+        abort();
     c->takes[c->take_count++] = take;
     c->take_sequence = sequence;
 }
@@ -141,12 +156,12 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
     struct rate rate = {(int32_t)c->current->message->rate_num,
                         (int32_t)c->current->message->rate_den};
     int64_t kept = (int64_t)KEPT_SECONDS * rate.num / rate.den;
-    takes_prune(c, channel_cursor(farm, c, now) - kept);
-    if (c->take_count == TAKES_MAX)
+    int needed = takes_prune(c, channel_cursor(farm, c, now) - kept);
+    if (needed >= TAKES_MAX || c->take_count >= JOURNAL_MAX)
         return diagnostic_set(reterr, -EBUSY, "live_busy", channel,
-                              "has had %d takes in so short a time that nodes still need all of "
-                              "them; wait some seconds",
-                              TAKES_MAX);
+                              "has had more takes in a short time, or while the database is away, "
+                              "than there is room for (%d, %d); wait some seconds",
+                              TAKES_MAX, JOURNAL_MAX);
     *ret = (struct farm_took){.sequence = c->take_sequence + 1,
                               .at_frame = take_frame(farm, c, track, facts.fades, now)};
     take_add(c, ret->sequence, ret->at_frame, take, false);
@@ -157,7 +172,7 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
 void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take *take)
 {
     struct channel *c = farm_channel_find(farm, channel);
-    if (c && c->take_count < TAKES_MAX && take->sequence > c->take_sequence)
+    if (c && take->sequence > c->take_sequence)
         take_add(c, take->sequence, take->at_frame, take->text, true);
 }
 
@@ -166,7 +181,7 @@ void takes_adopt(struct farm *farm, const farm_report_message *report)
     for (size_t i = 0; i < report->n_channels; i++) {
         const Vistter__Control__V1__ChannelReport *r = report->channels[i];
         struct channel *c = r->n_takes ? farm_channel_find(farm, r->channel) : NULL;
-        for (size_t k = 0; c && k < r->n_takes && c->take_count < TAKES_MAX; k++) {
+        for (size_t k = 0; c && k < r->n_takes; k++) {
             const take_message *take = r->takes[k];
             if (take->sequence <= c->take_sequence)
                 continue;
@@ -216,18 +231,23 @@ void farm_taken(struct farm *farm, uint64_t channel, uint64_t sequence, int resu
 size_t takes_fill(const struct channel *c, take_message messages[TAKES_MAX],
                   take_message *list[TAKES_MAX], uint64_t *ret_stored)
 {
+    size_t count = 0;
     *ret_stored = c->take_sequence;
-    for (int i = c->take_count; i--;) {
+    for (int i = c->take_count; i--;)
+        if (!c->takes[i].stored)
+            *ret_stored = c->takes[i].sequence - 1;
+    for (int i = 0; i < c->take_count && count < TAKES_MAX; i++) {
         const struct take *take = &c->takes[i];
-        vistter__control__v1__live_take__init(&messages[i]);
-        messages[i].sequence = take->sequence;
-        messages[i].at_frame = take->at_frame;
-        messages[i].take = take->text;
-        list[i] = &messages[i];
-        if (!take->stored)
-            *ret_stored = take->sequence - 1;
+        if (take->over)
+            continue;
+        vistter__control__v1__live_take__init(&messages[count]);
+        messages[count].sequence = take->sequence;
+        messages[count].at_frame = take->at_frame;
+        messages[count].take = take->text;
+        list[count] = &messages[count];
+        count++;
     }
-    return (size_t)c->take_count;
+    return count;
 }
 
 void takes_view(const struct channel *c, struct farm_shown shown[TIMELINE_TRACKS_MAX])

@@ -88,14 +88,15 @@ struct take {
     char *track, *text;
     struct take_facts facts; // but the track's index
     bool stored, waits_on_store;
+    bool over; // no frame that is still to be made depends on it
 };
 
 struct channel {
     uint64_t id;
     struct timeline *timeline; // of what is wanted
     int take_count;
-    struct take takes[TAKES_MAX]; // by sequence
-    uint64_t take_sequence;       // of the newest ever
+    struct take *takes;     // by sequence; owned
+    uint64_t take_sequence; // of the newest ever
     // What is wanted.
     channel_plan_message *wanted; // template; owned. NULL: only loaded, goes on as it is
     bool running;

@@ -301,6 +301,7 @@ static void channel_set(struct sim *sim, int index)
     plan.n_outputs = 1;
     plan.outputs = outputs;
     struct farm_channel channel = {.plan = &plan,
+                                   .timeline = sim->timeline,
                                    .backup_edges = sim->backup_edges,
                                    .running = sim->running[index],
                                    .run = sim->run[index],

@@ -110,14 +110,15 @@ struct sim {
     // Faults; refuse: per mille of plans.
     int delay_ms_max, refuse;
     int prepare_ms_max;
-    int crashes;            // of SIM_CONTENT that the store has
-    bool poisoned;          // what channels are told of it
-    bool in_sequence;       // it is a picture of one
-    bool fenced;            // the leader's lease has run out
-    int64_t clock_wrong_ns; // of the coordinator's wall clock; edges have the right one
-    int sent;               // by the farm
-    bool keeps;             // edges keep committed plans; set before sim_restart
-    int unreachable;        // worker that edges cannot take frames from, -1: none
+    int crashes;                     // of SIM_CONTENT that the store has
+    bool poisoned;                   // what channels are told of it
+    bool in_sequence;                // it is a picture of one
+    const struct timeline *timeline; // of all channels, for takes; NULL: not known
+    bool fenced;                     // the leader's lease has run out
+    int64_t clock_wrong_ns;          // of the coordinator's wall clock; edges have the right one
+    int sent;                        // by the farm
+    bool keeps;                      // edges keep committed plans; set before sim_restart
+    int unreachable;                 // worker that edges cannot take frames from, -1: none
     double track_ms[PLANNER_TRACKS_MAX]; // what workers say channel 1's tracks cost; 0: nothing
 };
 
