@@ -11,7 +11,7 @@ render() { # timeline output arguments...
 mixed() { awk -v first="$start" -v end=$((start + 90)) '$1 >= first && $1 < end' "$1"; } # hash-file
 has_mixed() { [ "$(mixed "$1" 2>/dev/null | wc -l)" = 90 ]; }
 
-# The lighter ones of the torture timeline's tracks, since they are rendered in three sizes and encoded four times:
+# The lighter ones of the torture timeline's tracks, at 15 frames a second, since they are rendered in three sizes and encoded four times:
 # a video, a moving picture, a still, shapes, a counter with a tone.
 "$source/tests/farm/make-torture" "$var/media-in" --complete >/dev/null
 jq '.tracks |= [.[3, 1, 7, 10, 13]]' "$var/media-in/torture.json" >"$var/media-in/programme.json"
@@ -24,7 +24,7 @@ JSON
 farm_of 2 --cuts 1 # light as it is, one worker would do it alone
 vistter timeline put programme "$var/media-in/programme.json" >/dev/null
 vistter timeline put slate "$var/slate.json" >/dev/null
-vistter channel create main --width 480 --height 270 --rate 30 >/dev/null
+vistter channel create main --width 480 --height 270 --rate 15 >/dev/null
 vistter channel slate main slate >/dev/null
 vistter output add main --name small --width 240 --height 136 >/dev/null
 vistter output add main --name clean --tracks 3 >/dev/null
@@ -36,9 +36,9 @@ start=$(vistter --json channel status main | jq .start_frame)
 for output in "" .small .clean; do
     wait_until 60 "output '$output' did not run" has_mixed "$var/mixed$output"
 done
-render "$var/media-in/programme.json" "$var/offline" --start "$start" --frames 0..90 --width 480 --height 270
-render "$var/media-in/programme.json" "$var/offline.small" --start "$start" --frames 0..90 --width 240 --height 136
-render "$var/media-in/clean.json" "$var/offline.clean" --start "$start" --frames 0..90 --width 480 --height 270
+render "$var/media-in/programme.json" "$var/offline" --start "$start" --rate 15 --frames 0..90 --width 480 --height 270
+render "$var/media-in/programme.json" "$var/offline.small" --start "$start" --rate 15 --frames 0..90 --width 240 --height 136
+render "$var/media-in/clean.json" "$var/offline.clean" --start "$start" --rate 15 --frames 0..90 --width 480 --height 270
 for output in "" .small .clean; do
     check "output '$output' has the bits of an offline render" diff -q <(mixed "$var/mixed$output") "$var/offline$output"
 done
@@ -58,13 +58,13 @@ wait_until 60 "the small output did not go" outputs_on_air
 check "still nothing concealed" [ "$(counter main concealed)" = 0 ]
 
 # The slate.
-render "$var/slate.json" "$var/offline.slate" --frames 0..40 --width 480 --height 270
+render "$var/slate.json" "$var/offline.slate" --rate 15 --frames 0..20 --width 480 --height 270
 slate_line() { # frame: what the slate's line for this channel frame must be
-    awk -v n="$1" '$1 == n % 40 {print $2, $3}' "$var/offline.slate"
+    awk -v n="$1" '$1 == n % 20 {print $2, $3}' "$var/offline.slate"
 }
 on_slate() { # a whole second of the programme is the slate, picture and sound
     local n picture sound
-    tail -n 30 "$var/mixed" | while read -r n picture sound; do
+    tail -n 15 "$var/mixed" | while read -r n picture sound; do
         [ "$picture $sound" = "$(slate_line "$n")" ] || return 1
     done
 }
@@ -74,10 +74,10 @@ wait_until 30 "the slate did not come" on_slate
 check "the slate is on air" on_slate
 check "the channel is still on air" is_live main
 worker_start 1
-on_programme() { # a whole second of it; the timeline repeats after 60 frames, and so does its offline render
+on_programme() { # a whole second of it; the timeline repeats after 30 frames, and so does its offline render
     local n picture sound
-    tail -n 30 "$var/mixed" | while read -r n picture sound; do
-        awk -v n=$((start + (n - start) % 60)) '$1 == n {print $2, $3}' "$var/offline" | grep -qx "$picture $sound" || return 1
+    tail -n 15 "$var/mixed" | while read -r n picture sound; do
+        awk -v n=$((start + (n - start) % 30)) '$1 == n {print $2, $3}' "$var/offline" | grep -qx "$picture $sound" || return 1
     done
 }
 wait_until 60 "the programme did not come back" on_programme
@@ -89,5 +89,5 @@ check "the ledger has every frame on the slate" jq -se --rawfile mixed "$var/mix
     --arg picture "$(head -n 1 "$var/offline.slate" | cut -d' ' -f2)" '
     [.[] | select(.output == 1)] as $runs
     | [$mixed | split("\n")[] | split(" ") | select(.[1] == $picture) | .[0] | tonumber]
-    | length > 30 and all(. as $n | any($runs[]; .step == "slate" and .from <= $n and $n <= .to))' \
+    | length > 15 and all(. as $n | any($runs[]; .step == "slate" and .from <= $n and $n <= .to))' \
     <(cat "$var/edge"/as-run-*.jsonl)
