@@ -49,6 +49,7 @@ static void fill_tracks(struct channel_plan *p, const struct channel_parts *part
         const struct track *track = &timeline->tracks[i];
         p->kinds[i] = PLANNER_KIND_EMPTY;
         p->tracks[i].start_us = parts->start_us[i];
+        p->optional[i] = timeline_has_optional(timeline, (int)i, (int)i + 1);
         for (size_t k = 0; k < track->clip_count; k++) {
             p->kinds[i] = dearer(p->kinds[i], clip_cost_kind(&track->clips[k]), parts->channel);
             p->tracks[i].has_adjust |= track->clips[k].kind == CLIP_ADJUST;
@@ -56,6 +57,7 @@ static void fill_tracks(struct channel_plan *p, const struct channel_parts *part
     }
     p->channel.tracks = p->tracks;
     p->channel.kinds = p->kinds;
+    p->channel.optional = p->optional;
     p->channel.track_count = (int)timeline->track_count;
 }
 

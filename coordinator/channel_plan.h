@@ -28,6 +28,7 @@ struct channel_plan {
     Vistter__Control__V1__PoisonedAsset *poisoned, **poisoned_pointers;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
+    bool optional[PLANNER_TRACKS_MAX];
     uint32_t cuts[PLANNER_TRACKS_MAX];
 };
 

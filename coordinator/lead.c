@@ -42,9 +42,10 @@ static int on_commit(void *opaque, const struct farm_commit *commit)
         return -ENOMEM;
     for (size_t i = 0; i < sizeof commit->revision; i++)
         snprintf(revision + 2 * i, 3, "%02x", commit->revision[i]);
-    struct store_commit row = {commit->channel,    commit->plan_epoch, commit->at_frame,
-                               plan->start_frame,  revision,           commit->plan,
-                               commit->plan_bytes, commit->restored,   commit->replaces};
+    struct store_commit row = {commit->channel,       commit->plan_epoch, commit->at_frame,
+                               plan->start_frame,     revision,           commit->plan,
+                               commit->plan_bytes,    commit->restored,   commit->replaces,
+                               plan->without_optional};
     vistter__control__v1__channel_plan__free_unpacked(plan, NULL);
     int error = store_plan_put(c->store, &row, NULL);
     if (commit->restored)

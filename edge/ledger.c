@@ -12,7 +12,7 @@
 
 #define RUNS_MAX 256 // between two calls of ledger_write
 
-enum step { STEP_NONE, STEP_HOLD, STEP_FALLBACK, STEP_SLATE, STEP_SKIPPED };
+enum step { STEP_NONE, STEP_HOLD, STEP_FALLBACK, STEP_SLATE, STEP_SKIPPED, STEP_OPTIONAL };
 
 struct run {
     enum step step;
@@ -74,6 +74,10 @@ void ledger_note(struct ledger *l, const struct plan *plan, int64_t n,
             now.output = plan->outputs[i].output;
             now.plan_epoch = plan->epoch;
             now.group = result->output[i].worst_group;
+            if (now.step == STEP_NONE && plan->without_optional) {
+                now.step = STEP_OPTIONAL;
+                now.group = 0;
+            }
         }
         bool goes_on = open->step == now.step && open->output == now.output &&
                        open->plan_epoch == now.plan_epoch && open->group == now.group &&
@@ -119,7 +123,8 @@ static int take_ended(struct ledger *l, struct run *ret, uint64_t *ret_lost)
 
 static int write_runs(const struct ledger *l, const struct run *runs, int count)
 {
-    static const char *const names[] = {"none", "hold", "fallback", "slate", "skipped"};
+    static const char *const names[] = {"none",  "hold",    "fallback",
+                                        "slate", "skipped", "without_optional"};
     FILE *file = *l->path ? fopen(l->path, "ae") : NULL;
     int error = *l->path && !file ? -errno : 0;
     for (int i = 0; i < count; i++) {

@@ -1,11 +1,12 @@
-// The as-run ledger of a channel on this edge: every frame that went out otherwise than the plan
-// says, or not at all, in runs of equal frames. One JSON line per run:
+// The as-run ledger of a channel on this edge: every frame that went out otherwise than the
+// timeline says, or not at all, in runs of equal frames. One JSON line per run:
 //
 //   {"channel":1,"output":1,"from":900,"to":903,"plan_epoch":2,"group":2,"step":"hold"}
 //
-// `from` and `to` are both included; `step` is hold, fallback, slate (mixer.h) or skipped; `group`
-// is the one that was worst off, 0 for skipped frames. A frame that no line covers went out as
-// planned. The file is kept below LEDGER_BYTES_MAX; what was before is in "<path>.1".
+// `from` and `to` are both included; `step` is hold, fallback, slate (mixer.h), skipped, or
+// without_optional: whole, under a plan that leaves optional tracks out; `group` is the one that
+// was worst off, 0 for the last two. A frame that no line covers went out as the timeline says. The
+// file is kept below LEDGER_BYTES_MAX; what was before is in "<path>.1".
 //
 // Thread: ledger_note, ledger_skipped: the mix thread, and never wait for the disk; the rest: the
 // control thread.

@@ -247,6 +247,7 @@ static int parse_format(const channel_message *m, struct plan *p, struct diagnos
     p->at_frame = m->at_frame;
     p->warm = m->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_WARM;
     p->hot = m->redundancy == VISTTER__CONTROL__V1__REDUNDANCY__REDUNDANCY_HOT;
+    p->without_optional = m->without_optional;
     p->width = (int)m->width;
     p->height = (int)m->height;
     p->rate = (struct rate){(int32_t)m->rate_num, (int32_t)m->rate_den};

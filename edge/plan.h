@@ -52,8 +52,9 @@ struct plan {
     char name[64];
     uint32_t epoch;
     bool committed;
-    bool warm; // standbys follow
-    bool hot;  // or make every frame too
+    bool warm;             // standbys follow
+    bool hot;              // or make every frame too
+    bool without_optional; // optional tracks are not shown
     int64_t at_frame;
     int width, height;
     struct rate rate;

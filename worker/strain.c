@@ -10,6 +10,11 @@ void strain_init(struct strain *strain)
         (struct strain){.overload.has = {[OVERLOAD_SAMPLES] = true, [OVERLOAD_COPIES] = true}};
 }
 
+void strain_optional(struct strain *strain, bool optional)
+{
+    strain->overload.has[OVERLOAD_OVERLAYS] = optional;
+}
+
 enum overload_level strain_look(struct strain *s, double share, int64_t now)
 {
     double lowest = share;

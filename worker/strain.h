@@ -15,5 +15,7 @@ struct strain {
 };
 
 void strain_init(struct strain *strain);
+// Whether anything that this worker makes is optional.
+void strain_optional(struct strain *strain, bool optional);
 // `share`: of the worst-served consumer, 0..1; 1: nobody waits for this worker. Returns the level.
 enum overload_level strain_look(struct strain *strain, double share, int64_t now_ns);

@@ -375,8 +375,12 @@ static void tend_strain(struct worker *w, const struct report_memory *m, int cou
 {
     double share = 1;
     enum overload_level before = w->strain.overload.level;
-    for (int i = 0; i < count; i++)
+    bool optional = false;
+    for (int i = 0; i < count; i++) {
         share = m->status[i].share < share ? m->status[i].share : share;
+        optional = optional || m->status[i].optional;
+    }
+    strain_optional(&w->strain, optional);
     enum overload_level level = strain_look(&w->strain, share, clock_monotonic_ns());
     atomic_store(&w->times.level, level);
     if (level > before)
@@ -429,6 +433,7 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.crashes = m->crash_pointers;
     report.host = w->host;
     report.overload = (uint32_t)w->strain.overload.level;
+    report.knows_optional = true;
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
     // No coordinator in reach is no error: the next report goes out in 100 ms.

@@ -279,17 +279,17 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
                         ? json_pack("{s:s, s:s}", "timeline", c->slate_timeline, "sha256", c->slate)
                         : json_null();
     return json_pack(
-        "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, "
+        "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:b, s:o, s:o, s:o, "
         "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
         rate, "edges", c->edges, "redundancy", store_redundancy_name(c->redundancy), "state", state,
         "text", json_text(v ? v->text : ""), "timeline", c->timeline, "revision", revision,
         "start_frame", (json_int_t)c->start_frame, "plan_epoch",
-        (json_int_t)(v ? v->plan_epoch : 0), "edge", json_text(v ? v->edge : ""), "backup_edge",
-        json_text(v ? v->backup_edge : ""), "preview_url", json_text(preview), "slate", slate,
-        "outputs", outputs_json(view, c->id, v), "groups", groups_json(v), "counters",
-        counters_json(v), "purity", purity_json(v), "gops", gops_json(v), "live", live_json(v),
-        "destinations", destinations_json(view, c->id, v));
+        (json_int_t)(v ? v->plan_epoch : 0), "without_optional", v && v->without_optional, "edge",
+        json_text(v ? v->edge : ""), "backup_edge", json_text(v ? v->backup_edge : ""),
+        "preview_url", json_text(preview), "slate", slate, "outputs", outputs_json(view, c->id, v),
+        "groups", groups_json(v), "counters", counters_json(v), "purity", purity_json(v), "gops",
+        gops_json(v), "live", live_json(v), "destinations", destinations_json(view, c->id, v));
 }
 
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr)

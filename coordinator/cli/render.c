@@ -30,7 +30,7 @@
 struct options {
     const char *output, *hash, *frames, *rate, *cuts, *cache, *live;
     int64_t width, height, threads, crf, start;
-    bool json, quiet, plain, coded, strict;
+    bool json, quiet, plain, coded, strict, without_optional;
 };
 
 // One z-range and, when frames go through the link's codec, the key frame its differences refer to.
@@ -391,6 +391,9 @@ int cli_render(int argc, char **argv)
          "send groups through the links' codec (same bits)", &o->coded},
         {"plain", SETTING_SWITCH, NULL, NULL, 0, 0,
          "reuse nothing between frames, share nothing out (same bits)", &o->plain},
+        {"without-optional", SETTING_SWITCH, NULL, NULL, 0, 0,
+         "as a farm shows it whose workers do not keep up: no optional tracks, but their sound",
+         &o->without_optional},
         {"strict", SETTING_SWITCH, NULL, NULL, 0, 0,
          "exit with 1 when a frame shows a fallback or lacks a sound", &o->strict},
         {"quiet", SETTING_SWITCH, NULL, NULL, 0, 0, "no progress bar", &o->quiet},
@@ -423,6 +426,8 @@ int cli_render(int argc, char **argv)
     error = render_project_open(files[0], o->cache, o->quiet || o->json ? NULL : on_import,
                                 on_warning, &job.project, &problem);
     if (!error) {
+        if (o->without_optional)
+            render_project_leave_optional(job.project);
         job.timeline = render_project_timeline(job.project);
         if (!o->plain)
             crew_start_all();

@@ -286,6 +286,11 @@ void render_project_close(struct render_project **project)
     free(p);
 }
 
+void render_project_leave_optional(struct render_project *project)
+{
+    timeline_leave_optional(project->timeline);
+}
+
 const struct timeline *render_project_timeline(const struct render_project *project)
 {
     return project->timeline;

@@ -15,5 +15,7 @@ int render_project_open(const char *path, const char *cache,
                         void (*on_warning)(const struct diagnostic *warning),
                         struct render_project **ret, struct diagnostic *reterr);
 void render_project_close(struct render_project **project);
+// Its optional tracks are not shown. Before the timeline is used.
+void render_project_leave_optional(struct render_project *project);
 const struct timeline *render_project_timeline(const struct render_project *project);
 struct asset_resolver render_project_resolver(struct render_project *project);

@@ -100,7 +100,10 @@ void view_channels(const json_t *channels, int indent, FILE *file)
         table_add(table, "%" PRId64, field_integer(counters, "concealed"));
         table_add(table, "%" PRId64, field_integer(counters, "skipped"));
         table_add(table, "%" PRId64, field_integer(counters, "slack_frames"));
-        table_add(table, "%s", field_text(channel, "text"));
+        const char *text = field_text(channel, "text");
+        bool without = json_is_true(json_object_get(channel, "without_optional"));
+        table_add(table, "%s%s%s", without ? "without optional tracks" : "",
+                  without && *text ? ", " : "", text);
     }
     show(table, indent, file);
 }

@@ -143,6 +143,7 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
     for (int i = 0; i < wanted->track_count; i++) {
         c->tracks[i] = wanted->tracks[i];
         c->kinds[i] = wanted->kinds ? wanted->kinds[i] : PLANNER_KIND_VIDEO;
+        c->optional[i] = wanted->optional && wanted->optional[i];
     }
     size_t bytes = (size_t)wanted->content_count * sizeof *c->contents;
     free(c->contents);
@@ -194,6 +195,7 @@ int farm_set_channel(struct farm *farm, const struct farm_channel *wanted,
     if (wanted->last_at_frame > c->last_at_frame)
         c->last_at_frame = wanted->last_at_frame;
     const struct plan *newest = c->next ? c->next : c->current;
+    c->wanted->without_optional = newest && newest->message->without_optional; // until looked at
     if (c->running && (changed || !newest || !plan_matches(newest, c))) {
         c->dirty = true;
         c->retry_ns = 0;

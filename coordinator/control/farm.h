@@ -34,6 +34,11 @@
 // would have told. One that nobody else has ended on may be tried again after FARM_SUSPECT_NS;
 // until then that worker has no part in channels that show it, if others are there.
 //
+// Overload. A worker that does not keep up and has given up all else (engine/base/overload.h) says
+// so; plans of the channels whose optional tracks it makes leave those out then, and the plan after
+// has them again. So it is at one frame for all nodes. Not while a worker is up that does not know
+// how (an older version).
+//
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
 // that one who must has not prepared; no epoch is ever used for two different plans (uncommitted
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
@@ -60,7 +65,7 @@
 #define FARM_CRASHES_MAX   256
 #define FARM_CONTENT_BYTES 65
 
-#define FARM_NODE_LOST_NS INT64_C(1000000000)  // no report for so long: lost
+#define FARM_NODE_LOST_NS INT64_C(1000000000)   // no report for so long: lost
 #define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
 #define FARM_FETCH_NS     INT64_C(120000000000)
 #define FARM_LINK_NS      INT64_C(5000000000) // to be reached by those who take its frames
@@ -131,6 +136,9 @@ struct farm_channel {
         *tracks;     // of the revision, bottom to top; copied. cost_us 0: unknown,
     int track_count; // then a default by `kinds` (may be NULL: video)
     const enum planner_kind *kinds;
+    // Of each track: whether it may be left out when a worker is overloaded (it is given its time
+    // all the same); copied. May be NULL: none.
+    const bool *optional;
     // Contents of the revision, 64 digits each; copied.
     const char (*contents)[FARM_CONTENT_BYTES];
     int content_count;
@@ -342,6 +350,7 @@ struct farm_shown {
 
 struct farm_channel_view {
     uint64_t channel;
+    bool without_optional;     // as plan_epoch: optional tracks are left out
     char name[128], text[512]; // text: what is wrong or waited for, "" if nothing
     enum farm_channel_state state;
     uint32_t plan_epoch, next_plan_epoch; // on air (or stored), being prepared or armed; 0: none

@@ -577,6 +577,7 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
     publish_step(farm, channel);
     if (!restored_step(channel, now_ns, outputs) || channel->adopted || channel->asked_epoch)
         return; // first what was
+    overlays_step(farm, channel);
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
         farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns) &&

@@ -142,8 +142,9 @@ static void costs_take(struct channel *channel, const Vistter__Control__V1__Stag
     if (!plan || plan->message->plan_epoch != stage->plan_epoch || !stage->frames)
         return;
     const ProtobufCBinaryData *revision = &plan->message->revision;
+    // What is left out costs nothing then, and is to be given its time all the same.
     if (revision->len != sizeof channel->measured_revision || plan->message->n_outputs < 1 ||
-        !has_programme_size(plan->message, stage->group))
+        plan->message->without_optional || !has_programme_size(plan->message, stage->group))
         return;
     if (memcmp(channel->measured_revision, revision->data, revision->len)) {
         memcpy(channel->measured_revision, revision->data, revision->len);

@@ -103,6 +103,7 @@ struct channel {
     uint64_t run;
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
+    bool optional[PLANNER_TRACKS_MAX];
     int track_count, cut_count;
     int content_count;
     char (*contents)[FARM_CONTENT_BYTES]; // owned
@@ -220,6 +221,10 @@ bool channel_excludes(const struct channel *channel, const char *node, int64_t n
 // Asks the planner with the live nodes that the channel does not exclude.
 int farm_place(const struct farm *farm, const struct channel *channel, uint32_t plan_epoch,
                int64_t now_ns, struct plan_placement *ret, struct diagnostic *reterr);
+
+// ---- farm_overlays.c --------------------------------------------------------------------------
+// Whether the channel's next plan is to leave optional tracks out.
+void overlays_step(const struct farm *farm, struct channel *channel);
 
 // ---- farm_protect.c ---------------------------------------------------------------------------
 #define PROTECTION_LOOK_NS  INT64_C(1000000000)

@@ -308,6 +308,7 @@ static void channel_view(const struct farm *farm, const struct channel *channel,
     }
     if (channel->current) {
         ret->plan_epoch = channel->current->message->plan_epoch;
+        ret->without_optional = channel->current->message->without_optional;
         ret->at_frame = channel->current->at_frame;
     }
     if (channel->next) {

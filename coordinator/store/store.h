@@ -261,12 +261,14 @@ struct store_commit {
     size_t size;
     bool restored;     // committed before: written again where it is lost, with its event
     uint32_t replaces; // a committed plan that never took effect; its event does so with this one
+    bool without_optional; // the timeline's optional tracks are not shown
 };
 // Writes a committed plan, and into the log where the event that asked for it takes effect. The
 // same again changes nothing. -ESTALE: this coordinator does not lead, or the channel has been
 // stopped. Older plans of the channel than the one before it are dropped.
 // A restored one that is known, or older than what is, changes nothing; with one that is not, the
-// log says again what was on air from its frame on.
+// log says again what was on air from its frame on. Where optional tracks go or come, the log gets
+// an event that says so; -ESTALE if it has changed meanwhile.
 int store_plan_put(struct store *store, const struct store_commit *commit,
                    struct diagnostic *reterr);
 // What is written, for others to keep who cannot read it; and back. malloc'ed. 0 or negative.

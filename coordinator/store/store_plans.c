@@ -55,8 +55,44 @@ static int check_on_air(struct transaction *t, const char *const *values, const 
     return error;
 }
 
+// Optional tracks go with one plan and come back with another, and nobody has asked for it: the
+// event is written here, with all that the one before it says. One that waits for its plan must not
+// come to stand before it.
+static int note_optional(struct transaction *t, const char *const *values, const char *place,
+                         struct diagnostic *reterr)
+{
+    static const char look[] =
+        "select on_air.seq, exists (select 1 from channel_events where channel_id = $1::bigint "
+        "and seq > on_air.seq and at_frame is null and kind <> 'optional') "
+        "from (select seq, kind, payload from channel_events where channel_id = $1::bigint "
+        "and at_frame is not null order by seq desc limit 1) on_air "
+        "where on_air.kind <> 'stopped' "
+        "and coalesce((on_air.payload->>'without_optional')::boolean, false) <> $2::boolean";
+    static const char write[] =
+        "insert into channel_events (channel_id, seq, at_frame, kind, payload) "
+        "select $1::bigint, (select max(seq) + 1 from channel_events where channel_id = "
+        "$1::bigint), "
+        "$2::bigint, 'optional', payload || jsonb_build_object('without_optional', $4::boolean) "
+        "from channel_events where channel_id = $1::bigint and seq = $3::bigint";
+    PGresult *r;
+    int error = transaction_query(t, look, 2, (const char *const[]){values[0], values[7]}, place,
+                                  &r, reterr);
+    if (error)
+        return error;
+    if (PQntuples(r) && *PQgetvalue(r, 0, 1) == 't')
+        error = diagnostic_set(reterr, -ESTALE, "changed", place,
+                               "the channel has been changed meanwhile");
+    else if (PQntuples(r))
+        error = transaction_query(
+            t, write, 4,
+            (const char *const[]){values[0], values[2], PQgetvalue(r, 0, 0), values[7]}, place,
+            NULL, reterr);
+    PQclear(r);
+    return error;
+}
+
 // Parameters: $1 channel, $2 plan_epoch, $3 at_frame, $4 sealed, $5 start_frame, $6 sha256, $7 the
-// plan that it replaces.
+// plan that it replaces, $8 whether it leaves optional tracks out.
 // A plan and its predecessor stay (epochs between them may have been given up, so it is the newest
 // below, not the one before by number); what is older is history.
 // The event that asked for what this plan shows took effect with it. A plan that only places the
@@ -76,7 +112,8 @@ static int put(struct transaction *t, const char *const *values, const char *pla
         "update channel_events set at_frame = $3::bigint, "
         "payload = payload || jsonb_build_object('start_frame', $4::bigint) "
         "where channel_id = $1::bigint and seq = (select max(seq) from channel_events "
-        "        where channel_id = $1::bigint and at_frame is null and payload->>'sha256' = $5)";
+        "        where channel_id = $1::bigint and at_frame is null and kind <> 'optional' "
+        "        and payload->>'sha256' = $5)";
     PGresult *r;
     int error = transaction_query(t, insert, 4, values, place, &r, reterr);
     if (error)
@@ -86,7 +123,8 @@ static int put(struct transaction *t, const char *const *values, const char *pla
     if (!added)
         return 0; // written before: its answer was lost
     const char *rest[] = {values[0], values[1], values[2], values[4], values[5]};
-    return transaction_query(t, follow, 5, rest, place, NULL, reterr);
+    error = transaction_query(t, follow, 5, rest, place, NULL, reterr);
+    return error ? error : note_optional(t, values, place, reterr);
 }
 
 // A plan that was committed and that nobody has heard of: what was to begin with it waits again.
@@ -196,7 +234,7 @@ int store_plan_put(struct store *store, const struct store_commit *commit,
         store_number((int64_t)commit->channel, id), store_number(commit->plan_epoch, number),
         store_number(commit->at_frame, frame),      hex,
         store_number(commit->start_frame, start),   commit->revision,
-        store_number(commit->replaces, replaces)};
+        store_number(commit->replaces, replaces),   commit->without_optional ? "true" : "false"};
     int error = transaction_begin(store, STORE_LANE_FARM, &t, reterr);
     if (!error) {
         error = commit->restored ? restore(&t, values, place, reterr)

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-static const char *const names[OVERLOAD_LEVELS] = {"", "previews", "samples", "copies"};
+static const char *const names[OVERLOAD_LEVELS] = {"", "previews", "samples", "copies", "overlays"};
 
 const char *overload_name(unsigned level)
 {

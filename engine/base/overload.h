@@ -1,6 +1,7 @@
 // What a node gives up when its processor does not keep up, and when it takes that up again: one
 // thing after the other in a fixed order, in the reverse order back. Never the clock, never the
-// sound. Pure; the caller says what time it is, and whether it keeps up. Thread: one at a time.
+// sound. What is seen no node gives up by itself: all are to show the same (OVERLOAD_OVERLAYS).
+// Pure; the caller says what time it is, and whether it keeps up. Thread: one at a time.
 //
 // Down fast: another thing after each OVERLOAD_DOWN_NS of being behind. Back slowly: after each
 // OVERLOAD_UP_NS with room, in all since it was last behind: what is neither does not count and
@@ -23,6 +24,7 @@ enum overload_level {
     OVERLOAD_PREVIEWS, // of an edge: what is encoded for nobody else, and what viewers are sent
     OVERLOAD_SAMPLES,  // frames made by a standby too, to be compared
     OVERLOAD_COPIES,   // frames that a hot standby makes too; it follows like a warm one then
+    OVERLOAD_OVERLAYS, // of a worker: it asks the leader for plans without optional tracks
     OVERLOAD_LEVELS
 };
 

@@ -222,6 +222,11 @@ const struct timeline *prepared_timeline(const struct prepared *prepared)
     return prepared->timeline;
 }
 
+void prepared_leave_optional(struct prepared *prepared)
+{
+    timeline_leave_optional(prepared->timeline);
+}
+
 void prepared_bar(struct prepared *p, const char *content, const struct diagnostic *why)
 {
     struct barred *list = realloc(p->barred, (p->barred_count + 1) * sizeof *list);

@@ -15,6 +15,8 @@ void prepared_destroy(struct prepared **prepared);
 // A content that is not to be opened, though it is here: its clips show their fallbacks. `why`:
 // `error` and words, as clips' problems tell them. Before the resolver is used.
 void prepared_bar(struct prepared *prepared, const char *content, const struct diagnostic *why);
+// Its optional tracks are not shown. Before the timeline is used.
+void prepared_leave_optional(struct prepared *prepared);
 const struct timeline *prepared_timeline(const struct prepared *prepared);
 // Also refuses what this program has crashed on (engine/base/crash_note.h), as long as that is
 // noted.

@@ -174,13 +174,14 @@ static int check_live_track(struct parser *parser, const json_t *object, const s
 static int parse_track(struct parser *parser, const json_t *object, size_t number,
                        struct track *track)
 {
-    static const char *const known[] = {"name", "hidden", "muted", "live", "clips", NULL};
+    static const char *const known[] = {"name", "hidden", "muted", "optional", "live", "clips", NULL};
     json_t *clips = NULL;
     int result = check_object(parser, object);
     if (result < 0 || (result = check_fields(parser, object, known, NULL)) < 0 ||
         (result = read_text(parser, object, "name", 0, 200, &track->name)) < 0 ||
         (result = read_bool(parser, object, "hidden", &track->hidden)) < 0 ||
         (result = read_bool(parser, object, "muted", &track->muted)) < 0 ||
+        (result = read_bool(parser, object, "optional", &track->optional)) < 0 ||
         (result = read_bool(parser, object, "live", &track->live)) < 0 ||
         (result = require(parser, object, "clips")) < 0 ||
         (result = read_array(parser, object, "clips", TIMELINE_CLIPS_MAX, &clips)) < 0)

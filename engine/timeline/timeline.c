@@ -67,6 +67,35 @@ void timeline_unref(struct timeline **timeline)
         timeline_free(old);
 }
 
+static bool track_optional(const struct track *track)
+{
+    bool optional = track->optional;
+    for (size_t i = 0; i < track->clip_count && !optional; i++) {
+        const struct timeline *nested = track->clips[i].nested;
+        optional = nested && timeline_has_optional(nested, 0, (int)nested->track_count);
+    }
+    return optional;
+}
+
+bool timeline_has_optional(const struct timeline *timeline, int track_from, int track_to)
+{
+    for (int i = track_from; i < track_to && (size_t)i < timeline->track_count; i++)
+        if (track_optional(&timeline->tracks[i]))
+            return true;
+    return false;
+}
+
+void timeline_leave_optional(struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->track_count; i++) {
+        struct track *track = &timeline->tracks[i];
+        track->hidden |= track->optional;
+        for (size_t k = 0; k < track->clip_count; k++)
+            if (track->clips[k].nested)
+                timeline_leave_optional(track->clips[k].nested);
+    }
+}
+
 static const char *place_of(const struct clip *clip, char ret[80])
 {
     size_t track, index;

@@ -251,6 +251,7 @@ struct clip {
 struct track {
     char *name;
     bool hidden, muted, live;
+    bool optional; // its picture is left out where a plan says so (timeline_leave_optional)
     size_t clip_count;
     struct clip *clips; // by start; of a live track as in the document
 };
@@ -293,6 +294,11 @@ int timeline_parse(const char *bytes, size_t size, timeline_load_fn *load, void 
                    struct timeline **ret, struct diagnostic *reterr);
 struct timeline *timeline_ref(const struct timeline *timeline);
 void timeline_unref(struct timeline **timeline); // accepts NULL inside
+
+// Whether a track of [track_from, track_to) is optional, or one that a clip of it nests is.
+bool timeline_has_optional(const struct timeline *timeline, int track_from, int track_to);
+// Hides all optional tracks, nested ones too: their sound stays. Before anybody else has it.
+void timeline_leave_optional(struct timeline *timeline);
 
 // A problem with a clip's material as a person knows it: the path is the clip's place,
 // "tracks[2].clips[0]", or its id where it was given one; the text begins with the asset's name,

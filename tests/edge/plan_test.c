@@ -301,6 +301,33 @@ static void test_ledger(const struct plan *p)
                "\"step\":\"slate\"}\n");
 }
 
+// Whole frames of a plan without optional tracks are not as the timeline says; what is worse is
+// said instead.
+static void test_ledger_optional(const struct plan *p)
+{
+    char path[] = "/tmp/vistter-ledger-XXXXXX", text[1024] = "";
+    int fd = mkstemp(path);
+    CHECK(fd, >=, 0);
+    struct plan without = *p;
+    without.without_optional = true;
+    without.output_count = 1;
+    struct ledger *l = ledger_create(7, path);
+    for (int64_t n = 10; n < 20; n++)
+        note(l, n < 12 || n > 17 ? p : &without, n, n == 15 ? MIXER_HOLD : MIXER_FRESH, 0);
+    ledger_destroy(&l);
+    ssize_t size = read(fd, text, sizeof text - 1);
+    close(fd);
+    unlink(path);
+    CHECK(size, >, 0);
+    CHECK_TEXT(text,
+               "{\"channel\":7,\"output\":1,\"from\":12,\"to\":14,\"plan_epoch\":3,\"group\":0,"
+               "\"step\":\"without_optional\"}\n"
+               "{\"channel\":7,\"output\":1,\"from\":15,\"to\":15,\"plan_epoch\":3,\"group\":0,"
+               "\"step\":\"hold\"}\n"
+               "{\"channel\":7,\"output\":1,\"from\":16,\"to\":17,\"plan_epoch\":3,\"group\":0,"
+               "\"step\":\"without_optional\"}\n");
+}
+
 int main(void)
 {
     struct plan *p = NULL;
@@ -309,6 +336,7 @@ int main(void)
     test_refusals();
     test_desk(p);
     test_ledger(p);
+    test_ledger_optional(p);
     plan_unref(&p);
     return check_end();
 }

@@ -194,6 +194,7 @@ static int channel_set(struct world *w, int c, int index, const struct channel_r
     Vistter__Control__V1__RenditionPlan encoded = VISTTER__CONTROL__V1__RENDITION_PLAN__INIT;
     Vistter__Control__V1__RenditionPlan *renditions[] = {&encoded};
     struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
+    const bool optional[PLANNER_TRACKS_MAX] = {true};
     uint8_t revision[32];
     char name[24];
     snprintf(name, sizeof name, "channel%d", index);
@@ -231,6 +232,7 @@ static int channel_set(struct world *w, int c, int index, const struct channel_r
                                    .running = row->running,
                                    .run = row->run,
                                    .tracks = tracks,
+                                   .optional = optional,
                                    .track_count = row->tracks,
                                    .cut_count = -1,
                                    .backup_edges = row->backup_edges,

@@ -1,6 +1,7 @@
 // A worker: its duties are the program's (worker/duties.c); stages, links and reports stand in.
 #include "tests/sim/world.h"
 
+#include "engine/base/overload.h"
 #include "engine/base/thread.h"
 #include "worker/duties.h"
 
@@ -207,6 +208,8 @@ static void report(struct world *w, int peer)
     r.frame_address = p->address;
     r.cores = 4;
     r.golden = (ProtobufCBinaryData){sizeof golden, golden};
+    r.knows_optional = true;
+    r.overload = p->sluggish_ns > w->now_ns ? OVERLOAD_OVERLAYS : OVERLOAD_NONE;
     r.state_epoch = d->epoch;
     r.state_version = d->version;
     r.plans = plan_list;

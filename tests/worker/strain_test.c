@@ -36,7 +36,13 @@ int main(void)
     CHECK(pass(0.7, 0.7, 900), ==, OVERLOAD_COPIES);
     CHECK(pass(0.8, 1, 53), ==, OVERLOAD_SAMPLES);
     CHECK(pass(1, 1, 50), ==, OVERLOAD_NONE);
-    // Nothing comes at all.
+    // Nothing comes at all. Overlays are the last thing, where there are any, and the first to
+    // come back.
     CHECK(pass(0, 0, 12), ==, OVERLOAD_SAMPLES);
+    CHECK(pass(0, 0, 50), ==, OVERLOAD_COPIES);
+    strain_optional(&strain, true);
+    CHECK(pass(0, 0, 12), ==, OVERLOAD_OVERLAYS);
+    CHECK(pass(0, 0, 50), ==, OVERLOAD_OVERLAYS);
+    CHECK(pass(1, 1, 102), ==, OVERLOAD_COPIES); // it had been taken up too early
     return check_end();
 }

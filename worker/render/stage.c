@@ -212,8 +212,14 @@ static void bar_poisoned(struct stage *s)
 static int open_renderer(struct stage *s, struct diagnostic *reterr)
 {
     bar_poisoned(s);
+    const struct timeline *timeline = prepared_timeline(s->prepared);
+    pthread_mutex_lock(&s->lock);
+    s->status.optional = timeline_has_optional(timeline, s->track_from, s->track_to);
+    pthread_mutex_unlock(&s->lock);
+    if (s->without_optional)
+        prepared_leave_optional(s->prepared);
     struct render_config config = {
-        .timeline = prepared_timeline(s->prepared),
+        .timeline = timeline,
         .width = s->width,
         .height = s->height,
         .rate = s->rate,
@@ -430,6 +436,7 @@ struct stage *stage_create(const struct stage_config *config)
     s->rate = (struct rate){(int32_t)plan->rate_num, (int32_t)plan->rate_den};
     memcpy(s->revision, plan->revision.data, sizeof s->revision);
     take_poisoned(s, plan);
+    s->without_optional = plan->without_optional;
     s->third = is_third(group, config->node);
     s->cache = config->cache;
     s->times = config->times;

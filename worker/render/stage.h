@@ -86,6 +86,7 @@ struct stage_status {
     char problem[768], problem_code[40];  // the newest, in words
     bool behind;                          // stands by, and has had no time to follow for a while
     bool left_out;                        // nor for spare copies
+    bool optional;                        // something of the group may be left out, or is already
     double share; // of what consumers may have, what the worst served has while we render; else 1
 };
 void stage_read(struct stage *stage, struct stage_status *ret);

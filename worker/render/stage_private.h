@@ -35,6 +35,7 @@ struct stage {
     struct stage_times *times;
     size_t poisoned_count;
     struct poisoned *poisoned;
+    bool without_optional;          // the plan shows no optional tracks
     bool third;                     // whom takers ask last: it opens nothing before
     int64_t warm_frame, warm_local; // where the plan will probably take effect
     pthread_t thread;

@@ -606,24 +606,78 @@ static void test_too_slow(uint64_t seed)
     sim_destroy(&sim);
 }
 
+// ---- Overload ---------------------------------------------------------------------------------
+
+// Whether both edges show the channel's optional track; -1: not the same plan, or none.
+static int shown(int channel)
+{
+    const struct sim_plan *a = sim_active(&sim, SIM_EDGE, channel);
+    const struct sim_plan *b = sim_active(&sim, SIM_EDGE + 1, channel);
+    return a && b && a->epoch == b->epoch ? !a->without_optional : -1;
+}
+
+// Optional tracks go with one plan and come back with another, at one frame on both edges; only
+// those that who is overloaded makes, and only when it has given up all else.
+static void test_optional(uint64_t seed)
+{
+    sim_create(&sim, seed);
+    sim.backup_edges = true;
+    sim.optional = 2;
+    sim_channel(&sim, 0, true, 1, 2);
+    sim_channel(&sim, 1, true, 1, 1); // has none
+    sim_run(&sim, 12 * SECOND);
+    int maker = used_worker(0), rows = sim.row_count;
+    sim.nodes[maker].overload = OVERLOAD_COPIES;
+    for (int i = 0; i < SIM_NODES; i++)
+        if (i != maker)
+            sim.nodes[i].overload = OVERLOAD_OVERLAYS;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(shown(0), ==, 1);
+    CHECK(sim.row_count, ==, rows);
+    sim.nodes[maker].overload = OVERLOAD_OVERLAYS;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(shown(0), ==, 0);
+    CHECK(shown(1), ==, 1);
+    CHECK(sim.row_count, ==, rows + 1);
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    // It stays so under another leader, and with another revision.
+    sim_restart(&sim);
+    sim_run(&sim, 10 * SECOND);
+    CHECK(shown(0), ==, 0);
+    CHECK(sim.row_count, ==, rows + 1);
+    sim_channel(&sim, 0, true, 2, 2);
+    for (int i = 0; i < 100; i++) {
+        sim_run(&sim, SECOND / 10);
+        const struct sim_plan *a = sim_active(&sim, SIM_EDGE, 0);
+        CHECK_TRUE(a && a->without_optional);
+    }
+    CHECK_TRUE(sim_on_air(&sim, 0));
+    CHECK(sim.row_count, ==, rows + 2);
+    // With room again it comes back; a worker of an older version keeps it there.
+    sim.nodes[maker].overload = OVERLOAD_COPIES;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(shown(0), ==, 1);
+    sim.nodes[(maker + 1) % SIM_EDGE].older = true;
+    sim.nodes[maker].overload = OVERLOAD_OVERLAYS;
+    sim_run(&sim, 10 * SECOND);
+    CHECK(shown(0), ==, 1);
+    CHECK(sim.row_count, ==, rows + 3);
+    sim_kill(&sim, (maker + 1) % SIM_EDGE);
+    sim_run(&sim, 12 * SECOND);
+    CHECK(shown(0), ==, 0);
+    sim_destroy(&sim);
+}
+
 int main(int argc, char **argv)
 {
-    static void (*const stories[])(uint64_t) = {test_protection,
-                                                test_too_slow,
-                                                test_restart_touches_nothing,
-                                                test_measured_costs,
-                                                test_restart_with_slow_nodes,
-                                                test_pause,
-                                                test_clock_set,
-                                                test_deposed,
-                                                test_fenced,
-                                                test_poison,
-                                                test_many_crashes,
-                                                test_suspect,
-                                                test_lost_commit,
-                                                test_moved_twice,
-                                                test_lost_start,
-                                                test_unheard_commit,
-                                                NULL};
+    static void (*const stories[])(uint64_t) = {test_protection,     test_too_slow,
+                                                test_optional,       test_restart_touches_nothing,
+                                                test_measured_costs, test_restart_with_slow_nodes,
+                                                test_pause,          test_clock_set,
+                                                test_deposed,        test_fenced,
+                                                test_poison,         test_many_crashes,
+                                                test_suspect,        test_lost_commit,
+                                                test_moved_twice,    test_lost_start,
+                                                test_unheard_commit, NULL};
     return run_stories(argc, argv, stories);
 }

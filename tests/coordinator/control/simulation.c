@@ -275,6 +275,7 @@ static void channel_set(struct sim *sim, int index)
     Vistter__Control__V1__OutputPlan output = VISTTER__CONTROL__V1__OUTPUT_PLAN__INIT;
     Vistter__Control__V1__OutputPlan *outputs[] = {&output};
     struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
+    bool optional[PLANNER_TRACKS_MAX];
     static const char contents[FARM_CONTENT_BYTES] = SIM_CONTENT;
     uint8_t revision[32] = {sim->revision[index]};
     char name[16];
@@ -290,8 +291,10 @@ static void channel_set(struct sim *sim, int index)
     plan.start_frame = FARM_START_AT_SWITCH;
     plan.redundancy = sim->redundancy;
     plan.revision = (ProtobufCBinaryData){sizeof revision, revision};
-    for (int t = 0; t < PLANNER_TRACKS_MAX; t++)
+    for (int t = 0; t < PLANNER_TRACKS_MAX; t++) {
         tracks[t].start_us = sim->start_us;
+        optional[t] = t == sim->optional - 1;
+    }
     Vistter__Control__V1__PoisonedAsset poisoned, *poisoned_list[] = {&poisoned};
     vistter__control__v1__poisoned_asset__init(&poisoned);
     poisoned.content = SIM_CONTENT;
@@ -306,6 +309,7 @@ static void channel_set(struct sim *sim, int index)
                                    .running = sim->running[index],
                                    .run = sim->run[index],
                                    .tracks = tracks,
+                                   .optional = optional,
                                    .track_count = sim->track_count[index],
                                    .contents = &contents,
                                    .content_count = !sim->in_sequence,

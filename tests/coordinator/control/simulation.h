@@ -20,7 +20,7 @@ struct sim_plan { // as a node has it
     uint64_t channel;
     uint32_t epoch;
     int64_t seen_ns, ready_ns;
-    bool committed, refuses;
+    bool committed, refuses, without_optional;
     int64_t at_frame;
     bool listed;
     bool takes[SIM_EDGE]; // frames of which workers
@@ -33,6 +33,7 @@ struct sim_node {
     int64_t report_ns;
     uint64_t crash;    // that it remembers, 0: none
     uint32_t overload; // what it has given up
+    bool older;        // of a version that knows nothing of optional tracks
     struct sim_plan plans[8];
     int plan_count;
     uint32_t asked[SIM_CHANNELS];      // by a leader, of an edge
@@ -104,6 +105,7 @@ struct sim {
     Vistter__Control__V1__Redundancy redundancy; // of all channels
     int64_t start_us;                            // of each of their tracks
     uint64_t run[SIM_CHANNELS];                  // of the timeline; 0 unless a test says otherwise
+    int optional; // this track of all channels, counted from 1; 0: none
     int track_count[SIM_CHANNELS], cut_count[SIM_CHANNELS];
     struct sim_seen seen[SIM_PLANS];
     int seen_count;

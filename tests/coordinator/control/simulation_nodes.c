@@ -132,7 +132,8 @@ static void plan_take(struct sim *sim, int index, const channel_plan_message *pl
                                   .ready_ns =
                                       sim->now.monotonic_ns +
                                       INT64_C(1000000) * sim_random(sim, 20, sim->prepare_ms_max),
-                                  .refuses = chance(sim, sim->refuse)};
+                                  .refuses = chance(sim, sim->refuse),
+                                  .without_optional = plan->without_optional};
         for (size_t g = 0; g < plan->n_groups; g++)
             for (int n = 0; n < SIM_EDGE; n++)
                 mine->takes[n] |= node->edge && gives_group(plan->groups[g], sim->nodes[n].name);
@@ -245,6 +246,7 @@ void node_report(struct sim *sim, int index)
     report.frame_address = node->address;
     report.cores = 4;
     report.overload = node->overload;
+    report.knows_optional = !node->edge && !node->older;
     report.state_epoch = node->state_epoch;
     report.state_version = node->state_version;
     report.golden = (ProtobufCBinaryData){sizeof golden, golden};

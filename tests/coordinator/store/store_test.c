@@ -94,7 +94,8 @@ static int writes_refused(struct store *s, int expected)
     struct store_destination d = {.channel = channel, .name = "never", .kind = STORE_RECORDING};
     struct store_change change = {.kind = STORE_STOPPED};
     struct store_revision revision;
-    struct store_commit commit = {channel, 9, 9, 9, REVISION, (const uint8_t *)"x", 1, false, 0};
+    struct store_commit commit = {channel, 9,     9, 9,    REVISION, (const uint8_t *)"x",
+                                  1,       false, 0, false};
     struct store_node node = {.name = "never", .role = "edge"};
     uint64_t id;
     int refused = 0;
@@ -159,13 +160,30 @@ static int commit_as(uint32_t epoch, int64_t at_frame, int64_t start_frame, cons
     return store_plan_put(store, &row, NULL);
 }
 
+// A plan that leaves optional tracks out, or a committed one that does so written again.
+static int commit_without(uint32_t epoch, int64_t at_frame, int64_t start_frame,
+                          const char *revision, bool restored)
+{
+    struct store_commit row = {.channel = channel,
+                               .plan_epoch = epoch,
+                               .at_frame = at_frame,
+                               .start_frame = start_frame,
+                               .revision = revision,
+                               .bytes = (const uint8_t *)"plan",
+                               .size = 4,
+                               .restored = restored,
+                               .without_optional = true};
+    return store_plan_put(store, &row, NULL);
+}
+
 static int commit(uint32_t epoch, int64_t at_frame, int64_t start_frame, const char *revision)
 {
     return commit_as(epoch, at_frame, start_frame, revision, false, 0);
 }
 
 // What the log says is on air at a frame: the fold by seq of events up to it.
-static void check_fold(int64_t frame, int64_t number, int64_t start_frame)
+static void check_fold_optional(int64_t frame, int64_t number, int64_t start_frame,
+                                bool without_optional)
 {
     char *text = NULL;
     CHECK_OK(store_event_list(store, channel, &text, NULL));
@@ -181,8 +199,14 @@ static void check_fold(int64_t frame, int64_t number, int64_t start_frame)
     }
     CHECK(json_integer_value(json_object_get(state, "number")), ==, number);
     CHECK(json_integer_value(json_object_get(state, "start_frame")), ==, start_frame);
+    CHECK(json_is_true(json_object_get(state, "without_optional")), ==, without_optional);
     json_decref(events);
     free(text);
+}
+
+static void check_fold(int64_t frame, int64_t number, int64_t start_frame)
+{
+    check_fold_optional(frame, number, start_frame, false);
 }
 
 static struct store_channel get(void)
@@ -290,6 +314,46 @@ static void test_restored(void)
     check_fold(949, 0, 800);
     check_fold(950, 1, 900);
     change(STORE_STOPPED, "", "", 0, 1000, 0);
+}
+
+// Optional tracks go and come with plans that nobody has asked for: the log says so, with frames.
+static void test_optional(void)
+{
+    change(STORE_STARTED, "a", REVISION, 1, 0, 0);
+    CHECK_OK(commit(20, 2000, 2000, REVISION));
+    uint64_t run = get().run;
+    CHECK_OK(commit_without(21, 2100, 2000, REVISION, false));
+    CHECK_OK(commit_without(21, 2100, 2000, REVISION, false)); // its answer was lost
+    CHECK_OK(commit_without(22, 2150, 2000, REVISION, false)); // placed elsewhere
+    check_fold_optional(2099, 1, 2000, false);
+    check_fold_optional(2100, 1, 2000, true);
+    check_fold_optional(2200, 1, 2000, true);
+    CHECK(get().run, ==, run); // it goes on
+    CHECK(get().start_frame, ==, 2000);
+    CHECK_TEXT(get().revision, REVISION);
+    // Another revision, asked for meanwhile, takes effect first with one plan, then with tracks.
+    change(STORE_REVISION, "a", REVISION2, 2, 0, 0);
+    CHECK_ERROR(commit(23, 2200, 2000, REVISION), -ESTALE);
+    CHECK_OK(commit_without(24, 2250, 2000, REVISION, false)); // nothing comes or goes
+    CHECK_OK(commit_without(25, 2300, 2000, REVISION2, false));
+    check_fold_optional(2299, 1, 2000, true);
+    check_fold_optional(2300, 2, 2000, true);
+    CHECK_OK(commit(26, 2400, 2000, REVISION2));
+    check_fold_optional(2399, 2, 2000, true);
+    check_fold_optional(2400, 2, 2000, false);
+    // One that the database has lost.
+    CHECK_OK(commit_without(27, 2500, 2000, REVISION2, true));
+    check_fold_optional(2499, 2, 2000, false);
+    check_fold_optional(2500, 2, 2000, true);
+    // One that nobody had heard of: what was asked for begins with what replaces it.
+    change(STORE_REVISION, "a", REVISION, 1, 0, 0);
+    CHECK_OK(commit_without(28, 2600, 2000, REVISION, false));
+    CHECK_OK(commit_as(29, 2700, 2000, REVISION, false, 28));
+    check_fold_optional(2699, 2, 2000, true);
+    check_fold_optional(2700, 1, 2000, false);
+    change(STORE_STOPPED, "", "", 0, 2800, 0);
+    CHECK_ERROR(commit_without(30, 2900, 2000, REVISION, false), -ESTALE);
+    check_fold(2900, 0, 0);
 }
 
 static void *race_main(void *opaque)
@@ -536,7 +600,8 @@ static void test_silent_host(void)
 static void *frozen_main(void *opaque)
 {
     struct store_channel *channels, c = example("frozen");
-    struct store_commit row = {channel, 50, 900, 900, REVISION, (const uint8_t *)"x", 1, false, 0};
+    struct store_commit row = {channel, 50,    900, 900,  REVISION, (const uint8_t *)"x",
+                               1,       false, 0,   false};
     size_t count;
     uint64_t id;
     int error = 0;
@@ -596,6 +661,7 @@ int main(int argc, char **argv)
     test_lease();
     test_log();
     test_restored();
+    test_optional();
     test_race();
     test_timelines();
     test_rows();

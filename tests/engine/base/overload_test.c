@@ -42,17 +42,18 @@ static int change(struct node *n, bool behind, bool room, int max)
 static void test_order(void)
 {
     static const enum overload_level order[] = {OVERLOAD_NONE, OVERLOAD_PREVIEWS, OVERLOAD_SAMPLES,
-                                                OVERLOAD_COPIES};
+                                                OVERLOAD_COPIES, OVERLOAD_OVERLAYS};
     struct node n = edge();
+    n.overload.has[OVERLOAD_OVERLAYS] = true;    // nobody has all of them
     CHECK(change(&n, true, false, 100), ==, 11); // the first look begins it
     for (int i = 2; i < OVERLOAD_LEVELS; i++) {
         CHECK(n.overload.level, ==, order[i - 1]);
         CHECK(change(&n, true, false, 100), ==, 10);
     }
-    CHECK(n.overload.level, ==, OVERLOAD_COPIES);
+    CHECK(n.overload.level, ==, OVERLOAD_OVERLAYS);
     CHECK(change(&n, true, false, 1000), ==, -1); // nothing is left
     CHECK(change(&n, false, true, 100), ==, 51);
-    for (int i = 2; i > 0; i--) {
+    for (int i = 3; i > 0; i--) {
         CHECK(n.overload.level, ==, order[i]);
         CHECK(change(&n, false, true, 100), ==, 50);
     }

@@ -387,6 +387,56 @@ static void test_smooth_gains(void)
     }
 }
 
+// What is optional is heard, seen only until it is left out, and found in what is nested too.
+static int load_nested(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
+                       struct diagnostic *reterr)
+{
+    static const char nested[] =
+        "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":320,\"height\":180,"
+        "\"rate\":\"30\"},\"tracks\":[{\"optional\":true,\"clips\":[{\"kind\":\"pattern\","
+        "\"pattern\":{\"kind\":\"bars\"},\"start\":0,\"duration\":9}]}]}";
+    (void)opaque;
+    (void)uri;
+    (void)reterr;
+    *ret_bytes = strdup(nested);
+    *ret_size = sizeof nested - 1;
+    return 0;
+}
+
+static void test_optional(void)
+{
+    static const char text[] =
+        "{\"schema\":\"vistter.timeline/1\",\"format\":{\"width\":1280,\"height\":720,"
+        "\"rate\":\"30\"},\"assets\":{\"n\":\"file:n\"},\"tracks\":["
+        "{\"clips\":[{\"kind\":\"pattern\",\"pattern\":{\"kind\":\"grid\"},"
+        "\"start\":0,\"duration\":9}]},"
+        "{\"optional\":true,\"clips\":[{\"kind\":\"pattern\",\"pattern\":{\"kind\":\"bars\","
+        "\"tone\":{\"level\":-18}},\"start\":0,\"duration\":9}]},"
+        "{\"clips\":[{\"kind\":\"timeline\",\"asset\":\"n\",\"start\":0,\"duration\":9}]}]}";
+    static const bool optional[3] = {false, true, true}, shown[3] = {true, false, true};
+    struct timeline *timeline = NULL;
+    struct diagnostic why;
+    struct layer layers[3], inside;
+    struct layer_sound sound;
+    CHECK_OK(timeline_parse(text, sizeof text - 1, load_nested, NULL, &timeline, &why));
+    if (!timeline)
+        return;
+    for (int i = 0; i < 3; i++)
+        CHECK(timeline_has_optional(timeline, i, i + 1), ==, optional[i]);
+    CHECK_TRUE(timeline_has_optional(timeline, 0, 3) && !timeline_has_optional(timeline, 0, 1));
+    for (int left_out = 0; left_out < 2; left_out++) {
+        timeline_evaluate(timeline, rates[2], 1280, 720, 1, layers);
+        for (int i = 0; i < 3; i++)
+            CHECK(layers[i].now.clip != NULL, ==, !left_out || shown[i]);
+        struct timeline *nested = timeline->tracks[2].clips[0].nested;
+        timeline_evaluate(nested, rates[2], 320, 180, 1, &inside);
+        CHECK(inside.now.clip != NULL, ==, !left_out);
+        CHECK(timeline_evaluate_sound(timeline, rates[2], 1, 0, 2, &sound, 1), ==, 1);
+        timeline_leave_optional(timeline);
+    }
+    timeline_unref(&timeline);
+}
+
 static void test_sound_choice(void)
 {
     struct timeline *timeline = parse_tracks(
@@ -494,6 +544,7 @@ int main(int argc, char **argv)
     test_fades();
     test_dissolve();
     test_smooth_gains();
+    test_optional();
     test_sound_choice();
     test_evaluate_at();
     test_arithmetic();
