@@ -13,10 +13,10 @@ static void on_want(void *opaque, int index, int provider, const struct frame_wa
     link_want(slot->links[index][provider], want);
 }
 
-static bool is_alive(void *opaque, int index, int provider)
+static enum link_life life_of(void *opaque, int index, int provider)
 {
     struct slot *slot = opaque;
-    return link_alive(slot->links[index][provider]);
+    return link_life(slot->links[index][provider]);
 }
 
 static void on_turned(void *opaque, int index, int from, int to, enum takeover_reason why,
@@ -101,7 +101,7 @@ int slot_make_intake(struct slot *slot, struct links *links, int64_t cursor, siz
         .latency_ms = links_latency_ms(links),
         .urgent = true,
         .want = on_want,
-        .alive = is_alive,
+        .life = life_of,
         .turned = on_turned,
         .answered = on_answered,
         .compared = on_compared,

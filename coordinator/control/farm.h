@@ -65,7 +65,7 @@
 #define FARM_CRASHES_MAX   256
 #define FARM_CONTENT_BYTES 65
 
-#define FARM_NODE_LOST_NS INT64_C(1000000000)   // no report for so long: lost
+#define FARM_NODE_LOST_NS INT64_C(800000000)   // no report for so long: lost
 #define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
 #define FARM_FETCH_NS     INT64_C(120000000000)
 #define FARM_LINK_NS      INT64_C(5000000000) // to be reached by those who take its frames

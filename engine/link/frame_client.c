@@ -60,7 +60,8 @@ struct frame_client {
     uint8_t session[FRAME_SESSION_BYTES];
     uint32_t number;
     int64_t repeat_at_ns, stats_at_ns, sent_at_ns, backoff_ns;
-    _Atomic int64_t heard_at_ns; // read by others
+    // Read by others: of a whole message that opened, and of any part.
+    _Atomic int64_t heard_at_ns, received_at_ns;
     uint64_t incomplete_before;
 };
 
@@ -266,6 +267,7 @@ static bool receive(struct frame_client *c)
         int size = link_receive(&c->socket, part, sizeof part);
         if (size < 0)
             return size == -EAGAIN;
+        atomic_store(&c->received_at_ns, clock_monotonic_ns());
         uint8_t *message = NULL;
         size_t message_size;
         int result = part_joiner_add(c->joiner, part, (size_t)size, &message, &message_size);
@@ -300,6 +302,11 @@ static void read_stats(struct frame_client *c)
 int64_t frame_client_heard_ns(const struct frame_client *client)
 {
     return atomic_load(&client->heard_at_ns);
+}
+
+int64_t frame_client_received_ns(const struct frame_client *client)
+{
+    return atomic_load(&client->received_at_ns);
 }
 
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
@@ -395,6 +402,7 @@ static void talk(struct frame_client *c)
     c->host = block_host();
     c->repeat_at_ns = start;
     atomic_store(&c->heard_at_ns, start);
+    atomic_store(&c->received_at_ns, start);
     c->stats_at_ns = start + STATS_NS / 10;
     link_waiter_watch(&c->waiter, c->socket, SRT_EPOLL_IN);
     while (!atomic_load(&c->stop) && receive(c) && now - c->heard_at_ns < SILENCE_NS) {

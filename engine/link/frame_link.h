@@ -119,8 +119,10 @@ void frame_peer_unref(struct frame_peer **peer);
 // callers. A connection on which nothing valid arrives for FRAME_SILENCE_MS is closed and made
 // anew: libsrt 1.5.1 can stop delivering while the connection stands.
 #define FRAME_SILENCE_MS 3000
-// A provider that has not been heard of for so long does not live, or cannot be reached.
-#define FRAME_LIFE_MS  100
+// A provider that has not been heard of for FRAME_QUIET_MS does not live, or cannot be reached.
+// From FRAME_HUSH_MS on it may be so: where another is heard, asking that one costs little.
+#define FRAME_LIFE_MS  50
+#define FRAME_HUSH_MS  250
 #define FRAME_QUIET_MS 500
 struct frame_client;
 struct frame_client_config {
@@ -144,4 +146,6 @@ void frame_client_destroy(struct frame_client **client);
 void frame_client_want(struct frame_client *client, const struct frame_want *want);
 // When anything valid last came, or else the connection was made; 0: there was none. Thread: any.
 int64_t frame_client_heard_ns(const struct frame_client *client);
+// The same of anything, a part of a message that is still on its way too.
+int64_t frame_client_received_ns(const struct frame_client *client);
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret);

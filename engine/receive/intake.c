@@ -201,8 +201,11 @@ static void look_at_provider(struct intake *in, int index, const struct frame_wa
     int64_t slack = window_slack(in->windows[index]), missing = in->cursor + slack;
     struct takeover_view view = {
         .arrived = counts.stored, .slack = slack, .waits = want->credit > missing};
-    for (int p = 0; p < c->groups[index].providers; p++)
-        view.alive[p] = c->alive(c->opaque, index, p);
+    for (int p = 0; p < c->groups[index].providers; p++) {
+        enum link_life life = c->life(c->opaque, index, p);
+        view.alive[p] = life != LINK_LOST;
+        view.hushed[p] = life == LINK_HUSHED;
+    }
     if (asked->turned_ns && counts.stored > asked->arrived) {
         int64_t after = now - asked->turned_ns;
         asked->turned_ns = 0;
@@ -267,7 +270,7 @@ static void tell_standby(struct intake *in, int index, const struct frame_want *
         return;
     int64_t slack = window_slack(in->windows[index]), wished = want->credit - in->cursor;
     struct standby_view view = {
-        .alive = c->alive(c->opaque, index, other),
+        .alive = c->life(c->opaque, index, other) != LINK_LOST,
         .calm = !in->no_samples && !in->asked[index].turned_ns && wished >= c->lead_frames / 2 &&
                 slack * 4 >= wished * 3,
         .cursor = in->cursor,

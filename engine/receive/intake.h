@@ -50,7 +50,7 @@ struct intake_config {
     // All called on the decode thread; must not block.
     // The newest wish of group `index`, about as often as it changes, for the provider to be asked.
     void (*want)(void *opaque, int index, int provider, const struct frame_want *want);
-    bool (*alive)(void *opaque, int index, int provider);
+    enum link_life (*life)(void *opaque, int index, int provider);
     // NULL, or: from frame `n` on group `index` comes from another provider.
     void (*turned)(void *opaque, int index, int from, int to, enum takeover_reason why, int64_t n);
     // NULL, or: the first frame since then has come, with `slack` frames still buffered.

@@ -212,10 +212,14 @@ bool link_connected(const struct link *link)
     return atomic_load(&link->connected);
 }
 
-bool link_alive(const struct link *link)
+enum link_life link_life(const struct link *link)
 {
-    int64_t quiet_ns = clock_monotonic_ns() - frame_client_heard_ns(link->client);
-    return link_connected(link) && quiet_ns < FRAME_QUIET_MS * INT64_C(1000000);
+    int64_t now = clock_monotonic_ns();
+    int64_t quiet_ns = now - frame_client_heard_ns(link->client);
+    int64_t hushed_ns = now - frame_client_received_ns(link->client);
+    if (!link_connected(link) || quiet_ns >= FRAME_QUIET_MS * INT64_C(1000000))
+        return LINK_LOST;
+    return hushed_ns >= FRAME_HUSH_MS * INT64_C(1000000) ? LINK_HUSHED : LINK_LIVES;
 }
 
 const char *link_address(const struct link *link)

@@ -41,8 +41,7 @@ int links_acquire(struct links *links, const struct link_target *target, struct 
 void links_release(struct links *links, struct link **link); // does not wait
 void link_want(struct link *link, const struct frame_want *want);
 bool link_connected(const struct link *link); // now
-// Connected, and its provider has given a sign of life within FRAME_QUIET_MS.
-bool link_alive(const struct link *link);
+enum link_life link_life(const struct link *link);
 const char *link_address(const struct link *link);
 
 // What an intake takes goes to it, with the link as its source, until it is removed; after

@@ -8,10 +8,8 @@
 const char *takeover_reason_name(enum takeover_reason reason)
 {
     static const char *const names[] = {
-        [TAKEOVER_NONE] = "none",
-        [TAKEOVER_GONE] = "gone",
-        [TAKEOVER_SILENT] = "silent",
-        [TAKEOVER_SLOW] = "too slow",
+        [TAKEOVER_NONE] = "none",     [TAKEOVER_GONE] = "gone",        [TAKEOVER_SILENT] = "silent",
+        [TAKEOVER_SLOW] = "too slow", [TAKEOVER_HUSHED] = "not heard",
     };
     return names[reason];
 }
@@ -78,7 +76,8 @@ static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_
 // It may have come to an end, or hung, at what a taker needs.
 static bool was_at(const struct takeover *t, int p, int64_t now_ns)
 {
-    return lately(t->lost_ns[p], now_ns) || lately(t->silent_ns[p], now_ns);
+    return lately(t->lost_ns[p], now_ns) || lately(t->silent_ns[p], now_ns) ||
+           lately(t->hushed_ns[p], now_ns);
 }
 
 // Whether it would be no third one within TAKEOVER_AGAIN_NS.
@@ -144,6 +143,16 @@ static int next_quicker(const struct takeover *t, const struct takeover_view *vi
     return -1;
 }
 
+// One that is heard now, and to which nobody has turned from another for that lately.
+static int next_heard(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
+{
+    int next = takeover_next(t, view, now_ns);
+    for (int i = 0; i < t->count; i++)
+        if (lately(t->hushed_ns[i], now_ns))
+            return -1;
+    return next < 0 || view->hushed[next] || lately(t->failed_ns[next], now_ns) ? -1 : next;
+}
+
 static void note_lost(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
     for (int i = 0; i < t->count; i++) {
@@ -170,18 +179,24 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
     t->since_ns = t->since_ns ? t->since_ns : now_ns;
     bool gone = !alive && (t->met || now_ns - t->since_ns > TAKEOVER_START_NS);
     bool silent = is_silent(t, view, now_ns), slow = is_slow(t, view, now_ns);
+    bool hushed = t->met && view->waits && view->hushed[t->active];
     enum takeover_reason reason = gone     ? TAKEOVER_GONE
                                   : silent ? TAKEOVER_SILENT
+                                  : hushed ? TAKEOVER_HUSHED
                                   : slow   ? TAKEOVER_SLOW
                                            : TAKEOVER_NONE;
-    int next = reason == TAKEOVER_NONE   ? -1
-               : reason == TAKEOVER_SLOW ? next_quicker(t, view, now_ns)
-                                         : next_any(t, view, now_ns);
+    int next = reason == TAKEOVER_NONE     ? -1
+               : reason == TAKEOVER_SLOW   ? next_quicker(t, view, now_ns)
+               : reason == TAKEOVER_HUSHED ? next_heard(t, view, now_ns)
+                                           : next_any(t, view, now_ns);
     if (next < 0) {
         choose_second(t, view, now_ns);
         return TAKEOVER_NONE;
     }
-    *(reason == TAKEOVER_SLOW ? &t->slow_ns[t->active] : &t->failed_ns[t->active]) = now_ns;
+    int64_t *said = reason == TAKEOVER_SLOW     ? t->slow_ns
+                    : reason == TAKEOVER_HUSHED ? t->hushed_ns
+                                                : t->failed_ns;
+    said[t->active] = now_ns;
     if (reason == TAKEOVER_SILENT)
         t->silent_ns[t->active] = now_ns;
     t->active = next;

@@ -12,10 +12,15 @@
 //   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
 //      Not to one that 1, 2 or 3 was said of within TAKEOVER_AGAIN_NS: if all are slow, turning to
 //      and fro makes it worse.
+//   4. has not been heard at all for a moment (FRAME_HUSH_MS), while frames are asked for and the
+//      other one is heard. It is lost in most cases, and if not, another has done its work for
+//      nothing: so no more than once within TAKEOVER_AGAIN_NS, and never to one of which it was
+//      said.
 // A file may crash whoever decodes it, or hold it up until it ends itself, and all that are asked
 // come to it at about the same time. So no more than two are at what a taker needs within
 // TAKEOVER_AGAIN_NS: the active one and the second, which is told where to go on and may decode
-// already. When both are lost, or one is and 2 is said of the other, the third gets nothing before
+// already; who was not heard counts as one of them. When both are lost, or one is and 2 is said of
+// the other, the third gets nothing before
 // TAKEOVER_RETURN_NS have passed, or three quarters of the lead are used up: meanwhile one of them
 // may be back, knows what it has ended at, and does not open that again (engine/base/crash_note.h);
 // it is asked then. Nor does a third become the second in place of one that was lost, or of which 2
@@ -33,7 +38,13 @@
 #define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
 #define TAKEOVER_RETURN_NS     INT64_C(1000000000)
 
-enum takeover_reason { TAKEOVER_NONE, TAKEOVER_GONE, TAKEOVER_SILENT, TAKEOVER_SLOW };
+enum takeover_reason {
+    TAKEOVER_NONE,
+    TAKEOVER_GONE,
+    TAKEOVER_SILENT,
+    TAKEOVER_SLOW,
+    TAKEOVER_HUSHED
+};
 const char *takeover_reason_name(enum takeover_reason reason);
 
 struct takeover {
@@ -53,15 +64,21 @@ struct takeover {
     int64_t slow_ns[TAKEOVER_PROVIDERS_MAX];   // when 3 was last said of each; 0: never
     int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // 1 or 2
     int64_t silent_ns[TAKEOVER_PROVIDERS_MAX]; // 2
+    int64_t hushed_ns[TAKEOVER_PROVIDERS_MAX]; // 4
     int64_t lost_ns[TAKEOVER_PROVIDERS_MAX];   // when it ceased to show life as one of the two
     bool alive[TAKEOVER_PROVIDERS_MAX];        // at the last look
 };
 
+// Lost: not connected, or its provider has given no sign of life for FRAME_QUIET_MS. Hushed:
+// nothing at all has come for FRAME_HUSH_MS.
+enum link_life { LINK_LOST, LINK_HUSHED, LINK_LIVES };
+
 struct takeover_view {
-    bool alive[TAKEOVER_PROVIDERS_MAX]; // connected, and heard of
-    uint64_t arrived;                   // frames so far, from anybody
-    int64_t slack;                      // frames buffered without a hole
-    bool waits;                         // for frames that are asked for
+    bool alive[TAKEOVER_PROVIDERS_MAX];  // connected, and heard of
+    bool hushed[TAKEOVER_PROVIDERS_MAX]; // but not in the last moment
+    uint64_t arrived;                    // frames so far, from anybody
+    int64_t slack;                       // frames buffered without a hole
+    bool waits;                          // for frames that are asked for
 };
 
 void takeover_init(struct takeover *t, int count, int64_t frame_ns, int64_t latency_ns,

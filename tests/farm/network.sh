@@ -6,106 +6,11 @@
 # Losses are the kernel's (a filter where packets come in), delays those of tests/relay/tun_relay.c.
 # Usage: network.sh BUILD_FOLDER SOURCE_FOLDER [FAULT...]
 . "$2/tests/farm/lib.sh"
-[ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] || { echo "network namespaces and their devices need root" >&2; trap - EXIT; exit 77; }
-shift 2
-subnet=10.$((RANDOM % 200 + 20)).$((RANDOM % 250))
 hosts=(coord work1 work2 edge1 edge2)
-address() { # host
-    local i
-    for i in "${!hosts[@]}"; do [ "${hosts[$i]}" != "$1" ] || echo "$subnet.$((i + 1))"; done
-}
-on() { # host command...
-    local host=$1
-    shift
-    ip netns exec "$tag-$host" "$@"
-}
-
-words=()
-for host in "${hosts[@]}"; do
-    ip netns add "$tag-$host"
-    ip -n "$tag-$host" link set lo up
-    words+=("$tag-$host=$(address "$host")")
-done
-mkfifo "$var/orders"
-"$build/tests/relay/tun_relay" 1 "${words[@]}" <"$var/orders" >"$var/relay.out" &
-relay=$!
-exec 7>"$var/orders"
-relay_said() { [ "$(grep -c "$1" "$var/relay.out")" -ge "$2" ]; }
-wait_until 10 "the relay did not start" relay_said ready 1
-for host in "${hosts[@]}"; do
-    ip -n "$tag-$host" addr add "$(address "$host")/24" dev net0
-    ip -n "$tag-$host" link set net0 up
-    on "$host" tc qdisc add dev net0 ingress
-done
-
-# ---- What can be done to the network and the hosts ---------------------------------------------
-# A filter's program is a list of classic BPF; 2 in the end is: throw away, 0: let pass.
-filter() { # host program
-    on "$1" tc filter replace dev net0 parent ffff: protocol all pref 1 handle 1 bpf da bytecode "$2"
-}
-number_of() { # host: its address
-    printf '%d' "0x$(printf '%02x' $(address "$1" | tr . ' '))"
-}
-block() { # at from: what comes from there is lost
-    filter "$1" "4,32 0 0 12,21 0 1 $(number_of "$2"),6 0 0 2,6 0 0 0"
-}
-lose() { # share at...: by chance
-    local host limit
-    limit=$(awk -v share="$1" 'BEGIN {printf "%.0f", share * 4294967295}')
-    for host in "${@:2}"; do filter "$host" "4,32 0 0 4294963256,37 0 1 $limit,6 0 0 0,6 0 0 2"; done
-}
-lose_large() { # bytes at from
-    filter "$2" "6,32 0 0 12,21 0 2 $(number_of "$3"),128 0 0 0,37 1 0 $1,6 0 0 0,6 0 0 2"
-}
-open() { # at...
-    local host
-    for host; do on "$host" tc filter del dev net0 parent ffff: 2>/dev/null || true; done
-}
-delay() { # ms jitter repeat-percent: on all lines
-    local before
-    before=$(grep -c done "$var/relay.out" || true)
-    echo "* * $1 $2 $3" >&7
-    wait_until 5 "the relay did not obey" relay_said done $((before + 1))
-}
-hold() { # host folder: all its processes into a group
-    local pid
-    for pid in $(ip netns pids "$tag-$1"); do echo "$pid" >"$2/cgroup.procs" || true; done
-}
-freeze() { # host
-    local group
-    group=$(group_of freezer)
-    hold "$1" "$group"
-    if [ -e "$group/freezer.state" ]; then echo FROZEN >"$group/freezer.state"; else echo 1 >"$group/cgroup.freeze"; fi
-}
-thaw() {
-    local group
-    group=$(group_of freezer)
-    if [ -e "$group/freezer.state" ]; then echo THAWED >"$group/freezer.state"; else echo 0 >"$group/cgroup.freeze"; fi
-}
-starve() { # host share: of what it takes
-    local group
-    group=$(group_of cpu)
-    hold "$1" "$group"
-    ration "$2"
-}
-feed() { ration -1; }
-
-clean_up() {
-    local host
-    thaw 2>/dev/null
-    feed 2>/dev/null
-    exec 7>&-
-    kill $relay 2>/dev/null
-    for host in "${hosts[@]}"; do ip netns del "$tag-$host" 2>/dev/null; done
-    groups_remove
-}
+. "$2/tests/farm/net.sh"
+shift 2
 
 # ---- The farm ----------------------------------------------------------------------------------
-begin() { # name host command...
-    local host=$2
-    start "$1" ip netns exec "$tag-$host" "${@:3}"
-}
-vistter() { on coord timeout 5 "$build/coordinator/vistter" --server "http://$subnet.1:8080" "$@"; }
 farm_prepare
 pg_start
 key=(--cluster-key "$var/keys/cluster.key")
@@ -181,17 +86,26 @@ turning="F26 F27 F39 F4 F5" # at these the edge has to turn to the standby
 # What an edge's log says since a line of it: when it turned away from a provider, after the fault began; how long the
 # standby's first frame took then, and how many of the 75 frames ahead were still there. Nothing: it did not turn.
 turned_after() { # edge line ms
-    local log changed answered
+    local log changed answered why
     log=$(tail -n +"$(($2 + 1))" "$var/log/edge${1#1}.log")
     changed=$(grep -m1 provider_changed <<<"$log") || return 0
+    why=$(sed 's/.*reason="\([^"]*\)".*/\1/' <<<"$changed")
     answered=$(grep -m1 provider_answered <<<"$log" | sed 's/.* after_ms=\([0-9]*\) slack=\([0-9]*\).*/, first frame \1 ms later, \2 of 75 left/')
-    echo "; edge$1 turned after $(($(date -d "${changed%% *}" +%s%N) / 1000000 - $3)) ms$answered"
+    echo "; edge$1 turned after $(($(date -d "${changed%% *}" +%s%N) / 1000000 - $3)) ms ($why)$answered"
+}
+# The host of whom an edge takes the lowest group from.
+worker_of() { # edge
+    local name=$1 plan to
+    plan=$(vistter --json channel status net | jq .plan_epoch)
+    to=$(grep "provider_changed channel=[0-9]* plan=$plan group=1 " "$var/log/${name/edge1/edge}.log" | tail -n 1 | sed 's/.* to=\([^ ]*\).*/\1/')
+    [ -n "$to" ] || to=$(vistter --json channel status net | jq -r '.groups[0].provider')
+    echo "${to/worker/work}"
 }
 suffer() { # fault
     local began lines1 lines2 from edge worker turned what=$1_what
     wait_until 60 "not ready for $1" is_ready
     edge=$(vistter --json channel status net | jq -r .edge)
-    worker=$(vistter --json channel status net | jq -r '.groups[0].active | sub("worker"; "work")')
+    worker=$(worker_of "$edge")
     from=$(last_mixed 1) lines1=$(wc -l <"$var/log/edge.log") lines2=$(wc -l <"$var/log/edge2.log")
     began=$((${EPOCHREALTIME/./} / 1000))
     "$1_start"
@@ -202,7 +116,13 @@ suffer() { # fault
     "$1_end"
     faults="$faults $1:$from"
 }
+# Turns away from a worker that was only not heard for a moment, where nothing was wrong: work for nothing.
+false_alarms() { cat "$var/log/edge.log" "$var/log/edge2.log" | grep -c 'provider_changed .*reason="not heard"' || true; }
 faults=
+wait_until 60 "not ready" is_ready
+at=$(last_mixed 1) alarms=$(false_alarms)
+wait_until 60 "the edges do not go on" both_mixed_to $((at + 500))
+echo "at rest: $(($(false_alarms) - alarms)) false alarms in 20 s, $alarms before"
 [ $# -gt 0 ] || set -- F24 F25 F26 F27 F31 F32 F33 F34 F35 F39 F4 F5
 for fault; do suffer "$fault"; done
 wait_until 60 "not ready in the end" is_ready

@@ -17,6 +17,7 @@
 #define REPORT_NS       (100 * SIM_MS)
 #define LOOK_NS         (50 * SIM_MS)
 #define QUIET_NS        (500 * SIM_MS) // without a sign of life a link is not alive
+#define HUSH_NS         (250 * SIM_MS) // nor heard
 #define OPEN_NS         (80 * SIM_MS)  // from the first question to the first frame
 #define RATE_TIMES      3              // faster than a frame lasts
 #define START_MARGIN_NS (1 * SIM_S)
@@ -150,8 +151,10 @@ static void flow_step(struct channel *c, const struct slot *s, int index)
     }
     struct takeover_view view = {
         .arrived = f->arrived, .slack = f->next - s->intake->cursor, .waits = waits};
-    for (int i = 0; i < g->provider_count; i++)
+    for (int i = 0; i < g->provider_count; i++) {
         view.alive[i] = shows_life(c, f, g, i);
+        view.hushed[i] = view.alive[i] && w->now_ns - f->heard_ns[i] >= HUSH_NS;
+    }
     (void)takeover_look(&f->takeover, &view, world_monotonic_ns(w, c->peer));
 }
 

@@ -216,6 +216,12 @@ int64_t frame_client_heard_ns(const struct frame_client *client)
     return clock_monotonic_ns();
 }
 
+int64_t frame_client_received_ns(const struct frame_client *client)
+{
+    (void)client;
+    return clock_monotonic_ns();
+}
+
 void frame_client_stats(struct frame_client *client, struct frame_link_stats *ret)
 {
     (void)client;

@@ -53,10 +53,10 @@ static void want(void *opaque, int index, int provider, const struct frame_want 
     link_want(b->link[index][provider], wish);
 }
 
-static bool alive(void *opaque, int index, int provider)
+static enum link_life life_of(void *opaque, int index, int provider)
 {
     struct beneath *b = opaque;
-    return link_alive(b->link[index][provider]);
+    return link_life(b->link[index][provider]);
 }
 
 static void decoded(void *opaque)
@@ -91,7 +91,7 @@ int beneath_create(const struct beneath_config *config, struct beneath **ret,
         .bytes_max = BYTES_MAX,
         .latency_ms = links_latency_ms(config->links),
         .want = want,
-        .alive = alive,
+        .life = life_of,
         .decoded = decoded,
         .opaque = b,
     };

@@ -230,11 +230,11 @@ static void want(void *opaque, int index, int provider, const struct frame_want 
     pthread_mutex_unlock(&f->lock);
 }
 
-static bool alive(void *opaque, int index, int provider)
+static enum link_life life_of(void *opaque, int index, int provider)
 {
     struct farm *f = opaque;
     (void)index;
-    return provider != atomic_load(&f->dead);
+    return provider != atomic_load(&f->dead) ? LINK_LIVES : LINK_LOST;
 }
 
 static void compared(void *opaque, int index, const struct intake_sample *sample)
@@ -280,7 +280,7 @@ static void open_intake(struct farm *f)
         .latency_ms = 20,
         .urgent = true,
         .want = want,
-        .alive = alive,
+        .life = life_of,
         .compared = compared,
         .hot = f->hot,
         .opaque = f,

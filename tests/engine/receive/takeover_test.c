@@ -229,6 +229,47 @@ static void test_hung(void)
     CHECK(t.active, ==, 2);
 }
 
+// Nothing is heard of it for a moment: another that is heard is asked, once, and it may have been a
+// false alarm.
+static void test_hushed(void)
+{
+    begin_three();
+    view.waits = false; // nothing is due
+    view.hushed[0] = true;
+    CHECK(run(200 * MS, 0, TAKEOVER_NONE), ==, -1);
+    view.waits = view.hushed[1] = true; // nobody is heard: it may be ourselves
+    CHECK(run(200 * MS, 0, TAKEOVER_NONE), ==, -1);
+    view.hushed[1] = false;
+    CHECK(run(200 * MS, 0, TAKEOVER_HUSHED), ==, 0);
+    CHECK(t.active, ==, 1);
+    CHECK(t.second, ==, 0); // no third: it may have ended at what it was asked for
+    // It was nothing. The other one is hushed in turn: no to and fro.
+    view.hushed[0] = false;
+    view.hushed[1] = true;
+    CHECK(run(300 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    view.alive[1] = view.hushed[1] = false; // it is lost indeed: the first one is asked at once
+    CHECK(run(200 * MS, 0, TAKEOVER_GONE), ==, 0);
+    CHECK(t.active, ==, 0);
+    // It was something: as after any loss nobody else comes near for a while.
+    begin_three();
+    view.hushed[0] = true;
+    CHECK(run(200 * MS, 0, TAKEOVER_HUSHED), ==, 0);
+    view.alive[0] = view.hushed[0] = false;
+    CHECK(run(TAKEOVER_AGAIN_NS - 20 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, !=, 2);
+    CHECK(run(200 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    CHECK(t.second, ==, 2);
+    // Later it may be said again; not of one that has just begun to be asked and was never heard.
+    view.hushed[1] = true;
+    CHECK(run(200 * MS, 0, TAKEOVER_HUSHED), ==, 0);
+    CHECK(t.active, ==, 2);
+    begin(2, LEAD);
+    view.waits = true;
+    view.alive[0] = false;
+    view.hushed[0] = true;
+    CHECK(run(500 * MS, 0, TAKEOVER_NONE), ==, -1);
+}
+
 // What is buffered shrinks by a frame each `shrink_ns`.
 static int64_t run_slow(int64_t for_ns, int64_t shrink_ns)
 {
@@ -310,6 +351,7 @@ int main(void)
     test_second();
     test_no_third();
     test_hung();
+    test_hushed();
     test_slow();
     test_follows();
     test_no_clock();
