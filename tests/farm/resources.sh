@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A farm of two of all there is, and what runs out: room on the database's disk, a worker's memory, then that of the
-# coordinator that leads, its descriptors, and threads of a worker and the coordinator. What has come in at the
+# coordinator that leads, its descriptors, and threads of a worker, an edge and the coordinator. What has come in at the
 # platform's two addresses has every frame once; only who is short of it is concerned, says so, and goes on when there is
 # more again.
 # Usage: resources.sh BUILD_FOLDER SOURCE_FOLDER
@@ -164,7 +164,7 @@ prlimit --pid "$pid" --nofile="$(ulimit -Sn)":"$(ulimit -Hn)"
 check "F62: who leads has not changed" [ "$(cat "$var/log/coordinator.log" "$var/log/second.log" | grep -c coordinator_leads)" = "$leads" ]
 
 # ---- F63: no threads -----------------------------------------------------------------------------------
-starved="worker1 $first"
+starved="worker1 edge $first"
 before=$(others)
 wait_until 30 "not protected" is_protected resources
 for name in $starved; do
