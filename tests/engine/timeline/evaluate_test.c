@@ -431,7 +431,7 @@ static void test_optional(void)
         struct timeline *nested = timeline->tracks[2].clips[0].nested;
         timeline_evaluate(nested, rates[2], 320, 180, 1, &inside);
         CHECK(inside.now.clip != NULL, ==, !left_out);
-        CHECK(timeline_evaluate_sound(timeline, rates[2], 1, 0, 2, &sound, 1), ==, 1);
+        CHECK(timeline_evaluate_sound(timeline, NULL, rates[2], 1, 0, 2, &sound, 1), ==, 1);
         timeline_leave_optional(timeline);
     }
     timeline_unref(&timeline);
