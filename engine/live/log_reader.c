@@ -27,7 +27,7 @@ struct live_reader {
     size_t capacity, start, end;
 };
 
-// ---- Files -------------------------------------------------------------------------------------
+// ---- Files -----------------------------------------------------------------------------------
 
 const char *segment_path(const char *folder, uint64_t first_seq, char path[PATH_MAX])
 {
@@ -61,7 +61,7 @@ int segments_list(const char *folder, uint64_t **ret, size_t *ret_count)
     return 0;
 }
 
-// ---- Reading -----------------------------------------------------------------------------------
+// ---- Reading ---------------------------------------------------------------------------------
 
 int live_reader_open(const char *folder, struct live_reader **ret, struct diagnostic *reterr)
 {

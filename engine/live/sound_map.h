@@ -15,7 +15,7 @@ struct sound_point {
     int64_t index, farm_ns;
 };
 
-// ---- Making it, at the gateway ------------------------------------------------------------------
+// ---- Making it, at the gateway ---------------------------------------------------------------
 
 struct sound_map_maker {
     int rate;
@@ -34,8 +34,7 @@ bool sound_map_arrive(struct sound_map_maker *maker, int64_t index, int64_t farm
 // Farm time of a sample that has arrived.
 int64_t sound_map_farm_ns(const struct sound_map_maker *maker, int64_t index);
 
-// ---- Reading it
-// ----------------------------------------------------------------------------------
+// ---- Reading it ------------------------------------------------------------------------------
 
 // Where in the source a farm time lies, in 1/2^32 samples. `time`: farm time in 1/48000 ns, so that
 // times of the farm's samples are exact: ns * 48000 + sample * 1e9. `from` and `to` are neighbours.

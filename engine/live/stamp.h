@@ -21,7 +21,7 @@
 // longer or shorter, or the sender paused.
 #define STAMP_OFF_NS INT64_C(250000000)
 
-// ---- The loop that both the stamper and the sound's map steer by -------------------------------
+// ---- The loop that both the stamper and the sound's map steer by -----------------------------
 //
 // Once a second: slope = a * error + b * (sum of errors), within the limits above. For an error in
 // ns and seconds of 1e9 ns a slope in 1e-9 is the same as ns a second. With a = 1/16, b = 1/512 it
@@ -32,7 +32,7 @@ struct slope_loop {
 };
 int64_t slope_loop_step(struct slope_loop *loop, int64_t error_ns);
 
-// ---- Stamps -------------------------------------------------------------------------------------
+// ---- Stamps ----------------------------------------------------------------------------------
 
 struct stamper {
     bool started, acquired;

@@ -31,7 +31,7 @@ uint64_t unit_source_id(const char *name)
     return checksum_add(checksum_begin(), name, strlen(name));
 }
 
-// ---- CRC-32C: eight tables, eight bytes a step -------------------------------------------------
+// ---- CRC-32C: eight tables, eight bytes a step -----------------------------------------------
 
 static uint32_t crc_table[8][256];
 
@@ -65,7 +65,7 @@ uint32_t crc32c_add(uint32_t crc, const uint8_t *bytes, size_t size)
     return ~crc;
 }
 
-// ---- Units -------------------------------------------------------------------------------------
+// ---- Units -----------------------------------------------------------------------------------
 
 void unit_write_header(const struct unit *u, uint8_t out[UNIT_HEADER_BYTES])
 {
@@ -119,7 +119,7 @@ int unit_parse(const uint8_t *bytes, size_t size, struct unit *ret)
     return 0;
 }
 
-// ---- Formats -----------------------------------------------------------------------------------
+// ---- Formats ---------------------------------------------------------------------------------
 
 size_t unit_format_write(const struct unit_format *f, uint8_t out[UNIT_FORMAT_BYTES])
 {

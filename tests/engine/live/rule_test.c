@@ -13,8 +13,7 @@
 #define SECOND_NS INT64_C(1000000000)
 #define EPOCH_NS  (INT64_C(1790000000) * SECOND_NS)
 
-// ---- Which picture
-// --------------------------------------------------------------------------------
+// ---- Which picture ---------------------------------------------------------------------------
 
 // Against the rule said plainly: the last picture at or before t, looked for one by one.
 static void test_show(uint64_t seed)
@@ -80,8 +79,7 @@ static void test_gap(void)
     CHECK(show.state, ==, SHOW_LOST);
 }
 
-// ---- Hours of a source whose clock is off
-// ---------------------------------------------------------
+// ---- Hours of a source whose clock is off ----------------------------------------------------
 
 // Pictures at 30 a second and sound of 1024 samples at 48 kHz, both by a clock that is `ppm` fast;
 // arrivals are up to 8 ms late, 40 at times. The stamps pass the wrap at 2^33 in the first minute.
@@ -141,6 +139,26 @@ static void test_hours(int ppm, uint64_t seed)
           40000); // the source is followed, not corrected in jumps
 }
 
+// A way that becomes 100 ms longer is followed without haste: 50 ppm more or less each second.
+static void test_slope(void)
+{
+    struct stamper s = {0};
+    int64_t slope = 0, worst = 0, most = 0;
+    for (int i = 0; i < 300 * 30; i++) {
+        int64_t due_ns = EPOCH_NS + i * SECOND_NS / 30;
+        CHECK(stamper_arrive(&s, i * 3000, due_ns + (i > 1800 ? 100000000 : 0)), ==, STAMP_OK);
+        worst = llabs(s.loop.slope - slope) > worst ? llabs(s.loop.slope - slope) : worst;
+        slope = s.loop.slope;
+        most = slope > most ? slope : most;
+    }
+    CHECK(worst, ==, 50000); // it would like to go faster
+    CHECK(most, >, 200000);
+    CHECK(most, <=, 1000000);
+    int64_t late_ns =
+        EPOCH_NS + 8999 * SECOND_NS / 30 + 100000000 - stamper_farm_ns(&s, 8999 * 3000);
+    CHECK(llabs(late_ns), <, 10000000);
+}
+
 // What arrives in a burst at the start does not make the source late for ever, a jump is told, and
 // so is a way that became half a second longer.
 static void test_jumps(void)
@@ -167,8 +185,7 @@ static void test_jumps(void)
     CHECK(ticks_between_ns(90000, (INT64_C(1) << 33) - 90000), ==, -2 * SECOND_NS);
 }
 
-// ---- Resampling
-// -------------------------------------------------------------------------------------
+// ---- Resampling ------------------------------------------------------------------------------
 
 static double tone(double hz, double seconds)
 {
@@ -284,6 +301,7 @@ int main(int argc, char **argv)
     test_show(seed);
     test_gap();
     test_jumps();
+    test_slope();
     test_hours(300, seed);
     test_hours(-300, seed);
     test_hours(0, seed);

@@ -1,0 +1,333 @@
+// The gateway without a network: who may call, what settings it takes, and what becomes of access
+// units that are late, missing, or on another clock.
+#include "engine/live/log.h"
+#include "engine/live/stamp.h"
+#include "tests/check.h"
+#include "worker/gateway/access.h"
+#include "worker/gateway/ingest.h"
+#include "worker/gateway/settings.h"
+
+#include <srt/access_control.h>
+#include <unistd.h>
+
+#define SECOND_NS INT64_C(1000000000)
+#define START_NS  (INT64_C(1790000000) * SECOND_NS)
+
+static void test_access(void)
+{
+    const struct access_rule open = {"cam1", NULL, false}, anna = {"cam1", "anna", false};
+    const struct access_rule busy = {"cam1", NULL, true};
+    static char longest[600];
+    memset(longest, 'x', sizeof longest - 1);
+    memcpy(longest, "#!::r=", 6);
+    const struct {
+        const struct access_rule *rule;
+        const char *id;
+        int reason;
+    } cases[] = {
+        {&open, "#!::r=cam1,m=publish", 0},
+        {&open, "#!::m=publish,r=cam1,u=anyone,s=1,x=own,t=stream", 0},
+        {&open, "cam1", 0}, // as hardware sends it
+        {&open, "#!::r=cam2,m=publish", SRT_REJX_NOTFOUND},
+        {&open, "#!::r=cam,m=publish", SRT_REJX_NOTFOUND},
+        {&open, "#!::r=cam11,m=publish", SRT_REJX_NOTFOUND},
+        {&open, "cam2", SRT_REJX_NOTFOUND},
+        {&open, "", SRT_REJX_NOTFOUND},
+        {&open, "#!::m=publish", SRT_REJX_NOTFOUND},
+        {&open, "#!::r=cam1", SRT_REJX_BAD_MODE},
+        {&open, "#!::r=cam1,m=request", SRT_REJX_BAD_MODE},
+        {&open, "#!::r=cam1,m=bidirectional", SRT_REJX_BAD_MODE},
+        {&open, "#!::r=cam1,m=publish,t=file", SRT_REJX_NOTSUP_MEDIA},
+        {&open, "#!::", SRT_REJX_NOTFOUND},
+        {&open, "#!::rcam1", SRT_REJX_BAD_REQUEST},
+        {&open, "#!::=cam1", SRT_REJX_BAD_REQUEST},
+        {&open, "#!::r=cam1,,m=publish", SRT_REJX_BAD_REQUEST},
+        {&open, "#!:{r=cam1,m=publish}", SRT_REJX_BAD_REQUEST},
+        {&open, longest, SRT_REJX_BAD_REQUEST},
+        {&anna, "#!::r=cam1,m=publish,u=anna", 0},
+        {&anna, "#!::r=cam1,m=publish,u=bert", SRT_REJX_UNAUTHORIZED},
+        {&anna, "#!::r=cam1,m=publish", SRT_REJX_UNAUTHORIZED},
+        {&anna, "cam1", SRT_REJX_UNAUTHORIZED},
+        {&busy, "#!::r=cam1,m=publish", SRT_REJX_CONFLICT},
+        {&busy, "cam1", SRT_REJX_CONFLICT},
+        {&busy, "#!::r=cam2,m=publish", SRT_REJX_NOTFOUND},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int reason = access_check(cases[i].rule, cases[i].id);
+        if (reason != cases[i].reason)
+            fprintf(stderr, "case %zu: %s\n", i, cases[i].id);
+        CHECK(reason, ==, cases[i].reason);
+    }
+}
+
+static void test_settings(void)
+{
+    static const struct {
+        const char *text, *path; // path NULL: it is taken
+    } cases[] = {
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-listen', 'listen': ':9000'}}",
+         NULL},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': 'rtsp://c/1'}}",
+         NULL},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': "
+         "'file:///etc/passwd'}}",
+         "input.url"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': 'concat:http://a'}}",
+         "input.url"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': '/etc/passwd'}}",
+         "input.url"},
+        {"{'source': '../x', 'folder': '/f', 'input': {'kind': 'pull', 'url': 'rtsp://c/1'}}",
+         "source"},
+        {"{'source': 'cam1', 'input': {'kind': 'pull', 'url': 'rtsp://c/1'}}", "folder"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-call'}}", "input.address"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-rendezvous', 'address': "
+         "'a:1'}}",
+         "input.listen"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-listen', 'listen': ':1', "
+         "'passphrase': 'sh0rt'}}",
+         "input.passphrase"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-listen', 'listen': ':1', "
+         "'key_bytes': 20}}",
+         "input.key_bytes"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-listen', 'listen': ':1', "
+         "'latency_ms': 9999}}",
+         "input.latency_ms"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'srt-listen', 'listen': ':1', "
+         "'passhprase': 'x'}}",
+         "input.passhprase"},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'file', 'url': 'x'}}", "input.kind"},
+        {"[]", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "%s", cases[i].text);
+        for (char *c = text; *c; c++)
+            *c = *c == '\'' ? '"' : *c;
+        struct gateway_settings s;
+        struct diagnostic d = {0};
+        int error = gateway_settings_parse(text, strlen(text), &s, &d);
+        CHECK(error, ==, cases[i].path ? -22 : 0);
+        if (cases[i].path)
+            CHECK_TEXT(d.path, cases[i].path);
+        else
+            CHECK_TEXT(s.resource, "cam1");
+        CHECK_TRUE(!strstr(d.text, "sh0rt") && !strstr(d.text, "passwd")); // values may be secret
+    }
+}
+
+// ---- Ingest ----------------------------------------------------------------------------------
+
+static char folder[64];
+static struct live_log *sink;
+static struct ingest *ingest;
+static int64_t now_ns;
+
+static void begin(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    CHECK_OK(live_log_create(path, "cam1", LIVE_LOG_LIMITS, &sink, NULL));
+    ingest = ingest_create(sink);
+    ingest_begin(ingest, true);
+    now_ns = START_NS;
+}
+
+static void tick_until(int64_t ns)
+{
+    for (; now_ns < ns; now_ns += SECOND_NS / 10)
+        ingest_tick(ingest, now_ns);
+}
+
+static void picture(int i, int64_t ticks, int64_t arrival_ns)
+{
+    static const struct unit_format format = {.codec = "h264", .width = 640, .height = 360};
+    uint8_t body[4] = {(uint8_t)i};
+    struct ingest_unit unit = {.stream = UNIT_PICTURE,
+                               .format = &format,
+                               .pts = ticks,
+                               .dts = ticks,
+                               .key = i % 25 == 0,
+                               .bytes = body,
+                               .size = sizeof body};
+    tick_until(arrival_ns);
+    ingest_add(ingest, &unit, arrival_ns);
+}
+
+static void sound(int64_t ticks, int64_t arrival_ns)
+{
+    static const struct unit_format format = {.codec = "aac", .sample_rate = 48000, .channels = 2};
+    uint8_t body[4] = {1};
+    struct ingest_unit unit = {.stream = UNIT_SOUND,
+                               .format = &format,
+                               .pts = ticks,
+                               .dts = ticks,
+                               .key = true,
+                               .samples = 1024,
+                               .bytes = body,
+                               .size = sizeof body};
+    ingest_add(ingest, &unit, arrival_ns);
+}
+
+// What the log holds, after all its promises have been checked: nothing comes at or below done_ns,
+// no seq is missing, gens do not fall, map points come a second ahead.
+struct summary {
+    int pictures, sounds, picture_gaps, sound_gaps, gens, points;
+    int64_t gap_from_ns, gap_to_ns; // the last one of pictures
+    int64_t sound_hole;             // samples left out
+};
+
+static struct summary finish(const char *name)
+{
+    char path[128];
+    struct summary s = {0};
+    struct live_reader *reader;
+    struct unit u;
+    uint64_t seq = 0;
+    uint32_t gen = 0;
+    int64_t done[UNIT_STREAMS] = {INT64_MIN, INT64_MIN}, gap[UNIT_STREAMS] = {0}, next_sample = 0;
+    ingest_destroy(&ingest);
+    live_log_destroy(&sink);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    CHECK_OK(live_reader_open(path, &reader, NULL));
+    while (!live_reader_next(reader, &u)) {
+        CHECK(u.seq, ==, seq + 1);
+        CHECK(u.done_ns, >=, done[u.stream]);
+        if (u.kind == UNIT_DATA)
+            CHECK(u.chan_ns, >, done[u.stream]);
+        if (u.kind != UNIT_FORMAT && u.kind != UNIT_MAP)
+            CHECK(u.gen, >=, gen);
+        seq = u.seq;
+        done[u.stream] = u.done_ns;
+        if (u.gen > gen) {
+            gen = u.gen;
+            s.gens++;
+            next_sample = 0;
+        }
+        if (u.kind == UNIT_GAP && u.chan_ns != gap[u.stream]) {
+            gap[u.stream] = u.chan_ns;
+            *(u.stream == UNIT_PICTURE ? &s.picture_gaps : &s.sound_gaps) += 1;
+        }
+        if (u.kind == UNIT_GAP && u.stream == UNIT_PICTURE) {
+            s.gap_from_ns = u.chan_ns;
+            s.gap_to_ns = u.done_ns;
+        }
+        if (u.kind == UNIT_DATA && u.stream == UNIT_PICTURE)
+            s.pictures++;
+        if (u.kind == UNIT_DATA && u.stream == UNIT_SOUND) {
+            s.sounds++;
+            s.sound_hole += u.index - next_sample;
+            next_sample = u.index + 1024;
+        }
+        if (u.kind == UNIT_MAP && !(u.flags & UNIT_AGAIN) && u.index) {
+            CHECK(u.index - next_sample, >=, 48000 - 1024);
+            s.points++;
+        }
+    }
+    live_reader_close(&reader);
+    return s;
+}
+
+static int64_t at(int i)
+{
+    return START_NS + SECOND_NS + i * SECOND_NS / 25;
+}
+
+// Ten seconds, of which pictures 100 to 149 do not come.
+static void test_gap(void)
+{
+    begin("gap");
+    for (int i = 0; i < 250; i++)
+        if (i < 100 || i >= 150)
+            picture(i, i * 3600, at(i));
+    struct ingest_stats stats;
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 1);
+    struct summary s = finish("gap");
+    CHECK(s.pictures, ==, 200);
+    CHECK(s.picture_gaps, ==, 2); // before the first one, and this
+    CHECK(llabs(s.gap_from_ns - at(99)), <, 1000000);
+    CHECK(s.gap_to_ns, >=, at(150) - SECOND_NS * 3 / 10 - SECOND_NS / 25);
+    CHECK(s.gap_to_ns, <, at(150));
+}
+
+// Pictures that are up to 150 ms late make no gap, and one that comes after a gap was told is still
+// logged, but later.
+static void test_late(void)
+{
+    begin("late");
+    for (int i = 0; i < 250; i++)
+        picture(i, i * 3600, at(i) + (i % 50 >= 47 ? (50 - i % 50) * SECOND_NS / 25 : 0));
+    struct summary s = finish("late");
+    CHECK(s.pictures, ==, 250);
+    CHECK(s.picture_gaps, ==, 1);
+    begin("later");
+    for (int i = 0; i < 250; i++)
+        picture(i, i * 3600, at(i) + (i >= 100 && i < 120 ? at(120) - at(i) : 0));
+    s = finish("later");
+    CHECK(s.pictures, ==, 250);
+    CHECK(s.picture_gaps, ==, 2);
+    CHECK(s.gens, ==, 1);
+}
+
+// A clock that jumps, one that wraps, a connection that is made anew.
+static void test_gens(void)
+{
+    begin("gens");
+    for (int i = 0; i < 100; i++)
+        picture(i, (INT64_C(1) << 33) - 50 * 3600 + i * 3600, at(i));
+    for (int i = 100; i < 200; i++)
+        picture(i, 1000000000 + i * 3600, at(i));
+    ingest_begin(ingest, true);
+    for (int i = 200; i < 300; i++)
+        picture(i, i * 3600, at(i));
+    struct ingest_stats stats;
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 3);
+    struct summary s = finish("gens");
+    CHECK(s.pictures, ==, 300);
+    // The next gateway goes on where this one ended.
+    begin("gens");
+    for (int i = 300; i < 350; i++)
+        picture(i, i * 3600, at(i));
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 4);
+    s = finish("gens");
+    CHECK(s.pictures, ==, 350);
+}
+
+// Sound beside pictures: 200 ms of it missing in the middle are a hole of so many samples and one
+// gap at most, and its map goes on.
+static void test_sound(void)
+{
+    begin("sound");
+    int64_t sample = 0;
+    for (int i = 0; i < 300; i++) {
+        picture(i, i * 3600, at(i));
+        for (; sample * 90000 / 48000 < (i + 1) * 3600; sample += 1024)
+            if (sample < 245760 || sample >= 245760 + 10 * 1024)
+                sound(sample * 90000 / 48000, at(i));
+    }
+    struct ingest_stats stats;
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 1);
+    struct summary s = finish("sound");
+    CHECK(llabs(s.sound_hole - 10 * 1024), <=, 2);
+    CHECK(s.points, >=, 11);
+    CHECK(s.sounds, >=, 520);
+}
+
+int main(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/gateway-XXXXXX");
+    CHECK_TRUE(mkdtemp(folder));
+    test_access();
+    test_settings();
+    test_gap();
+    test_late();
+    test_gens();
+    test_sound();
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK_OK(system(command));
+    return check_end();
+}

@@ -1,0 +1,296 @@
+// Cameras from their log: streams that ffmpeg made go through the gateway's demuxer and ingest at
+// simulated times, and what is shown is read from the pictures' own numbers. Skipped without
+// ffmpeg.
+#include "engine/live/camera.h"
+
+#include "engine/base/thread.h"
+#include "engine/frame/sound.h"
+#include "engine/live/log.h"
+#include "engine/live/stamp.h"
+#include "tests/worker/live_look.h"
+#include "worker/gateway/demux.h"
+#include "worker/gateway/ts_watch.h"
+
+#include <errno.h>
+#include <libavutil/log.h>
+#include <libavutil/mem.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define START_NS (INT64_C(1790000000) * SECOND_NS)
+#define DELAY_NS INT64_C(400000000)
+#define HOLD_NS  INT64_C(500000000)
+
+static char folder[64];
+
+// ---- From a file into a log ------------------------------------------------------------------
+
+struct feed {
+    FILE *file;
+    struct ingest *ingest;
+    bool begun;
+    int64_t first_ticks, now_ns, offset_ns;
+    uint64_t seed;
+    struct ts_watch watch;
+    bool changed;
+    uint8_t message[1316];
+    size_t size, at;
+};
+
+// Seven packets at a time, as SRT brings them.
+static int read_file(void *opaque, uint8_t *bytes, int size)
+{
+    struct feed *f = opaque;
+    if (f->at == f->size && !f->changed) {
+        f->size = fread(f->message, 1, sizeof f->message, f->file);
+        f->at = 0;
+        f->changed = ts_watch_add(&f->watch, f->message, f->size);
+    }
+    if (!f->size || f->changed)
+        return AVERROR_EOF;
+    size_t left = f->size - f->at, n = (size_t)size < left ? (size_t)size : left;
+    memcpy(bytes, f->message + f->at, n);
+    f->at += n;
+    return (int)n;
+}
+
+static int never(void *opaque)
+{
+    (void)opaque;
+    return 0;
+}
+
+static void on_begin(void *opaque, bool has_pictures)
+{
+    ingest_begin(((struct feed *)opaque)->ingest, has_pictures);
+}
+
+static void advance(struct feed *f, int64_t to_ns)
+{
+    for (; f->now_ns < to_ns; f->now_ns += SECOND_NS / 10)
+        ingest_tick(f->ingest, f->now_ns);
+}
+
+// A unit arrives when its dts says, up to 5 ms late; sound when the pictures beside it do.
+static void on_unit(void *opaque, const struct ingest_unit *unit)
+{
+    struct feed *f = opaque;
+    if (unit->stream == UNIT_PICTURE) {
+        int64_t step = f->begun ? ticks_between_ns(f->first_ticks, unit->dts) : 0;
+        // A jump takes no time.
+        f->offset_ns += !f->begun || step < -SECOND_NS || step > SECOND_NS ? SECOND_NS / 25 : step;
+        f->first_ticks = unit->dts;
+        f->begun = true;
+        advance(f, START_NS + f->offset_ns);
+    }
+    ingest_add(f->ingest, unit,
+               START_NS + f->offset_ns + (int64_t)(check_random(&f->seed) % 5000000));
+}
+
+static void log_file(const char *clip, const char *name, struct ingest_stats *ret)
+{
+    struct live_log *log = NULL;
+    struct diagnostic d;
+    snprintf(log_path, sizeof log_path, "%s/%s", folder, name);
+    CHECK_OK(live_log_create(log_path, "cam1", LIVE_LOG_LIMITS, &log, &d));
+    struct feed feed = {
+        .file = fopen(clip, "rb"), .ingest = ingest_create(log), .now_ns = START_NS, .seed = 5};
+    do {
+        feed.changed = false;
+        AVIOContext *io =
+            avio_alloc_context(av_malloc(1316), 1316, 0, &feed, read_file, NULL, NULL);
+        struct demux_config config = {
+            .io = io, .stop = never, .on_begin = on_begin, .on_unit = on_unit, .opaque = &feed};
+        CHECK_OK(demux_run(&config));
+        av_freep(&io->buffer);
+        avio_context_free(&io);
+    } while (feed.changed);
+    advance(&feed, START_NS + feed.offset_ns + 3 * SECOND_NS);
+    ingest_stats(feed.ingest, ret);
+    CHECK(ret->unlogged, ==, 0);
+    fclose(feed.file);
+    ingest_destroy(&feed.ingest);
+    live_log_destroy(&log);
+}
+
+// ---- Cases -----------------------------------------------------------------------------------
+
+static const struct rate rate25 = {25, 1};
+static struct ingest_stats stats;
+
+static void test_plain(void)
+{
+    char clip[128];
+    snprintf(clip, sizeof clip, "%s/plain.ts", folder);
+    make_clip(clip, 100, 150, CLIP_H264);
+    log_file(clip, "plain", &stats);
+    CHECK(stats.gen, ==, 1);
+    CHECK(stats.streams[UNIT_PICTURE].units, ==, 150);
+    CHECK(stats.streams[UNIT_PICTURE].format.width, ==, CLIP_WIDTH);
+    CHECK(stats.streams[UNIT_SOUND].format.sample_rate, ==, 48000);
+    read_times();
+    look_at_all(rate25, 220);
+    CHECK(check_consecutive(220), >=, 130);
+    check_sync(220);
+    check_tone(220);
+    check_other_readers(rate25, 220);
+    // It ends: held for half a second, then lost, in silence, with a fade and no click.
+    int last = 219;
+    while (last && all[last].state != SHOW_HELD)
+        last--;
+    CHECK(all[last].number, ==, 249);
+    CHECK(all[last + 1].state, ==, SHOW_LOST);
+    CHECK(all[last + 1].result, ==, -ENODATA);
+    int held = 0;
+    for (int n = 60; n < 220; n++)
+        held += all[n].state == SHOW_HELD;
+    CHECK(held, >=, 11);
+    CHECK(held, <=, 13);
+    // The rule, by looking through the log, at a rate that repeats pictures.
+    const struct rate rate = {30000, 1001};
+    look_at_all(rate, 240);
+    int repeats = 0;
+    for (int n = 0; n < 240; n++) {
+        int64_t t = epoch_ns - DELAY_NS + n * 1001 * SECOND_NS / 30000;
+        size_t best = 0;
+        for (size_t seq = 1; seq < 20000; seq++)
+            if (times[seq] && times[seq] <= t && times[seq] >= times[best])
+                best = seq;
+        if (!all[n].result)
+            CHECK(all[n].content, ==, best);
+        repeats += n && !all[n].result && all[n].content == all[n - 1].content &&
+                   all[n].state == SHOW_LIVE;
+    }
+    CHECK(repeats, >=, 20); // 5 in 30, for five seconds
+    CHECK(repeats, <=, 30);
+}
+
+static void test_wrap(void)
+{
+    char clip[128];
+    snprintf(clip, sizeof clip, "%s/wrap.ts", folder);
+    make_clip(clip, 0, 125, "-output_ts_offset 95441 " CLIP_H264); // 2^33 / 90000 = 95443.7
+    log_file(clip, "wrap", &stats);
+    CHECK(stats.gen, ==, 1);
+    CHECK(stats.refused, <=, 40); // sound of the first half second
+    read_times();
+    look_at_all(rate25, 200);
+    CHECK(check_consecutive(200), >=, 105);
+    check_sync(200);
+    check_other_readers(rate25, 200);
+}
+
+// Two clips one after the other in one connection.
+static void test_joined(const char *name, const char *first, const char *second, int *ret_widths)
+{
+    char a[128], b[128], command[512];
+    snprintf(a, sizeof a, "%s/%s.ts", folder, name);
+    snprintf(b, sizeof b, "%s/%s-2.ts", folder, name);
+    make_clip(a, 0, 75, first);
+    make_clip(b, 75, 75, second);
+    snprintf(command, sizeof command, "cat %s >>%s", b, a);
+    CHECK_OK(system(command));
+    log_file(a, name, &stats);
+    look_at_all(rate25, 220);
+    int numbers = 0, last = -1;
+    for (int n = 0; n < 220; n++) {
+        if (all[n].number >= 0) {
+            ret_widths[all[n].number >= 75] = all[n].width;
+            CHECK(all[n].number, >=, last);
+            numbers += all[n].number > last;
+            last = (int)all[n].number;
+        }
+    }
+    CHECK(numbers, >=, 110); // the rest is at the start and at the joint
+    CHECK(last, ==, 149);
+    check_other_readers(rate25, 220);
+}
+
+#define SMALL "-vf scale=168:96 -g 25 -bf 0 -c:a mp2 -b:a 128k -f mpegts "
+
+static void test_changes(void)
+{
+    int widths[2] = {0};
+    // Another codec, size and sound, and stamps that begin anew.
+    test_joined("codec", CLIP_H264, "-tables_version 1 -c:v mpeg2video -q:v 3 " SMALL, widths);
+    CHECK(stats.gen, ==, 2);
+    CHECK_TEXT(stats.streams[UNIT_PICTURE].format.codec, "mpeg2video");
+    CHECK_TEXT(stats.streams[UNIT_SOUND].format.codec, "mp2");
+    CHECK(widths[0], ==, CLIP_WIDTH);
+    CHECK(widths[1], ==, 168);
+    // Another size, while all else goes on.
+    test_joined("size", CLIP_H264, "-output_ts_offset 3.12 -vf scale=168:96 " CLIP_H264, widths);
+    CHECK(stats.gen, ==, 1);
+    CHECK(widths[0], ==, CLIP_WIDTH);
+    CHECK(widths[1], ==, 168);
+}
+
+// Pictures before a key that lean on the group before it: whoever begins at that key has them too.
+static void test_open_groups(void)
+{
+    char clip[128];
+    snprintf(clip, sizeof clip, "%s/open.ts", folder);
+    make_clip(clip, 0, 100, "-x264-params open-gop=1:b-adapt=0:bframes=2 " CLIP_H264);
+    log_file(clip, "open", &stats);
+    look_at_all(rate25, 170);
+    CHECK(check_consecutive(170), >=, 80);
+    check_other_readers(rate25, 170);
+}
+
+// Packets are missing: the picture stands from there to the next key, and nothing broken is shown.
+static void test_damage(void)
+{
+    char clip[128];
+    snprintf(clip, sizeof clip, "%s/damage.ts", folder);
+    make_clip(clip, 0, 125, CLIP_H264);
+    FILE *f = fopen(clip, "rb");
+    static uint8_t bytes[4 << 20];
+    size_t size = fread(bytes, 1, sizeof bytes, f), kept = 0, count = size / 188;
+    fclose(f);
+    for (size_t i = 0; i < count; i++) {
+        bool picture = ((bytes[i * 188 + 1] & 0x1F) << 8 | bytes[i * 188 + 2]) == 0x100;
+        if (picture && i >= count / 2 && i < count / 2 + 6)
+            continue;
+        memmove(bytes + kept++ * 188, bytes + i * 188, 188);
+    }
+    CHECK(kept, <, count);
+    f = fopen(clip, "wb");
+    CHECK(fwrite(bytes, 188, kept, f), ==, kept);
+    fclose(f);
+    log_file(clip, "damage", &stats);
+    CHECK(stats.streams[UNIT_PICTURE].damaged, >=, 1);
+    look_at_all(rate25, 200);
+    int repeated = 0, jumps = 0;
+    for (int n = 1; n < 200; n++)
+        if (all[n].state == SHOW_LIVE && all[n - 1].state == SHOW_LIVE) {
+            int64_t step = all[n].number - all[n - 1].number;
+            repeated += step == 0;
+            jumps += step > 1;
+            CHECK_TRUE(step <= 1 || all[n].number % CLIP_RATE == 0); // on with a key
+            CHECK(step, >=, 0);
+        }
+    CHECK(jumps, ==, 1);
+    CHECK(repeated, >=, 1);
+    CHECK(repeated, <=, CLIP_RATE);
+    check_other_readers(rate25, 200);
+}
+
+int main(void)
+{
+    if (system("command -v ffmpeg >/dev/null"))
+        return 77;
+    av_log_set_level(AV_LOG_QUIET);
+    snprintf(folder, sizeof folder, "/tmp/live-camera-XXXXXX");
+    CHECK_TRUE(mkdtemp(folder));
+    epoch_ns = START_NS + 20000000; // half a frame beside the pictures: none is near the edge
+    test_plain();
+    test_wrap();
+    test_changes();
+    test_open_groups();
+    test_damage();
+    CHECK(picture_outstanding(), ==, 0);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK_OK(system(command));
+    return check_end();
+}
