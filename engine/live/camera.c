@@ -77,23 +77,45 @@ void camera_pictures_clear(struct camera *c)
     picture_unref(&c->pictures.shown.picture);
 }
 
-// Takes what the decoder has. 0: more has to be pushed; -ENODATA: there will be no more.
-static int pull(struct camera *c)
+// The last key of unit i's run at or before `from`; -1: none.
+static int64_t key_before(const struct camera_units *units, int64_t i, int64_t from)
+{
+    int64_t run = units_at(units, i)->run;
+    for (; from >= units->first && units_at(units, from)->run == run; from--)
+        if (units_at(units, from)->flags & UNIT_KEY)
+            return from;
+    return -1;
+}
+
+// The key that unit i is decoded from: the one before it, or, for what comes after a key and is
+// shown before it, the one before that.
+static int64_t home_of(const struct camera_units *units, int64_t i)
+{
+    int64_t key = key_before(units, i, i);
+    if (key < 0 || units_at(units, i)->chan_ns >= units_at(units, key)->chan_ns)
+        return key;
+    int64_t before = key_before(units, i, key - 1);
+    return before < 0 ? key : before;
+}
+
+// Takes what the decoder has: pictures of the session's home, in the order in which they are shown.
+// One that comes out of it is lost, so that it is lost for all readers.
+static void pull(struct camera *c)
 {
     struct camera_pictures *p = &c->pictures;
+    const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
     for (;;) {
         struct picture *picture = NULL;
         int64_t tag = UNIT_NO_TIME;
         int error = live_decoder_picture(p->decoder, &picture, &tag);
-        if (error == -EAGAIN)
-            return 0;
-        if (error == -ENODATA)
-            return error;
-        int64_t i =
-            tag == UNIT_NO_TIME ? -1 : units_find(&c->log.streams[UNIT_PICTURE], (uint64_t)tag);
-        if (i >= 0)
-            p->out_ns = units_at(&c->log.streams[UNIT_PICTURE], i)->chan_ns;
-        if (error < 0 || i < 0) {
+        if (error == -EAGAIN || error == -ENODATA)
+            return;
+        int64_t i = tag == UNIT_NO_TIME ? -1 : units_find(units, (uint64_t)tag);
+        bool ours =
+            i >= 0 && home_of(units, i) == p->home && units_at(units, i)->chan_ns > p->out_ns;
+        if (ours)
+            p->out_ns = units_at(units, i)->chan_ns;
+        if (error < 0 || !ours) {
             picture_unref(&picture);
             continue;
         }
@@ -119,22 +141,22 @@ static bool take_ready(struct camera_pictures *p, const struct camera_unit *want
 }
 
 // ---- Decoding --------------------------------------------------------------------------------
+//
+// A session is what a fresh decoder is given for the pictures of one home: from there (or, where
+// that gives no picture, from an earlier key) to before the next key, and what follows that key and
+// is shown before it. Nothing that was decoded before has a part in it, whatever is wrong with the
+// bytes: so it is the same for every reader.
 
-static int begin_at(struct camera *c, int64_t key)
+static int begin_at(struct camera *c, int64_t key, int64_t home)
 {
     struct camera_pictures *p = &c->pictures;
     const struct camera_unit *u = units_at(&c->log.streams[UNIT_PICTURE], key);
-    if (p->decoder && p->format != u->format)
-        close_decoder(p);
-    drop_ready(p, p->ready_count);
-    int error = 0;
-    if (p->decoder)
-        live_decoder_flush(p->decoder);
-    else
-        error = live_decoder_create(u->format, &p->decoder, NULL);
-    p->format = u->format;
+    close_decoder(p);
+    int error = live_decoder_create(u->format, &p->decoder, NULL);
     p->run = u->run;
     p->start = p->next = key;
+    p->home = home;
+    p->tail_ns = INT64_MAX;
     p->out_ns = INT64_MIN;
     p->ended = false;
     return error;
@@ -153,6 +175,31 @@ static bool run_is_over(const struct camera *c, int64_t next)
     return last && last->until_ns; // a gap
 }
 
+// Whether the session's next unit is there: 1; 0: it has no more; -EAGAIN: nobody can know yet.
+static int session_goes_on(struct camera *c)
+{
+    struct camera_pictures *p = &c->pictures;
+    const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
+    if (run_is_over(c, p->next))
+        return 0;
+    if (p->next == units_end(units))
+        return -EAGAIN;
+    const struct camera_unit *u = units_at(units, p->next);
+    if (p->tail_ns != INT64_MAX)
+        return u->chan_ns < p->tail_ns;
+    if (p->next <= p->home || !(u->flags & UNIT_KEY))
+        return 1;
+    // The next key: it is only needed for what leans on it from before.
+    if (run_is_over(c, p->next + 1))
+        return 0;
+    if (p->next + 1 == units_end(units))
+        return -EAGAIN;
+    if (units_at(units, p->next + 1)->chan_ns >= u->chan_ns)
+        return 0;
+    p->tail_ns = u->chan_ns;
+    return 1;
+}
+
 // Decodes on until the wanted unit's picture is there. 0; -EAGAIN: it needs units that have not
 // come yet; -EIO: it does not come from here.
 static int advance(struct camera *c, int64_t i)
@@ -165,63 +212,45 @@ static int advance(struct camera *c, int64_t i)
             return 0;
         if (p->ended || p->out_ns >= wanted->chan_ns || p->next - i > REORDER_MAX)
             return -EIO;
-        bool over = run_is_over(c, p->next);
-        if (!over && p->next == units_end(units))
-            return -EAGAIN;
-        if (over) {
+        int more = session_goes_on(c);
+        if (more < 0)
+            return more;
+        if (more) {
+            const struct camera_unit *u = units_at(units, p->next++);
+            (void)live_decoder_push(p->decoder, u->body, u->size, (int64_t)u->seq); // shows below
+        } else {
             // Should the run go on after a gap, decoding begins at its key again.
             (void)live_decoder_push(p->decoder, NULL, 0, 0);
             p->ended = true;
-        } else {
-            const struct camera_unit *u = units_at(units, p->next++);
-            (void)live_decoder_push(p->decoder, u->body, u->size, (int64_t)u->seq); // shows below
         }
-        (void)pull(c);
+        pull(c);
     }
 }
 
-// The last key of unit i's run at or before `from`; -1: none.
-static int64_t key_before(const struct camera_units *units, int64_t i, int64_t from)
+static bool is_ready(const struct camera_pictures *p, const struct camera_unit *wanted)
 {
-    int64_t run = units_at(units, i)->run;
-    for (; from >= units->first && units_at(units, from)->run == run; from--)
-        if (units_at(units, from)->flags & UNIT_KEY)
-            return from;
-    return -1;
-}
-
-static bool is_on_the_way(const struct camera *c, int64_t i)
-{
-    const struct camera_pictures *p = &c->pictures;
-    const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
-    const struct camera_unit *wanted = units_at(units, i);
-    if (!p->decoder || p->run != wanted->run || i < p->start)
-        return false;
     for (int k = 0; k < p->ready_count; k++)
         if (p->ready[k].seq == wanted->seq)
             return true;
-    if (p->ended || p->out_ns >= wanted->chan_ns)
-        return false;
-    // From where a later key is nearer, decoding begins there.
-    return i < p->next + REORDER_MAX || key_before(units, i, i) <= p->next;
+    return false;
 }
 
 // As advance.
 static int decode(struct camera *c, int64_t i)
 {
+    struct camera_pictures *p = &c->pictures;
     const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
-    if (is_on_the_way(c, i)) {
+    const struct camera_unit *wanted = units_at(units, i);
+    int64_t home = home_of(units, i), key = home;
+    bool under_way = p->decoder && p->home == home && p->start == home;
+    if (under_way && (is_ready(p, wanted) || (!p->ended && p->out_ns < wanted->chan_ns))) {
         int error = advance(c, i);
         if (error != -EIO)
             return error;
+        key = key_before(units, i, key - 1); // what it gave is all that it gives
     }
-    int64_t key = key_before(units, i, i);
-    // A picture that is shown before the key it comes after leans on the group before.
-    if (key >= 0 && units_at(units, i)->chan_ns < units_at(units, key)->chan_ns &&
-        key_before(units, i, key - 1) >= 0)
-        key = key_before(units, i, key - 1);
     for (int tries = 0; tries < KEY_TRIES && key >= 0; tries++) {
-        int error = begin_at(c, key);
+        int error = begin_at(c, key, home);
         if (!error)
             error = advance(c, i);
         if (error != -EIO)

@@ -207,6 +207,8 @@ static int take(struct camera_log *log, const struct unit *u)
     case UNIT_DATA:
         error = take_data(log, u);
         break;
+    case UNIT_IDLE:
+        break;
     }
     if (u->done_ns > log->done_ns[u->stream])
         log->done_ns[u->stream] = u->done_ns;

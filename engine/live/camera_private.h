@@ -18,10 +18,11 @@ struct camera_ready {
 
 struct camera_pictures {
     struct live_decoder *decoder; // NULL: none open
-    const struct unit_format *format;
-    int64_t run, start, next; // the run it is in, the unit it began with, the one it gets next
-    int64_t out_ns;           // chan_ns of the newest that came out
-    bool ended;               // it was told that no more comes
+    int64_t run, start, next;     // the run it is in, the unit it began with, the one it gets next
+    int64_t home;                 // the key whose pictures are wanted
+    int64_t tail_ns; // chan_ns of the key after that, once only what leans on it is left
+    int64_t out_ns;  // chan_ns of the newest that came out
+    bool ended;      // it was told that no more comes
     struct camera_ready ready[READY_MAX]; // came out, not wanted yet; by rising chan_ns
     int ready_count;
     struct camera_ready shown; // picture NULL: none yet

@@ -173,8 +173,9 @@ static bool too_much(const struct live_log *log)
     for (size_t i = 1; i < log->count; i++)
         keys += log->segments[i].keys;
     bool has_keys = keys || log->segments[0].keys;
+    int64_t from_ns = log->segments[1].from_ns;
     return bytes > log->limits.bytes_max ||
-           (log->now_ns - log->segments[1].from_ns >= log->limits.keep_ns &&
+           (from_ns != INT64_MIN && log->now_ns - from_ns >= log->limits.keep_ns &&
             (!has_keys || keys > log->limits.keep_keys)); // the newest key's group is not whole
 }
 

@@ -99,7 +99,8 @@ int unit_parse(const uint8_t *bytes, size_t size, struct unit *ret)
     if (get_u32(bytes + AT_CRC) !=
         crc32c_add(0, bytes + AT_KIND, UNIT_HEADER_BYTES - AT_KIND + body))
         return -EPROTO;
-    if (bytes[AT_KIND] < UNIT_DATA || bytes[AT_KIND] > UNIT_MAP || bytes[AT_STREAM] >= UNIT_STREAMS)
+    if (bytes[AT_KIND] < UNIT_DATA || bytes[AT_KIND] > UNIT_IDLE ||
+        bytes[AT_STREAM] >= UNIT_STREAMS)
         return -EPROTO;
     *ret = (struct unit){
         .kind = bytes[AT_KIND],

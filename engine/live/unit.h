@@ -38,6 +38,7 @@ enum unit_kind {
     UNIT_FORMAT,   // what the data of the stream is from here on (unit_format)
     UNIT_GAP,      // nothing of the stream for chan_ns < t <= done_ns, told again while it lasts
     UNIT_MAP,      // a breakpoint of the sound's map: sample `index` is heard at chan_ns
+    UNIT_IDLE,     // nothing came up to done_ns, which is not long enough yet to be a gap
 };
 enum unit_stream { UNIT_PICTURE, UNIT_SOUND, UNIT_STREAMS };
 enum unit_flags {

@@ -5,6 +5,7 @@
 #include "tests/check.h"
 #include "worker/gateway/access.h"
 #include "worker/gateway/ingest.h"
+#include "worker/gateway/pace.h"
 #include "worker/gateway/settings.h"
 
 #include <srt/access_control.h>
@@ -115,6 +116,25 @@ static void test_settings(void)
     }
 }
 
+// Everything at once is let through one after the other, over the wrap; a stall of half a second is
+// caught up with, one of three seconds begins anew, and so does a jump.
+static void test_pace(void)
+{
+    struct pace pace = {0};
+    const int64_t wrap = INT64_C(1) << 33, first = wrap - 90000;
+    for (int i = 0; i < 100; i++)
+        CHECK(pace_due_ns(&pace, (first + i * 3600) % wrap, 7 + (i ? (i - 1) * SECOND_NS / 25 : 0)),
+              ==, 7 + i * SECOND_NS / 25);
+    int64_t due = 7 + 100 * SECOND_NS / 25;
+    CHECK(pace_due_ns(&pace, (first + 100 * 3600) % wrap, due + SECOND_NS / 2), ==, due);
+    due += SECOND_NS / 25;
+    CHECK(pace_due_ns(&pace, (first + 101 * 3600) % wrap, due + 3 * SECOND_NS), ==,
+          due + 3 * SECOND_NS);
+    CHECK(pace_due_ns(&pace, 5000000000, due + 3 * SECOND_NS), ==, due + 3 * SECOND_NS);
+    CHECK(pace_due_ns(&pace, 5000000000 + 3600, due + 3 * SECOND_NS), ==,
+          due + 3 * SECOND_NS + SECOND_NS / 25);
+}
+
 // ---- Ingest ----------------------------------------------------------------------------------
 
 static char folder[64];
@@ -134,7 +154,7 @@ static void begin(const char *name)
 
 static void tick_until(int64_t ns)
 {
-    for (; now_ns < ns; now_ns += SECOND_NS / 10)
+    for (; now_ns < ns; now_ns += SECOND_NS / 50)
         ingest_tick(ingest, now_ns);
 }
 
@@ -295,6 +315,33 @@ static void test_gens(void)
     CHECK(s.pictures, ==, 350);
 }
 
+// A source of a picture a second is there all the time; what it has is known 300 ms later.
+static void test_slow(void)
+{
+    begin("slow");
+    struct live_reader *reader;
+    char path[128];
+    struct unit u;
+    int64_t done_ns = 0, worst_ns = 0;
+    snprintf(path, sizeof path, "%s/slow", folder);
+    CHECK_OK(live_reader_open(path, &reader, NULL));
+    for (int i = 0; i < 11; i++) {
+        picture(i, (int64_t)i * 90000, START_NS + i * SECOND_NS);
+        for (int64_t to = now_ns + SECOND_NS * 9 / 10; now_ns < to;) {
+            tick_until(now_ns + SECOND_NS / 50);
+            while (!live_reader_next(reader, &u))
+                done_ns = u.stream == UNIT_PICTURE ? u.done_ns : done_ns;
+            if (i > 1 && now_ns - done_ns > worst_ns)
+                worst_ns = now_ns - done_ns;
+        }
+    }
+    live_reader_close(&reader);
+    CHECK(worst_ns, <=, 300000000);
+    struct summary s = finish("slow");
+    CHECK(s.pictures, ==, 11);
+    CHECK(s.picture_gaps, ==, 1); // before the first one
+}
+
 // Sound beside pictures: 200 ms of it missing in the middle are a hole of so many samples and one
 // gap at most, and its map goes on.
 static void test_sound(void)
@@ -316,16 +363,35 @@ static void test_sound(void)
     CHECK(s.sounds, >=, 520);
 }
 
+// Sound that its muxer holds back for up to 400 ms is all there: the source is shown so much later.
+static void test_held_back(void)
+{
+    begin("held");
+    int64_t sample = 0;
+    for (int i = 0; i < 300; i++) {
+        picture(i, i * 3600, at(i));
+        for (; i % 10 == 9 && sample * 90000 / 48000 < (i + 1) * 3600; sample += 1024)
+            sound(sample * 90000 / 48000, at(i));
+    }
+    struct summary s = finish("held");
+    CHECK(s.pictures, ==, 300);
+    CHECK(s.sounds, >=, (int)(sample / 1024) - 25); // those of the first half second
+    CHECK(s.sound_hole, <=, 2);
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/tmp/gateway-XXXXXX");
     CHECK_TRUE(mkdtemp(folder));
     test_access();
     test_settings();
+    test_pace();
     test_gap();
     test_late();
+    test_slow();
     test_gens();
     test_sound();
+    test_held_back();
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", folder);
     CHECK_OK(system(command));

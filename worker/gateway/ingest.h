@@ -38,6 +38,6 @@ void ingest_destroy(struct ingest **ingest);
 // A connection begins, a new gen with it. `has_pictures`: they lead the clock.
 void ingest_begin(struct ingest *ingest, bool has_pictures);
 void ingest_add(struct ingest *ingest, const struct ingest_unit *unit, int64_t arrival_ns);
-// At least ten times a second, also while there is no connection: says what is not there.
+// Some fifty times a second, also while there is no connection: says what is not there.
 void ingest_tick(struct ingest *ingest, int64_t now_ns);
 void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret);

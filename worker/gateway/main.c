@@ -7,13 +7,14 @@
 //
 //   thread   owns                      waits for                      feeds
 //   source   connection, demuxer       packets                        ingest (lock)
-//   main     status                    a tenth of a second; signals   ingest (lock): what is
+//   main     status                    20 ms; signals                 ingest (lock): what is
 //   missing
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/base/thread.h"
 #include "worker/gateway/demux.h"
+#include "worker/gateway/pace.h"
 #include "worker/gateway/settings.h"
 #include "worker/gateway/status.h"
 #include "worker/gateway/ts_watch.h"
@@ -29,7 +30,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define TICK_NS      INT64_C(100000000)
+#define TICK_NS      INT64_C(20000000)
 #define SECOND_NS    INT64_C(1000000000)
 #define IO_BYTES     32768
 #define MESSAGE_MAX  1456 // of SRT
@@ -41,7 +42,9 @@ struct gateway {
     struct gateway_settings settings;
     struct srt_input *srt; // NULL: pulled by libavformat
     int64_t offset_ns;     // farm time = monotonic clock + this
+    bool paced;            // the server gives as fast as it can
     // -- the source's thread
+    struct pace pace;
     struct ts_watch watch;
     uint8_t message[MESSAGE_MAX]; // of SRT: a short read would lose the rest of one
     int message_size, message_at;
@@ -100,9 +103,18 @@ static void on_begin(void *opaque, bool has_pictures)
     atomic_store(&g->text, "");
 }
 
+static void wait_until(struct gateway *g, int64_t end_ns)
+{
+    for (int64_t now; !atomic_load(&g->stopping) && (now = clock_monotonic_ns()) < end_ns;)
+        clock_sleep_until_ns(end_ns < now + TICK_NS ? end_ns : now + TICK_NS);
+}
+
 static void on_unit(void *opaque, const struct ingest_unit *unit)
 {
     struct gateway *g = opaque;
+    int64_t ticks = unit->dts != UNIT_NO_TIME ? unit->dts : unit->pts;
+    if (g->paced && ticks != UNIT_NO_TIME)
+        wait_until(g, pace_due_ns(&g->pace, ticks, clock_monotonic_ns()));
     pthread_mutex_lock(&g->lock);
     ingest_add(g->ingest, unit, farm_now(g));
     pthread_mutex_unlock(&g->lock);
@@ -151,24 +163,18 @@ static void run_srt(struct gateway *g)
     }
 }
 
-static void wait_to_retry(struct gateway *g, int64_t ns)
-{
-    int64_t end_ns = clock_monotonic_ns() + ns;
-    while (!atomic_load(&g->stopping) && clock_monotonic_ns() < end_ns)
-        clock_sleep_until_ns(clock_monotonic_ns() + TICK_NS / 2);
-}
-
 static void run_pull(struct gateway *g)
 {
     int64_t retry_ns = RETRY_NS;
     while (!atomic_load(&g->stopping)) {
+        g->pace = (struct pace){0};
         int error = demux(g, NULL);
         atomic_store(&g->text, error == -ECONNREFUSED ? "the server refuses the connection"
                                : error == -ETIMEDOUT  ? "the server does not answer"
                                : error < 0            ? "the server has no such stream"
                                                       : "the server has ended it");
         retry_ns = error < 0 ? retry_ns : RETRY_NS;
-        wait_to_retry(g, retry_ns);
+        wait_until(g, clock_monotonic_ns() + retry_ns);
         retry_ns = 2 * retry_ns < RETRY_NS_MAX ? 2 * retry_ns : RETRY_NS_MAX;
     }
 }
@@ -258,6 +264,7 @@ int main(int argc, char **argv)
     int error = live_log_create(g.settings.folder, g.settings.source, LIVE_LOG_LIMITS, &log, &d);
     if (!error && g.settings.kind != INPUT_PULL)
         error = srt_input_open(&g.settings, &g.srt, &d);
+    g.paced = !strncmp(g.settings.url, "http", 4);
     pthread_t source;
     if (!error) {
         g.ingest = ingest_create(log);
