@@ -1,18 +1,18 @@
 // A live source in a channel: picture and sound at frame n, from the source's log and n alone.
 //
-// Whoever reads the log gets the same bits, wherever they began: pictures are decoded from a key
-// on, sound in blocks of about 1.4 s, each by a fresh decoder that has heard the units before it;
-// which picture stands at n, and where in the sound n lies, follows by the rules of show.h and
-// sound_map.h. What the gateway marked as damaged is not decoded: the picture before it stands
-// until a whole key. Thread: a camera belongs to its renderer's thread. It reads and decodes in the
-// calls; nothing waits.
+// Whoever reads the log gets the same bits, wherever they began and whatever is wrong with the
+// bytes: each group of pictures is decoded by a fresh decoder, and so is sound in blocks of
+// about 1.4 s, by one that has heard the units before. Which picture stands at n, and where in the
+// sound n lies, follows by the rules of show.h and sound_map.h. What the gateway marked as damaged
+// is not decoded: the picture before it stands until a whole key.
+// Thread: a camera belongs to its renderer's thread. It reads and decodes in the calls; nothing
+// waits.
 #pragma once
 
+#include "engine/base/diagnostic.h"
 #include "engine/base/rate.h"
 #include "engine/frame/picture.h"
 #include "engine/live/show.h"
-
-#include "engine/base/diagnostic.h"
 
 struct camera_config {
     const char *folder; // of the log

@@ -4,7 +4,8 @@
 //
 // A windowed sinc (Kaiser, beta 8) of 64 taps, more where the source is above 48 kHz; 512 phases,
 // linear in between. For 48 kHz: flat within 0.1 dB to 19 kHz, images below -80 dB. Samples are
-// those of engine/frame/sound.h, stereo. Thread: any; constant after create.
+// those of engine/frame/sound.h, stereo.
+// Thread: any; constant after create.
 #pragma once
 
 #include <stdint.h>

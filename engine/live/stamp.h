@@ -3,8 +3,8 @@
 // A source's time stamps run by its own clock; they arrive with jitter, wrap at 33 bits, and jump.
 // A stamper maps them: farm time = stamp + offset, where the offset follows the earliest arrivals
 // (what comes later was held up on the way), and moves so slowly that nobody sees or hears it: by
-// at most STAMP_SLOPE_MAX, which changes by at most 50 ppm each second. Thread: pure, apart from
-// the struct; no clock is read, arrival is told.
+// at most STAMP_SLOPE_MAX, which changes by at most 50 ppm each second.
+// Thread: pure, apart from the struct; no clock is read, arrival is told.
 #pragma once
 
 #include <stdbool.h>
@@ -36,10 +36,9 @@ int64_t slope_loop_step(struct slope_loop *loop, int64_t error_ns);
 
 struct stamper {
     bool started, acquired;
-    int64_t last_ticks; // the newest that was unwrapped, raw, of the leading stream
-    int64_t last_ns;    // it on the source's own scale: ns since its first one, no wraps
-    int64_t base_ns,
-        base_at_ns; // from source time `base_at_ns` on: farm = base + (s - at) * (1 + slope)
+    int64_t last_ticks;          // the newest that was unwrapped, raw, of the leading stream
+    int64_t last_ns;             // it on the source's own scale: ns since its first one, no wraps
+    int64_t base_ns, base_at_ns; // farm time = base + (source time - base_at) * (1 + slope)
     struct slope_loop loop;
     int64_t begin_ns; // source time of the window of a second under way
     int64_t least_ns; // smallest arrival - farm time in it

@@ -54,8 +54,7 @@ struct unit {
     uint64_t source, seq;
     uint32_t gen;
     int64_t pts, dts, chan_ns, done_ns, index;
-    const uint8_t
-        *body; // borrowed: from who fills the struct, or from the bytes it was parsed from
+    const uint8_t *body; // borrowed: of who fills the struct, or of the bytes it was parsed from
     size_t size;
 };
 

@@ -262,6 +262,7 @@ static void test_gap(void)
     struct ingest_stats stats;
     ingest_stats(ingest, &stats);
     CHECK(stats.gen, ==, 1);
+    CHECK(stats.streams[UNIT_PICTURE].gaps, ==, 1); // that before the first one is none
     struct summary s = finish("gap");
     CHECK(s.pictures, ==, 200);
     CHECK(s.picture_gaps, ==, 2); // before the first one, and this

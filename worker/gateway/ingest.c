@@ -240,10 +240,8 @@ static void add_sound(struct ingest *g, const struct ingest_unit *unit)
     int rate = unit->format->sample_rate;
     int64_t farm_ns = farm_of(g, unit->pts);
     struct sound_point point;
-    if (!g->mapped && farm_ns <= live_log_done_ns(g->log, UNIT_SOUND)) {
-        g->stats.refused++; // silence has been told for then
-        return;
-    }
+    if (!g->mapped && farm_ns <= live_log_done_ns(g->log, UNIT_SOUND))
+        return; // silence has been told for then: it begins a little later
     if (!place_sound(g, unit, farm_ns)) {
         begin_gen(g);
         return;
@@ -379,7 +377,7 @@ static void tick_stream(struct ingest *g, enum unit_stream stream, int64_t now_n
     if (append(g, &u) < 0)
         return;
     s->gap_done_ns = up_to_ns;
-    s->stats.gaps += gap && !s->in_gap;
+    s->stats.gaps += gap && !s->in_gap && s->stats.units; // before the first nothing is missing
     s->in_gap = s->in_gap || gap;
 }
 

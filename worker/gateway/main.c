@@ -262,6 +262,11 @@ int main(int argc, char **argv)
     g.text = "";
     struct live_log *log = NULL;
     int error = live_log_create(g.settings.folder, g.settings.source, LIVE_LOG_LIMITS, &log, &d);
+    for (int i = 0; !error && i < UNIT_STREAMS; i++)
+        if (live_log_done_ns(log, i) > farm_now(&g) + SECOND_NS)
+            error =
+                diagnostic_set(&d, -EINVAL, "live_folder", g.settings.folder,
+                               "holds a log of the future; if the clock was set back, empty it");
     if (!error && g.settings.kind != INPUT_PULL)
         error = srt_input_open(&g.settings, &g.srt, &d);
     g.paced = !strncmp(g.settings.url, "http", 4);

@@ -1,5 +1,6 @@
 // What a server gives as fast as it can (HTTP files, HLS segments) is let through at the pace of
-// its own time stamps, so that it arrives like something live. Thread: pure, apart from the struct.
+// its own time stamps, so that it arrives like something live.
+// Thread: pure, apart from the struct.
 #pragma once
 
 #include <stdbool.h>

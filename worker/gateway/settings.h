@@ -7,10 +7,10 @@
 //   {"kind": "srt-listen", "listen": "0.0.0.0:9000"}   "resource" (the source's name), "user"
 //   {"kind": "srt-call", "address": "camera:9000"}     "stream_id"
 //   {"kind": "srt-rendezvous", "address": "camera:9000", "listen": "0.0.0.0:9000"}
-//        each of them: "passphrase" (10 to 79 characters), "key_bytes" (16, 24, 32), "latency_ms"
-//        (200)
-//   {"kind": "pull", "url": "rtsp://camera/1"}   rtmp, rtmps, rtsp, http, https (HLS too), srt,
-//   udp, rtp
+//      each of them: "passphrase" (10 to 79 characters), "key_bytes" (16, 24, 32),
+//      "latency_ms" (200 where it is not said)
+//   {"kind": "pull", "url": "rtsp://camera/1"}
+//      rtmp, rtmps, rtsp, rtsps, http, https (HLS too), srt, udp, rtp
 #pragma once
 
 #include "engine/base/diagnostic.h"
