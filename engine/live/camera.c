@@ -7,9 +7,9 @@
 
 // A decoder that has not given a picture after so many units more will not give it.
 #define REORDER_MAX 40
-// Keys that decoding may have to go back: the pictures before a key in an open group need the group
-// before, and gradual refresh some more.
-#define KEY_TRIES 3
+// Keys that decoding may begin at: the home, and the one before, for gradual refresh. With what
+// leans on the group before that is all that a log keeps for sure.
+#define KEY_TRIES 2
 
 int camera_open(const struct camera_config *config, struct camera **ret, struct diagnostic *reterr)
 {

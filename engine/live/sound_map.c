@@ -40,6 +40,18 @@ bool sound_map_arrive(struct sound_map_maker *m, int64_t index, int64_t farm_ns,
     return true;
 }
 
+bool sound_map_skip(struct sound_map_maker *m, int64_t index, struct sound_point *ret)
+{
+    int64_t seconds = (index - m->last.index) / m->rate + 2;
+    if (seconds < 2 || index < m->last.index - m->rate)
+        return false;
+    *ret = (struct sound_point){m->last.index + seconds * m->rate,
+                                m->last.farm_ns + seconds * (SECOND_NS + m->loop.slope)};
+    m->before = m->last;
+    m->last = *ret;
+    return true;
+}
+
 __int128 sound_position(struct sound_point from, struct sound_point to, __int128 time)
 {
     __int128 span = (__int128)(to.farm_ns - from.farm_ns) * SAMPLE_RATE_HZ;

@@ -31,6 +31,9 @@ void sound_map_begin(struct sound_map_maker *maker, int rate, int64_t farm_ns,
 // breakpoint, to be published before the samples. Called again until it is false.
 bool sound_map_arrive(struct sound_map_maker *maker, int64_t index, int64_t farm_ns,
                       struct sound_point *ret);
+// Before sample `index` arrives, after a hole: true where that is long; `*ret` is a breakpoint on
+// the line of the last two, to be published, and the map goes on from there.
+bool sound_map_skip(struct sound_map_maker *maker, int64_t index, struct sound_point *ret);
 // Farm time of a sample that has arrived.
 int64_t sound_map_farm_ns(const struct sound_map_maker *maker, int64_t index);
 

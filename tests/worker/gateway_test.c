@@ -364,6 +364,47 @@ static void test_sound(void)
     CHECK(s.sounds, >=, 520);
 }
 
+// Sound that comes back after five seconds belongs where its stamps say.
+static void test_sound_returns(void)
+{
+    begin("returns");
+    int64_t sample = 0;
+    for (int i = 0; i < 300; i++) {
+        picture(i, i * 3600, at(i));
+        for (; sample * 90000 / 48000 < (i + 1) * 3600; sample += 1024)
+            if (i < 100 || i >= 225)
+                sound(sample * 90000 / 48000, at(i));
+    }
+    struct live_reader *reader;
+    char path[128];
+    struct unit u;
+    int64_t first[UNIT_STREAMS] = {0}, worst_ns = 0;
+    int far = 0;
+    snprintf(path, sizeof path, "%s/returns", folder);
+    CHECK_OK(live_reader_open(path, &reader, NULL));
+    while (!live_reader_next(reader, &u)) {
+        if (u.kind != UNIT_DATA || u.chan_ns < at(60))
+            continue;
+        // Both by one clock: stamps and farm times differ by the same.
+        int64_t off_ns = u.chan_ns - u.pts * 100000 / 9;
+        if (!first[0] && u.stream == UNIT_PICTURE)
+            first[0] = off_ns;
+        if (u.stream == UNIT_SOUND && first[0]) {
+            worst_ns = llabs(off_ns - first[0]) > worst_ns ? llabs(off_ns - first[0]) : worst_ns;
+            far += u.chan_ns > at(230);
+        }
+    }
+    live_reader_close(&reader);
+    CHECK(worst_ns, <, 5000000);
+    CHECK(far, >, 100);
+    struct ingest_stats stats;
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 1);
+    struct summary s = finish("returns");
+    CHECK(s.sound_gaps, ==, 2);
+    CHECK(llabs(s.sound_hole - 5 * 48000), <=, 1024 + 2);
+}
+
 // Sound that its muxer holds back for up to 400 ms is all there: the source is shown so much later.
 static void test_held_back(void)
 {
@@ -392,6 +433,7 @@ int main(void)
     test_slow();
     test_gens();
     test_sound();
+    test_sound_returns();
     test_held_back();
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", folder);

@@ -229,8 +229,12 @@ static bool place_sound(struct ingest *g, const struct ingest_unit *unit, int64_
     int64_t more_ns = between_ns - s->last_samples * 1000000000 / rate;
     if (more_ns < SOUND_BACK_NS)
         return false;
-    if (more_ns > SOUND_HOLE_NS)
-        s->index += muldiv_floor(more_ns, rate, 1000000000);
+    if (more_ns <= SOUND_HOLE_NS)
+        return true;
+    s->index += muldiv_floor(more_ns, rate, 1000000000);
+    struct sound_point point;
+    if (sound_map_skip(&g->map, s->index, &point))
+        append_point(g, point);
     return true;
 }
 
