@@ -1,4 +1,4 @@
-// Little-endian numbers in messages. Private to engine/link.
+// Little-endian numbers in messages. Private to engine/link and engine/live.
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
 // What server and client share of libsrt: start-up, sockets with our options, addresses. Private to
-// engine/link; only its files include srt.h.
+// engine/link and the gateway (worker/gateway); only their files include srt.h.
 #pragma once
 
 #include <srt/srt.h>
