@@ -1,5 +1,7 @@
 #include "engine/media/media.h"
 
+#include "engine/base/program.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,29 +29,6 @@ struct answer {
     void *opaque;
     struct diagnostic *reterr;
 };
-
-// VISTTER_LIBEXEC, the folder of the running program, the folder that the build made it in.
-static int find_helper(char *ret, struct diagnostic *reterr)
-{
-    const char *folder = getenv("VISTTER_LIBEXEC");
-    if (folder && *folder && snprintf(ret, PATH_MAX, "%s/vistter-import", folder) < PATH_MAX &&
-        !access(ret, X_OK))
-        return 0;
-    ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 32);
-    if (n > 0) {
-        ret[n] = 0;
-        char *slash = strrchr(ret, '/');
-        memcpy(slash, "/vistter-import", sizeof "/vistter-import");
-        if (!access(ret, X_OK))
-            return 0;
-    }
-    snprintf(ret, PATH_MAX, "%s/vistter-import", VISTTER_IMPORT_FOLDER);
-    if (!access(ret, X_OK))
-        return 0;
-    return diagnostic_set(reterr, -ENOENT, "media_helper", "vistter-import",
-                          "the program vistter-import is missing; set VISTTER_LIBEXEC to its "
-                          "folder");
-}
 
 static void take_error(struct answer *a, char *line)
 {
@@ -192,7 +171,8 @@ static int run_helper(const char *path, const char *store, struct answer *a)
     const char *second = store ? store : file_name(path, buffer);
     char helper[PATH_MAX];
     pid_t pid;
-    int fd = -1, status = 0, error = find_helper(helper, a->reterr);
+    int fd = -1, status = 0,
+        error = program_find("vistter-import", VISTTER_IMPORT_FOLDER, helper, a->reterr);
     if (error < 0)
         return error;
     error = spawn_helper(helper, first, second, &pid, &fd);
