@@ -35,6 +35,7 @@
 #include "engine/base/thread.h"
 #include "engine/base/watchdog.h"
 #include "engine/link/media_cache.h"
+#include "engine/source/nursery.h"
 #include "proto/control.pb-c.h"
 
 #include <errno.h>
@@ -354,6 +355,7 @@ int main(int argc, char **argv)
     log_info("edge_start", "name=%s version=%s", settings.name, VISTTER_VERSION);
     run(&e);
     destroy_parts(&e);
+    nursery_close();
     log_info("stopped", "pictures_outstanding=%" PRId64 " packets_outstanding=%" PRId64,
              picture_outstanding(), packet_outstanding());
     return EXIT_SUCCESS;

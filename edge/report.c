@@ -2,6 +2,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/link/block_pool.h"
+#include "engine/source/nursery.h"
 #include "proto/control.pb-c.h"
 
 #include <stdio.h>
@@ -347,7 +348,8 @@ static double cpu_load(void)
     getrusage(RUSAGE_SELF, &usage);
     int64_t now = clock_monotonic_ns();
     int64_t cpu = ((int64_t)usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
-                  ((int64_t)usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+                  ((int64_t)usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000 +
+                  nursery_cpu_ns();
     double load = last_ns ? (double)(cpu - last_cpu_ns) / (double)(now - last_ns) : 0;
     last_ns = now;
     last_cpu_ns = cpu;

@@ -3,6 +3,7 @@
 #include "engine/base/log.h"
 #include "engine/base/settings.h"
 #include "engine/frame/picture.h"
+#include "engine/source/nursery.h"
 #include "worker/worker.h"
 
 #include <inttypes.h>
@@ -68,7 +69,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
     av_log_set_level(AV_LOG_QUIET); // what a user must know comes as an alarm
-    // Link keys are in memory; and who ends at a file is to be back soon.
+    // Link keys are in memory.
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     int stop_fd = signalfd(-1, &stop, SFD_CLOEXEC);
     struct worker *worker;
@@ -79,6 +80,7 @@ int main(int argc, char **argv)
     crew_start_all();
     worker_run(worker, stop_fd);
     worker_destroy(&worker);
+    nursery_close();
     crew_end();
     close(stop_fd);
     log_info("stopped", "pictures_outstanding=%" PRId64, picture_outstanding());

@@ -9,6 +9,7 @@
 #include "engine/link/control_link.h"
 #include "engine/link/state_file.h"
 #include "engine/receive/links.h"
+#include "engine/source/nursery.h"
 #include "proto/control.pb-c.h"
 #include "worker/duties.h"
 #include "worker/golden.h"
@@ -16,7 +17,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -205,6 +205,7 @@ struct report_memory {
     struct crash_note notes[CRASH_NOTES_MAX];
     Vistter__Control__V1__CrashReport crashes[CRASH_NOTES_MAX], *crash_pointers[CRASH_NOTES_MAX];
     size_t stage_count, plan_count, alarm_count, crash_count;
+    uint64_t logged_id; // of the newest crash that the log has
 };
 
 static void report_alarm(struct report_memory *m, uint64_t channel, const char *code,
@@ -237,6 +238,12 @@ static void report_crashes(struct report_memory *m)
         crash->content = m->notes[i].name;
         crash->picture = m->notes[i].place;
         crash->signal = (uint32_t)m->notes[i].signal;
+        if (crash->id > m->logged_id) {
+            log_error("asset_suspect", "content=%s picture=%" PRId64 " signal=%u hung=%d at=%.3f",
+                      crash->content, crash->picture, crash->signal, crash->signal == CRASH_HUNG,
+                      (double)crash->id / 1e9);
+            m->logged_id = crash->id;
+        }
         m->crash_pointers[i] = crash;
     }
     m->crash_count = (size_t)count;
@@ -357,7 +364,7 @@ static int64_t process_cpu_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + nursery_cpu_ns();
 }
 
 static void read_load(struct worker *w)
@@ -474,20 +481,6 @@ static const char *hung_part(struct worker *w)
 
 // ---- Life -------------------------------------------------------------------------------------
 
-static int open_crash_notes(struct worker *w, struct diagnostic *reterr)
-{
-    struct crash_note notes[CRASH_NOTES_MAX];
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s.crashes", w->settings.state_folder, w->settings.name);
-    int error = crash_notes_open(path, reterr);
-    int count = error ? 0 : crash_notes_list(notes);
-    for (int i = 0; i < count; i++)
-        log_error("asset_suspect", "content=%s picture=%" PRId64 " signal=%d hung=%d at=%.3f",
-                  notes[i].name, notes[i].place, notes[i].signal, notes[i].signal == CRASH_HUNG,
-                  (double)notes[i].id / 1e9);
-    return error;
-}
-
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
     struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
@@ -503,8 +496,6 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
     if (!error)
         error = state_file_create(w->settings.state_folder, w->settings.name, control.key,
                                   &w->state_file, reterr);
-    if (!error)
-        error = open_crash_notes(w, reterr);
     if (!error)
         error = media_cache_create(&cache, &w->cache, reterr);
     if (!error)
@@ -569,7 +560,6 @@ void worker_run(struct worker *w, int stop_fd)
             next_ns = 0; // tells at once how far the new state is
         }
         if (clock_monotonic_ns() >= next_ns) {
-            crash_notes_watch(clock_monotonic_ns());
             send_report(w, memory);
             log_links(w, clock_monotonic_ns());
             watchdog_tend(&watchdog, hung_part(w), clock_monotonic_ns());

@@ -13,7 +13,8 @@
 #include "engine/frame/sound.h"
 #include "engine/link/tile_codec.h"
 #include "engine/render/render.h"
-#include "engine/source/decode.h"
+#include "engine/source/decode_order.h"
+#include "engine/source/nursery.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -303,7 +304,7 @@ static void report_end(const struct job *job)
         printf("{\"frames\": %" PRId64 ", \"seconds\": %.3f, \"frames_per_second\": %.2f, "
                "\"frames_with_fallback\": %d, \"kernels\": \"%s\", \"decoder_threads\": %d}\n",
                frames, seconds, seconds > 0 ? (double)frames / seconds : 0, job->problems,
-               compose_cpu_name(), picture_decoder_threads(NULL));
+               compose_cpu_name(), decode_threads(NULL));
         return;
     }
     fprintf(stderr, "vistter render: %" PRId64 " frames in %.1f s (%s), %d with a fallback\n",
@@ -329,7 +330,7 @@ static int apply_switches(struct diagnostic *reterr)
                               capabilities);
     if (capabilities) // what this processor lacks would crash
         av_force_cpu_flags((int)flags & av_get_cpu_flags());
-    int threads = picture_decoder_threads(reterr);
+    int threads = decode_threads(reterr);
     return threads < 0 ? threads : 0;
 }
 
@@ -408,8 +409,8 @@ int cli_render(int argc, char **argv)
     struct diagnostic problem;
     char text[1024];
     int error = settings_load(table, "vistter render TIMELINE.json -o FILE.mp4 [--frames A..B]",
-                              "Renders a timeline offline, in one process, without any server.",
-                              argc, argv, &files, &count, &problem);
+                              "Renders a timeline offline, without any server.", argc, argv, &files,
+                              &count, &problem);
     if (!error && (count != 1 || (!o->output && !o->hash)))
         error = diagnostic_set(&problem, -EINVAL, "usage", "",
                                "give one timeline file, and -o FILE or --hash FILE");
@@ -442,5 +443,6 @@ int cli_render(int argc, char **argv)
         status = CLI_REFUSED;
     finish(&job);
     crew_end();
+    nursery_close();
     return status;
 }

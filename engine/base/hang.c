@@ -1,5 +1,32 @@
 #include "engine/base/hang.h"
 
+#include <stdatomic.h>
+
+// Number, kind and pixels, from the top.
+#define KIND_BIT   32
+#define NUMBER_BIT 34
+
+void hang_step_begin(hang_board *board, enum hang_kind kind, int64_t pixels)
+{
+    if (!board)
+        return;
+    uint64_t number = (atomic_load_explicit(board, memory_order_relaxed) >> NUMBER_BIT) + 1;
+    uint64_t size = pixels < 0 ? 0 : pixels > UINT32_MAX ? UINT32_MAX : (uint64_t)pixels;
+    atomic_store_explicit(board, number << NUMBER_BIT | (uint64_t)kind << KIND_BIT | size,
+                          memory_order_relaxed);
+}
+
+struct hang_step hang_step_read(const hang_board *board)
+{
+    uint64_t packed = atomic_load_explicit(board, memory_order_relaxed);
+    uint64_t kind = packed >> KIND_BIT & 3; // as written by whom nobody trusts
+    return (struct hang_step){
+        .number = packed >> NUMBER_BIT,
+        .kind = kind > HANG_DECODES ? HANG_DECODES : (enum hang_kind)kind,
+        .pixels = (uint32_t)packed,
+    };
+}
+
 static int64_t at_most(int64_t a, int64_t b)
 {
     return a < b ? a : b;

@@ -24,8 +24,8 @@ static void *thread_main(void *opaque)
     return start.run(start.arg);
 }
 
-// Blocked, they would end the process without a word; and what ends a thread that hangs would not.
-static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGXCPU};
+// Blocked, they would end the process without a word.
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
 
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg)
 {

@@ -52,17 +52,7 @@ static int64_t start_us(const char *path, int64_t i)
 
 void start_cost_measure(const char *path, struct media_info *info)
 {
-    int64_t first, slowest;
-    if (info->still) {
-        struct picture *picture = NULL;
-        int64_t from = spent_us();
-        int error = picture_decode_still(path, &picture, NULL);
-        first = slowest = error < 0 ? -1 : spent_us() - from;
-        picture_unref(&picture);
-    } else {
-        first = start_us(path, 0);
-        slowest = start_us(path, -1);
-    }
+    int64_t first = start_us(path, 0), slowest = info->still ? first : start_us(path, -1);
     if (first < 0 || slowest < 0)
         return;
     info->start_known = true;

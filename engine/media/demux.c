@@ -64,14 +64,10 @@ static int refuse_open(AVFormatContext *format, AVIOContext **ret, const char *u
     return AVERROR(EACCES);
 }
 
-static int open_file(struct demuxer *d, const char *path, struct diagnostic *reterr)
+static int check_file(int fd, const char *path, struct diagnostic *reterr)
 {
-    d->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (d->fd < 0)
-        return diagnostic_set(reterr, -errno, "media_open", path, "cannot be opened: %s",
-                              strerror(errno));
     struct stat status;
-    if (fstat(d->fd, &status))
+    if (fstat(fd, &status))
         return diagnostic_set(reterr, -errno, "media_open", path, "cannot be read: %s",
                               strerror(errno));
     if (S_ISDIR(status.st_mode))
@@ -82,9 +78,19 @@ static int open_file(struct demuxer *d, const char *path, struct diagnostic *ret
     if (!status.st_size)
         return diagnostic_set(reterr, -EINVAL, "media_empty", path,
                               "is empty; was it copied completely?");
-    d->size = status.st_size;
-    d->wholeness = file_wholeness(d->fd, d->size);
     return 0;
+}
+
+int media_file_open(const char *path, struct diagnostic *reterr)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return diagnostic_set(reterr, -errno, "media_open", path, "cannot be opened: %s",
+                              strerror(errno));
+    int error = check_file(fd, path, reterr);
+    if (error < 0)
+        close(fd);
+    return error < 0 ? error : fd;
 }
 
 static int check_size(int64_t width, int64_t height, const char *path, struct diagnostic *reterr)
@@ -195,13 +201,14 @@ static int choose_streams(struct demuxer *d, const char *path, struct diagnostic
     return 0;
 }
 
-int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *reterr)
+int demuxer_open_fd(int fd, const char *path, struct demuxer **ret, struct diagnostic *reterr)
 {
     struct demuxer *d = base_alloc(sizeof *d);
-    d->fd = d->picture = d->sound = -1;
-    int error = open_file(d, path, reterr);
-    if (error >= 0)
-        error = check_jpeg_xl(d, path, reterr);
+    d->fd = fd;
+    d->picture = d->sound = -1;
+    d->size = lseek(fd, 0, SEEK_END);
+    d->wholeness = file_wholeness(fd, d->size);
+    int error = check_jpeg_xl(d, path, reterr);
     if (error >= 0)
         error = check_still(d, path, reterr);
     if (error >= 0)
@@ -216,6 +223,17 @@ int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *rete
     return 0;
 }
 
+int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *reterr)
+{
+    int fd = media_file_open(path, reterr);
+    int error = fd < 0 ? fd : demuxer_open_fd(fd, path, ret, reterr);
+    if (error >= 0)
+        (*ret)->owns_fd = true;
+    else if (fd >= 0)
+        close(fd);
+    return error;
+}
+
 void demuxer_close(struct demuxer **demuxer)
 {
     struct demuxer *d = *demuxer;
@@ -226,7 +244,7 @@ void demuxer_close(struct demuxer **demuxer)
     if (d->io)
         av_freep(&d->io->buffer);
     avio_context_free(&d->io);
-    if (d->fd >= 0)
+    if (d->owns_fd)
         close(d->fd);
     free(d);
 }

@@ -19,13 +19,18 @@ struct demuxer {
     AVFormatContext *format;
     AVIOContext *io;
     int fd;
+    bool owns_fd;
     int64_t size, offset;
     enum wholeness wholeness;
     int picture, sound; // best streams; -1: none. Cover art is no picture stream
 };
 
-// -ENOENT, -EISDIR, -EINVAL (empty, not media, truncated), -E2BIG (limits).
+// A descriptor for reading, the caller's. -ENOENT, -EISDIR, -EINVAL (empty, not a file).
+int media_file_open(const char *path, struct diagnostic *reterr);
+// As media_file_open; -EINVAL (not media, truncated), -E2BIG (limits).
 int demuxer_open(const char *path, struct demuxer **ret, struct diagnostic *reterr);
+// The same of an open file, which stays the caller's, and open for as long. `path`: for messages.
+int demuxer_open_fd(int fd, const char *path, struct demuxer **ret, struct diagnostic *reterr);
 void demuxer_close(struct demuxer **demuxer);
 
 // Opens a decoder for a stream. Flags are such that the same bytes come out on every processor and

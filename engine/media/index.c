@@ -4,6 +4,7 @@
 #include "engine/frame/checksum.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,13 @@ static uint64_t take(const uint8_t **p, int bytes)
     return value;
 }
 
-int index_save(const struct media_index *x, const char *path, struct diagnostic *reterr)
+int index_pack(const struct media_index *x, uint8_t **ret, size_t *ret_size)
 {
     size_t size =
         HEADER_BYTES + 16 * (size_t)(x->picture_count + x->key_count + x->damage_count) + 8;
     uint8_t *bytes = malloc(size), *p = bytes;
     if (!bytes)
-        return diagnostic_set(reterr, -ENOMEM, "index_memory", path, "not enough memory");
+        return -ENOMEM;
     memcpy(p, magic, 8);
     p += 8;
     put(&p, (uint64_t)x->stream, 4);
@@ -58,8 +59,20 @@ int index_save(const struct media_index *x, const char *path, struct diagnostic 
         put(&p, (uint64_t)x->damages[i].end, 8);
     }
     put(&p, checksum_add(checksum_begin(), bytes, size - 8), 8);
+    *ret = bytes;
+    *ret_size = size;
+    return 0;
+}
+
+int index_save(const struct media_index *x, const char *path, struct diagnostic *reterr)
+{
+    uint8_t *bytes;
+    size_t size;
+    int error = index_pack(x, &bytes, &size);
+    if (error < 0)
+        return diagnostic_set(reterr, error, "index_memory", path, "not enough memory");
     FILE *f = fopen(path, "wbe");
-    int error = f ? 0 : -errno;
+    error = f ? 0 : -errno;
     if (f && (fwrite(bytes, 1, size, f) != size || fflush(f) || fdatasync(fileno(f))))
         error = errno ? -errno : -EIO;
     if (f && fclose(f) && !error)
@@ -71,33 +84,25 @@ int index_save(const struct media_index *x, const char *path, struct diagnostic 
     return 0;
 }
 
-static int read_file(const char *path, uint8_t **ret, size_t *ret_size)
+static int read_file(int fd, uint8_t **ret, size_t *ret_size)
 {
-    FILE *f = fopen(path, "rbe");
-    if (!f)
-        return -errno;
-    int error = -EBADMSG;
-    uint8_t *bytes = NULL;
-    if (fseeko(f, 0, SEEK_END))
-        goto fail;
-    off_t size = ftello(f);
-    if (size < HEADER_BYTES + 8 || size % 8 || fseeko(f, 0, SEEK_SET))
-        goto fail;
-    bytes = malloc((size_t)size);
-    if (!bytes) {
-        error = -ENOMEM;
-        goto fail;
+    off_t size = lseek(fd, 0, SEEK_END);
+    if (size < HEADER_BYTES + 8)
+        return -EBADMSG;
+    uint8_t *bytes = malloc((size_t)size);
+    if (!bytes)
+        return -ENOMEM;
+    for (off_t done = 0; done < size;) {
+        ssize_t n = pread(fd, bytes + done, (size_t)(size - done), done);
+        if (n <= 0) {
+            free(bytes);
+            return -EBADMSG;
+        }
+        done += n;
     }
-    if (fread(bytes, 1, (size_t)size, f) != (size_t)size)
-        goto fail;
-    fclose(f);
     *ret = bytes;
     *ret_size = (size_t)size;
     return 0;
-fail:
-    free(bytes);
-    fclose(f);
-    return error;
 }
 
 static int unpack_entries(const uint8_t *p, struct media_index *x)
@@ -124,13 +129,16 @@ static int unpack_entries(const uint8_t *p, struct media_index *x)
             return -EBADMSG;
         last = x->damages[i].end;
     }
-    return x->end > x->pictures[x->picture_count - 1].pts ? 0 : -EBADMSG;
+    int64_t length;
+    bool ends_last = x->end > x->pictures[x->picture_count - 1].pts;
+    return ends_last && !__builtin_sub_overflow(x->end, x->pictures[0].pts, &length) ? 0 : -EBADMSG;
 }
 
 static int unpack(const uint8_t *bytes, size_t size, struct media_index *x)
 {
     const uint8_t *p = bytes + 8, *end = bytes + size - 8;
-    if (memcmp(bytes, magic, 8) || take(&end, 8) != checksum_add(checksum_begin(), bytes, size - 8))
+    if (size < HEADER_BYTES + 8 || size % 8 || memcmp(bytes, magic, 8) ||
+        take(&end, 8) != checksum_add(checksum_begin(), bytes, size - 8))
         return -EBADMSG;
     x->stream = (int)take(&p, 4);
     x->mode = (enum index_mode)take(&p, 4);
@@ -151,23 +159,38 @@ static int unpack(const uint8_t *bytes, size_t size, struct media_index *x)
     return unpack_entries(p, x);
 }
 
-int index_load(const char *path, struct media_index **ret, struct diagnostic *reterr)
+int index_unpack(const uint8_t *bytes, size_t size, struct media_index **ret)
+{
+    struct media_index *x = base_alloc(sizeof *x);
+    int error = unpack(bytes, size, x);
+    if (error < 0)
+        index_destroy(&x);
+    else
+        *ret = x;
+    return error;
+}
+
+int index_read(int fd, struct media_index **ret)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    int error = read_file(path, &bytes, &size);
-    struct media_index *x = base_alloc(sizeof *x);
+    int error = read_file(fd, &bytes, &size);
     if (error >= 0)
-        error = unpack(bytes, size, x);
+        error = index_unpack(bytes, size, ret);
     free(bytes);
-    if (error < 0) {
-        index_destroy(&x);
+    return error;
+}
+
+int index_load(const char *path, struct media_index **ret, struct diagnostic *reterr)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), error = fd < 0 ? -errno : index_read(fd, ret);
+    if (fd >= 0)
+        close(fd);
+    if (error < 0)
         return diagnostic_set(reterr, error, "index_read", path,
                               error == -EBADMSG ? "is damaged or of another version; import the "
                                                   "asset again"
                                                 : "cannot be read");
-    }
-    *ret = x;
     return 0;
 }
 

@@ -25,6 +25,7 @@
 #include "engine/media/demux.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define INDEX_NONE INT64_MIN
@@ -68,6 +69,10 @@ int index_build(struct demuxer *demuxer, void (*progress)(void *opaque, int perm
 int index_save(const struct media_index *index, const char *path, struct diagnostic *reterr);
 // -ENOENT, -EBADMSG (damaged or of another version).
 int index_load(const char *path, struct media_index **ret, struct diagnostic *reterr);
+int index_read(int fd, struct media_index **ret); // from an open file; likewise
+// The same as bytes in memory. `*ret` is the caller's, to be freed. -ENOMEM.
+int index_pack(const struct media_index *index, uint8_t **ret, size_t *ret_size);
+int index_unpack(const uint8_t *bytes, size_t size, struct media_index **ret); // -EBADMSG, -ENOMEM
 void index_destroy(struct media_index **index);
 
 struct rational index_duration(const struct media_index *index); // seconds

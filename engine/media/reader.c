@@ -1,7 +1,5 @@
 #include "engine/media/reader.h"
 
-#include "engine/base/crash_note.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -40,7 +38,7 @@ void reader_flush(struct reader *r)
 static void decode_begin(const struct reader *r)
 {
     int64_t pixels = (int64_t)r->codec->width * r->codec->height;
-    crash_step(HANG_DECODES, pixels > 0 ? pixels : MEDIA_PIXELS_MAX);
+    hang_step_begin(r->board, HANG_DECODES, pixels > 0 ? pixels : MEDIA_PIXELS_MAX);
 }
 
 static void note_refusal(struct reader *r)
@@ -55,7 +53,7 @@ static void feed(struct reader *r)
 {
     while (!r->packet_held) {
         // A read error is treated as the end: a file cut short plays as far as it goes.
-        crash_step(HANG_READS, 0);
+        hang_step_begin(r->board, HANG_READS, 0);
         int error = av_read_frame(r->demuxer->format, r->packet);
         if (error < 0) {
             r->errors += error != AVERROR_EOF;

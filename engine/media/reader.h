@@ -2,6 +2,7 @@
 // Thread: a reader belongs to one thread.
 #pragma once
 
+#include "engine/base/hang.h"
 #include "engine/media/demux.h"
 
 struct reader {
@@ -20,6 +21,7 @@ struct reader {
     // The decoder refused packet `number`, or what it made of it; may be NULL.
     void (*on_refusal)(void *opaque, int64_t number, int64_t pts);
     void *opaque;
+    hang_board *board; // says what it does; may be NULL
 };
 
 int reader_open(struct demuxer *demuxer, int stream, int threads, bool fast, struct reader *ret,

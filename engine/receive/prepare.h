@@ -18,6 +18,4 @@ void prepared_bar(struct prepared *prepared, const char *content, const struct d
 // Its optional tracks are not shown. Before the timeline is used.
 void prepared_leave_optional(struct prepared *prepared);
 const struct timeline *prepared_timeline(const struct prepared *prepared);
-// Also refuses what this program has crashed on (engine/base/crash_note.h), as long as that is
-// noted.
 struct asset_resolver prepared_resolver(struct prepared *prepared);

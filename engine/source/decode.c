@@ -1,26 +1,29 @@
 #include "engine/source/decode.h"
 
-#include "engine/base/crash_note.h"
 #include "engine/base/thread.h"
 #include "engine/media/reader.h"
 #include "engine/media/shape.h"
+#include "engine/source/decode_order.h"
 #include "engine/source/deinterlace.h"
 #include "engine/source/frame_picture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // Decoding this many pictures more is cheaper than starting anew.
 #define NEAR_PICTURES 8
 #define KEY_TRIES     3
-#define THREADS_MAX   16
 
 struct picture_decoder {
     // -- constant after open
-    char *path;
+    char *path; // for messages
+    int fd, index_fd;
+    hang_board *board;
     int threads, width, height, orientation;
     struct media_index *index;
     struct frame_converter *converter;
@@ -58,8 +61,8 @@ static int open_reader(struct picture_decoder *d, struct diagnostic *reterr)
     demuxer_close(&d->demuxer);
     memset(&d->reader, 0, sizeof d->reader);
     // Opening decodes what it can, and a still may be as large as import takes them.
-    crash_step(HANG_STARTS, d->index->picture_count == 1 ? MEDIA_PIXELS_MAX : 0);
-    int error = demuxer_open(d->path, &d->demuxer, reterr);
+    hang_step_begin(d->board, HANG_STARTS, d->index->picture_count == 1 ? MEDIA_PIXELS_MAX : 0);
+    int error = demuxer_open_fd(d->fd, d->path, &d->demuxer, reterr);
     if (error < 0)
         return error;
     if (d->demuxer->picture < 0)
@@ -67,6 +70,7 @@ static int open_reader(struct picture_decoder *d, struct diagnostic *reterr)
     error = reader_open(d->demuxer, d->demuxer->picture, d->threads, false, &d->reader, reterr);
     if (error < 0)
         return error;
+    d->reader.board = d->board;
     d->reader.on_packet = skip_to_key;
     d->reader.opaque = d;
     return 0;
@@ -97,7 +101,7 @@ static int start_at(struct picture_decoder *d, int64_t key, struct diagnostic *r
     const struct index_key *k = &d->index->keys[key];
     int64_t time = k->dts != AV_NOPTS_VALUE ? k->dts : k->pts;
     forget(d);
-    crash_step(HANG_STARTS, 0);
+    hang_step_begin(d->board, HANG_STARTS, 0);
     if (avformat_seek_file(d->demuxer->format, d->reader.stream, INT64_MIN, time, time, 0) < 0)
         return restart(d, reterr);
     reader_flush(&d->reader);
@@ -193,8 +197,8 @@ static int find_picture(struct picture_decoder *d, int64_t i, struct diagnostic 
     return error < 0 ? error : advance(d, i);
 }
 
-static int get(struct picture_decoder *d, int64_t i, struct picture **ret,
-               struct diagnostic *reterr)
+int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
+                        struct diagnostic *reterr)
 {
     int error = index_is_damaged(d->index, i) ? -EIO : find_picture(d, i, reterr);
     bool damaged =
@@ -204,31 +208,20 @@ static int get(struct picture_decoder *d, int64_t i, struct picture **ret,
         return diagnostic_set(reterr, -EIO, "media_damaged", d->path,
                               "picture %lld cannot be decoded; the file is damaged here",
                               (long long)i);
-    crash_step(HANG_DECODES, (int64_t)d->width * d->height);
+    hang_step_begin(d->board, HANG_DECODES, (int64_t)d->width * d->height);
     error = frame_converter_run(d->converter, d->frame, ret, reterr);
     av_frame_unref(d->frame);
     d->held = -1;
     return error;
 }
 
-int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
-                        struct diagnostic *reterr)
-{
-    crash_at(d->path, i);
-    int error = get(d, i, ret, reterr);
-    crash_past();
-    return error;
-}
-
 static int load_index(struct picture_decoder *d, struct diagnostic *reterr)
 {
-    char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s.index", d->path);
-    if (length < PATH_MAX && !index_load(path, &d->index, NULL))
+    if (d->index_fd >= 0 && index_read(d->index_fd, &d->index) >= 0)
         return 0;
     struct demuxer *demuxer;
-    crash_step(HANG_STARTS, MEDIA_PIXELS_MAX);
-    int error = demuxer_open(d->path, &demuxer, reterr);
+    hang_step_begin(d->board, HANG_STARTS, MEDIA_PIXELS_MAX);
+    int error = demuxer_open_fd(d->fd, d->path, &demuxer, reterr);
     if (error < 0)
         return error;
     if (demuxer->picture < 0)
@@ -266,38 +259,37 @@ static int find_shape(struct picture_decoder *d, struct diagnostic *reterr)
     return 0;
 }
 
-int picture_decoder_threads(struct diagnostic *reterr)
-{
-    const char *text = getenv("VISTTER_DECODER_THREADS");
-    if (!text)
-        return 1;
-    char *end;
-    long threads = strtol(text, &end, 10);
-    if (end == text || *end || threads < 1 || threads > THREADS_MAX)
-        return diagnostic_set(reterr, -EINVAL, "switch", "VISTTER_DECODER_THREADS",
-                              "is '%.40s'; must be 1 to %d", text, THREADS_MAX);
-    return (int)threads;
-}
-
 int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
                          struct diagnostic *reterr)
 {
+    char index[PATH_MAX];
+    struct decoder_files files = {.path = path, .index = -1};
     if (!threads)
-        threads = picture_decoder_threads(reterr);
-    if (threads < 0)
-        return threads;
+        threads = decode_threads(reterr);
+    files.media = threads < 0 ? threads : media_file_open(path, reterr);
+    if (files.media < 0)
+        return files.media;
+    if (snprintf(index, sizeof index, "%s.index", path) < PATH_MAX)
+        files.index = open(index, O_RDONLY | O_CLOEXEC);
+    return picture_decoder_open_files(&files, threads, ret, reterr);
+}
+
+int picture_decoder_open_files(const struct decoder_files *files, int threads,
+                               struct picture_decoder **ret, struct diagnostic *reterr)
+{
     struct picture_decoder *d = base_alloc(sizeof *d);
-    d->path = base_strdup(path);
+    d->path = base_strdup(files->path);
+    d->fd = files->media;
+    d->index_fd = files->index;
+    d->board = files->board;
     d->threads = threads;
     d->held = -1;
     d->frame = av_frame_alloc();
-    crash_at(d->path, -1);
     int error = d->frame ? load_index(d, reterr) : -ENOMEM;
     if (error >= 0 && d->index->interlaced)
         d->deinterlacer = deinterlacer_create();
     if (error >= 0)
         error = find_shape(d, reterr);
-    crash_past();
     if (error < 0) {
         picture_decoder_close(&d);
         return error;
@@ -318,10 +310,11 @@ void picture_decoder_close(struct picture_decoder **decoder)
     if (!d)
         return;
     *decoder = NULL;
-    crash_at(d->path, -1);
     reader_close(&d->reader);
     demuxer_close(&d->demuxer);
-    crash_past();
+    close(d->fd);
+    if (d->index_fd >= 0)
+        close(d->index_fd);
     deinterlacer_destroy(&d->deinterlacer);
     frame_converter_destroy(&d->converter);
     index_destroy(&d->index);
@@ -339,18 +332,4 @@ void picture_decoder_size(const struct picture_decoder *d, int *ret_width, int *
 {
     *ret_width = d->width;
     *ret_height = d->height;
-}
-
-int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr)
-{
-    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
-    struct picture_decoder *decoder;
-    pthread_mutex_lock(&one);
-    int error = picture_decoder_open(path, 0, &decoder, reterr);
-    if (error >= 0) {
-        error = picture_decoder_get(decoder, 0, ret, reterr);
-        picture_decoder_close(&decoder);
-    }
-    pthread_mutex_unlock(&one);
-    return error;
 }

@@ -4,28 +4,30 @@
 // How: the index (engine/media/index.h) names every picture; decoding starts at the last key frame
 // at or before the wanted one. A decoder that does not give that picture there (open GOPs, gradual
 // refresh) is started at an earlier key, at last at the start of the file.
+// It decodes in the process that calls it: for those that strangers' files may end. Others take
+// jailed.h.
 // Thread: a picture decoder belongs to one thread.
 #pragma once
 
+#include "engine/base/hang.h"
 #include "engine/frame/picture.h"
 #include "engine/media/index.h"
 
-// Threads of a decoder that is not told otherwise: 1, since one for each clip leaves room for other
-// clips. For tests of purity VISTTER_DECODER_THREADS=1..16 in the environment asks for others;
-// -EINVAL when it says anything else.
-int picture_decoder_threads(struct diagnostic *reterr);
-
 struct picture_decoder;
 // Uses "<path>.index"; makes one in memory when that is missing or damaged.
-// `threads`: of pictures and slices, where the codec can; 0: as above. The bytes do not depend on
-// it.
+// `threads`: of pictures and slices, where the codec can; 0: what decode_order.h says. The bytes do
+// not depend on it.
 int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
                          struct diagnostic *reterr);
+// The same of files that are open; the decoder's from here on, even if it fails.
+struct decoder_files {
+    const char *path;  // for messages
+    int media, index;  // index -1: there is none
+    hang_board *board; // says what it does; may be NULL
+};
+int picture_decoder_open_files(const struct decoder_files *files, int threads,
+                               struct picture_decoder **ret, struct diagnostic *reterr);
 void picture_decoder_close(struct picture_decoder **decoder);
-
-// The first picture of a file. One at a time in a process: large stills take much memory while they
-// are decoded. Thread: any.
-int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr);
 
 const struct media_index *picture_decoder_index(const struct picture_decoder *decoder);
 // As shown; constant.

@@ -1,6 +1,6 @@
 #include "engine/base/thread.h"
 #include "engine/source/asset.h"
-#include "engine/source/decode.h"
+#include "engine/source/jailed.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static int image_open(const struct source_config *config, void **ret, int *ret_w
     struct picture *picture;
     int error = asset_resolve(config, path, reterr);
     if (error >= 0)
-        error = picture_decode_still(path, &picture, reterr);
+        error = jailed_decode_still(path, &picture, reterr);
     if (error < 0)
         return error;
     struct image *image = base_alloc(sizeof *image);

@@ -2,7 +2,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/source/asset.h"
-#include "engine/source/decode.h"
+#include "engine/source/jailed.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -95,7 +95,7 @@ static int decode(struct sequence_source *s, size_t index, struct picture **ret,
 {
     char path[PATH_MAX];
     int error = s->resolver.resolve(s->resolver.opaque, s->list.uris[index], path, reterr);
-    return error ? error : picture_decode_still(path, ret, reterr);
+    return error ? error : jailed_decode_still(path, ret, reterr);
 }
 
 static int get(struct sequence_source *s, size_t index, struct picture **ret,

@@ -6,7 +6,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "engine/source/asset.h"
-#include "engine/source/decode.h"
+#include "engine/source/jailed.h"
 #include "engine/source/source.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ struct video {
     bool loop, patient;
     struct rational duration;
     const struct media_index *index; // the decoder's; immutable
-    struct picture_decoder *decoder; // the thread's
+    struct jailed_decoder *decoder;  // the thread's
     pthread_t thread;
     // -- the renderer's
     struct ready shown; // the last one given
@@ -55,13 +55,6 @@ static int64_t after(const struct video *v, int64_t i)
     return i + 1 == v->index->picture_count && v->loop ? 0 : i + 1;
 }
 
-static int64_t thread_cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void *decode_ahead(void *arg)
 {
     struct video *v = arg;
@@ -74,10 +67,10 @@ static void *decode_ahead(void *arg)
         }
         struct ready made = {.i = v->next};
         pthread_mutex_unlock(&v->lock);
-        int64_t cpu_ns = thread_cpu_ns();
-        if (picture_decoder_get(v->decoder, made.i, &made.picture, &made.problem) < 0)
+        int64_t cpu_ns = jailed_decoder_cpu_ns(v->decoder);
+        if (jailed_decoder_get(v->decoder, made.i, &made.picture, &made.problem) < 0)
             made.picture = NULL;
-        cpu_ns = thread_cpu_ns() - cpu_ns;
+        cpu_ns = jailed_decoder_cpu_ns(v->decoder) - cpu_ns;
         pthread_mutex_lock(&v->lock);
         if (made.i == last + 1)
             v->cost_ns += v->cost_ns ? (cpu_ns - v->cost_ns) / 8 : cpu_ns;
@@ -200,11 +193,12 @@ static void video_destroy(void *state)
     v->closing = true;
     pthread_cond_broadcast(&v->changed);
     pthread_mutex_unlock(&v->lock);
+    jailed_decoder_stop(v->decoder);
     thread_join(v->thread);
     while (v->count)
         drop_first(v);
     ready_clear(&v->shown);
-    picture_decoder_close(&v->decoder);
+    jailed_decoder_close(&v->decoder);
     pthread_cond_destroy(&v->changed);
     pthread_mutex_destroy(&v->lock);
     free(v);
@@ -218,12 +212,12 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     if (error < 0)
         return error;
     struct video *v = base_alloc(sizeof *v);
-    error = picture_decoder_open(path, 0, &v->decoder, reterr);
+    error = jailed_decoder_open(path, &v->decoder, reterr);
     if (error < 0) {
         free(v);
         return error;
     }
-    v->index = picture_decoder_index(v->decoder);
+    v->index = jailed_decoder_index(v->decoder);
     v->loop = config->clip->loop;
     v->patient = config->patient;
     v->duration = index_duration(v->index);
@@ -236,10 +230,10 @@ static int video_open(const struct source_config *config, void **ret, int *ret_w
     pthread_mutex_init(&v->lock, NULL);
     int64_t first = index_picture_at(v->index, source_time(config->clip->in, v->duration, v->loop));
     v->next = first < 0 ? v->index->picture_count : first;
-    picture_decoder_size(v->decoder, ret_width, ret_height);
+    jailed_decoder_size(v->decoder, ret_width, ret_height);
     error = thread_start(&v->thread, "video-decode", decode_ahead, v);
     if (error < 0) {
-        picture_decoder_close(&v->decoder);
+        jailed_decoder_close(&v->decoder);
         pthread_cond_destroy(&v->changed);
         pthread_mutex_destroy(&v->lock);
         free(v);

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # A file that crashes every decoder, or hangs it: three workers whose decoders end at a marked packet (tests/shim), go round
-# in circles there, or wait for good, started again 0.2 s after they end, as systemd does. Two of them end, no third; then
-# its clip's fallback is on air, and nothing of the other groups is lost: each frame that goes out is what the timeline says
-# with the clip up to one number, and with its fallback from there on.
+# in circles there, or wait for good. No worker ends; then its clip's fallback is on air, and nothing is lost: each frame
+# that goes out is what the timeline says with the clip up to one number, and with its fallback from there on.
 # Usage: poison.sh BUILD_FOLDER SOURCE_FOLDER SHIM CRASH|HANG|BLOCK [REDUNDANCY]
 . "$2/tests/farm/lib.sh"
 shim=$3 fault=$4 rate=25
@@ -34,28 +33,7 @@ JSON
 timeline "$var/poison.mp4" >"$var/poison.json"
 timeline "$var/none.mp4" >"$var/fallback.json"
 
-# Workers decode with the fault; what ends is started again, and noted.
 worker_begin() { (export LD_PRELOAD="$shim" "DECODER_$fault=$marker" && worker_start "$1"); }
-: >"$var/ended"
-watch_workers() {
-    local n
-    disown -a
-    while [ -e "$var/watched" ]; do
-        for n in 1 2 3; do
-            if [ ! -e "$run/worker$n.pid" ] || alive "worker$n"; then continue; fi
-            echo "worker$n" >>"$var/ended"
-            pause 0.2
-            worker_begin "$n"
-        done
-        pause 0.1
-    done
-}
-watcher=
-end_watch() {
-    rm -f "$var/watched"
-    wait $watcher 2>/dev/null || true
-}
-before_stop() { end_watch; }
 is_poisoned() { vistter --json media list | jq -e '.[] | select(.name == "poison.mp4") | .poisoned'; }
 is_whole() {
     vistter --json channel status poison | jq -e '.state == "on_air" and .next_plan_epoch == null and all(.groups[]; .protected)'
@@ -70,36 +48,31 @@ pg_start
 nginx_start
 coordinator_start --cuts 1,2
 for n in 1 2 3; do worker_begin "$n"; done
-touch "$var/watched"
-watch_workers &
-watcher=$!
 edge_start --hash-file "$var/mixed"
 wait_until 30 "4 nodes did not join" nodes_are 4
 on_air poison "$var/poison.json" --width 320 --height 180 --rate "$rate" --redundancy "${5:-warm}"
 start=$(vistter --json channel status poison | jq .start_frame)
 wait_until 30 "no file is poisoned" is_poisoned
 case $fault in
-CRASH) words="poison.mp4: has ended two workers (at picture 100)" ;;
-*) words="poison.mp4: has hung the decoders of two workers (at picture 100)" ;;
+CRASH) words="poison.mp4: has ended its decoder twice (at picture 100)" ;;
+*) words="poison.mp4: has hung its decoder twice (at picture 100)" ;;
 esac
 wait_until 30 "no alarm says what the file does" shows_alarm
 wait_until 30 "the channel is not whole again" is_whole
 wait_until 30 "it did not go on" mixed_since $((start + 450))
 vistter --json media list | jq -c '.[] | select(.name == "poison.mp4") | .crashes'
-check "two workers ended" [ "$(sort -u "$var/ended" | wc -l)/$(wc -l <"$var/ended")" = 2/2 ]
-check "the second poisons" [ "$(vistter --json media list | jq '.[] | select(.name == "poison.mp4") | .crashes | length')" = 2 ]
+for n in 1 2 3; do check "worker$n goes on" alive "worker$n"; done
+check "two or more poison" [ "$(vistter --json media list | jq '.[] | select(.name == "poison.mp4") | .crashes | length')" -ge 2 ]
 check "listed" eval 'vistter media list | grep poison.mp4 | grep -q " poisoned "'
 vistter channel stop poison >/dev/null
 wait_until 30 "the channel did not stop" is_stopped poison
 check "cleared" vistter media clear poison.mp4
 check "no crash counts any more" eval '! is_poisoned >/dev/null'
-end_watch
 if [ "$fault" != CRASH ]; then
-    # When decoders began to hang, and when their programs were ended for it.
+    # When decoders began to hang, and when that was noticed.
     cat "$var"/log/worker?.log | awk 'match($0, /decoder_hangs since=[0-9.]*/) {
             print "the decoder hangs at", substr($0, RSTART + 20, 14) % 1000}
-        /asset_suspect/ && match($0, /hung=1 at=[0-9.]*/) {print "its worker ended at", substr($0, RSTART + 10, 14) % 1000}'
-    check "no third decoder was given it" [ "$(cat "$var"/log/worker?.log | grep -c decoder_hangs)" = 2 ]
+        /asset_suspect/ && match($0, /hung=1 at=[0-9.]*/) {print "it was ended at", substr($0, RSTART + 10, 14) % 1000}'
 fi
 
 for each in poison fallback; do

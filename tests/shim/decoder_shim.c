@@ -4,12 +4,12 @@
 // circles, at DECODER_BLOCK's it waits for good. Everything else goes on to libavcodec.
 #include <dlfcn.h>
 #include <libavcodec/avcodec.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 static bool holds(const AVPacket *packet, const char *variable)
 {
@@ -38,7 +38,7 @@ int avcodec_send_packet(AVCodecContext *context, const AVPacket *packet)
         say_when();
     for (volatile bool forever = hangs; forever;)
         ;
-    while (*(volatile bool *)&blocks)
-        pause();
+    for (pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; *(volatile bool *)&blocks;)
+        pthread_mutex_lock(&lock); // the second time it waits, by a call that decoders may make
     return next(context, packet);
 }

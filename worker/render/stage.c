@@ -193,18 +193,17 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
     return 0;
 }
 
-// What has ended two workers is opened by nobody: the plan says so, to all the same.
+// What has ended two decoders is opened by nobody: the plan says so, to all the same.
 static void bar_poisoned(struct stage *s)
 {
     for (size_t i = 0; i < s->poisoned_count; i++) {
         const struct poisoned *p = &s->poisoned[i];
         struct diagnostic why;
         diagnostic_set(&why, -EPERM, "asset_poisoned", p->name,
-                       "%s two workers (at picture %lld): its clips show their fallbacks. Put "
-                       "a mended file into the timeline, or have it tried again: vistter media "
-                       "clear %s",
-                       p->hung ? "has hung the decoders of" : "has ended", (long long)p->picture,
-                       p->name);
+                       "has %s its decoder twice (at picture %lld): its clips show their "
+                       "fallbacks. Put a mended file into the timeline, or have it tried again: "
+                       "vistter media clear %s",
+                       p->hung ? "hung" : "ended", (long long)p->picture, p->name);
         prepared_bar(s->prepared, p->content, &why);
     }
 }
@@ -411,7 +410,7 @@ static void take_poisoned(struct stage *s, const Vistter__Control__V1__ChannelPl
     }
 }
 
-// A file that crashes whoever opens it is to end two, no third (engine/receive/takeover.h).
+// Who is asked last of three hardly ever is (engine/receive/takeover.h).
 static bool is_third(const Vistter__Control__V1__GroupPlan *group, const char *node)
 {
     for (size_t i = 1; node && i < group->n_standbys; i++)

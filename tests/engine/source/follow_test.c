@@ -1,25 +1,24 @@
 // A video that may be wanted some time: how much is decoded for that, and how near it is then. The
-// decoder is stood in for: it knows what it would have to decode, and every picture costs 15 ms.
-#include "engine/source/decode.h"
+// decoder is stood in for: it knows what it would have to decode, and says that every picture cost
+// it 15 ms.
+#include "engine/source/jailed.h"
 #include "engine/source/source.h"
 
-#include "engine/base/clock.h"
 #include "engine/base/thread.h"
 #include "tests/check.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define PICTURES   1000
 #define PICTURE_NS 15000000
 #define NEAR       20 // pictures in SOURCE_FOLLOW_NS
 #define AHEAD      6  // that a source decodes ahead
 
-struct picture_decoder {
+struct jailed_decoder {
     struct media_index index;
     struct index_picture pictures[PICTURES];
     struct index_key keys[PICTURES];
-    int64_t next;
+    int64_t next, spent_ns;
 };
 
 static int64_t gop;
@@ -27,21 +26,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int64_t decoded, newest; // pictures so far, and the last that was asked for
 
-static void work(int64_t pictures)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    int64_t end = t.tv_sec * INT64_C(1000000000) + t.tv_nsec + pictures * PICTURE_NS;
-    while (t.tv_sec * INT64_C(1000000000) + t.tv_nsec < end)
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-}
-
-int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **ret,
-                        struct diagnostic *reterr)
+int jailed_decoder_get(struct jailed_decoder *d, int64_t i, struct picture **ret,
+                       struct diagnostic *reterr)
 {
     (void)reterr;
     int64_t key = i - i % gop, from = d->next >= key && d->next <= i ? d->next : key;
-    work(i + 1 - from);
+    d->spent_ns += (i + 1 - from) * PICTURE_NS;
     d->next = i + 1;
     *ret = picture_create(PICTURE_OPAQUE, 16, 16);
     pthread_mutex_lock(&lock);
@@ -52,11 +42,10 @@ int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **r
     return 0;
 }
 
-int picture_decoder_open(const char *path, int threads, struct picture_decoder **ret,
-                         struct diagnostic *reterr)
+int jailed_decoder_open(const char *path, struct jailed_decoder **ret, struct diagnostic *reterr)
 {
-    (void)path, (void)threads, (void)reterr;
-    struct picture_decoder *d = base_alloc(sizeof *d);
+    (void)path, (void)reterr;
+    struct jailed_decoder *d = base_alloc(sizeof *d);
     d->index = (struct media_index){.mode = INDEX_PTS,
                                     .time_base = {1, 25},
                                     .end = PICTURES,
@@ -72,33 +61,37 @@ int picture_decoder_open(const char *path, int threads, struct picture_decoder *
     return 0;
 }
 
-void picture_decoder_close(struct picture_decoder **decoder)
+void jailed_decoder_close(struct jailed_decoder **decoder)
 {
     free(*decoder);
     *decoder = NULL;
 }
 
-const struct media_index *picture_decoder_index(const struct picture_decoder *d)
+const struct media_index *jailed_decoder_index(const struct jailed_decoder *d)
 {
     return &d->index;
 }
 
-void picture_decoder_size(const struct picture_decoder *d, int *ret_width, int *ret_height)
+void jailed_decoder_size(const struct jailed_decoder *d, int *ret_width, int *ret_height)
 {
     (void)d;
     *ret_width = *ret_height = 16;
 }
 
-int picture_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr)
+int jailed_decode_still(const char *path, struct picture **ret, struct diagnostic *reterr)
 {
     (void)path, (void)ret;
     return diagnostic_set(reterr, -ENOENT, "none", "", "there are no stills here");
 }
 
-int picture_decoder_threads(struct diagnostic *reterr)
+void jailed_decoder_stop(struct jailed_decoder *d)
 {
-    (void)reterr;
-    return 1;
+    (void)d;
+}
+
+int64_t jailed_decoder_cpu_ns(const struct jailed_decoder *d)
+{
+    return d->spent_ns;
 }
 
 static int resolve(void *opaque, const char *uri, char *path, struct diagnostic *reterr)
