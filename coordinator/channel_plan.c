@@ -204,12 +204,9 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
 {
     bool open = false;
     size_t count = parts->poisoned_count;
-    add_contents(p, timeline, &open);
-    p->channel.contents = p->contents;
-    p->channel.content_count = p->content_count;
-    p->channel.shows_sequences = open;
     if (!count)
         return;
+    add_contents(p, timeline, &open);
     p->poisoned = base_alloc(count * sizeof *p->poisoned);
     p->poisoned_pointers = base_alloc(count * sizeof(void *));
     p->message.poisoned = p->poisoned_pointers;

@@ -21,7 +21,6 @@ static void channel_destroy(struct farm *farm, struct channel *channel)
     plan_message_free(&channel->wanted);
     takes_drop(channel);
     timeline_unref(&channel->timeline);
-    free(channel->contents);
     free(channel);
 }
 
@@ -145,13 +144,6 @@ static void wish_copy(struct channel *c, const struct farm_channel *wanted)
         c->kinds[i] = wanted->kinds ? wanted->kinds[i] : PLANNER_KIND_VIDEO;
         c->optional[i] = wanted->optional && wanted->optional[i];
     }
-    size_t bytes = (size_t)wanted->content_count * sizeof *c->contents;
-    free(c->contents);
-    c->contents = bytes ? base_alloc(bytes) : NULL;
-    c->content_count = wanted->content_count;
-    c->shows_sequences = wanted->shows_sequences;
-    if (bytes)
-        memcpy(c->contents, wanted->contents, bytes);
     timeline_unref(&c->timeline);
     c->timeline = wanted->timeline ? timeline_ref(wanted->timeline) : NULL;
     if (wanted->cut_count > 0)

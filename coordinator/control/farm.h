@@ -25,14 +25,10 @@
 // then told anew (farm_set_channel). A stored plan that no edge has heard of, and that would come
 // too late at its frame, is dropped and made anew.
 //
-// The poison rule. A worker that comes back tells what file its process has ended on, by a crash or
-// because it hung (engine/base/crash_note.h), and does not open it again until it is told so. The
-// store counts: the second crash marks the file as poisoned, by which it comes into the plans of
-// all channels that show it, and nobody opens it. So that there is no third: a lost worker gets
-// FARM_WORD_NS to come back and tell why before others are given its work, and a channel that shows
-// what one worker has ended on is planned anew no sooner than FARM_VERDICT_NS later, when the other
-// would have told. One that nobody else has ended on may be tried again after FARM_SUSPECT_NS;
-// until then that worker has no part in channels that show it, if others are there.
+// The poison rule. A worker tells what file a decoder of its has ended on, by a crash or because it
+// hung (engine/base/crash_note.h). The store counts: the second crash marks the file as poisoned,
+// by which it comes into the plans of all channels that show it, and nobody opens it. One that no
+// other has ended on is forgotten after FARM_SUSPECT_NS.
 //
 // Overload. A worker that does not keep up and has given up all else (engine/base/overload.h) says
 // so; plans of the channels whose optional tracks it makes leave those out then, and the plan after
@@ -80,7 +76,6 @@
 #define FARM_RETURN_NS   INT64_C(5000000000) // for a lost node to come back while others do its work
 #define FARM_GRACE_NS    INT64_C(8000000000) // after a start, for the nodes of stored plans
 #define FARM_WORD_NS     INT64_C(2000000000) // for a lost worker to come back, since its last report
-#define FARM_VERDICT_NS  INT64_C(5000000000)
 #define FARM_SUSPECT_NS  INT64_C(60000000000)
 #define FARM_TAKE_FRAMES 3  // beyond lead_frames until a take is seen
 #define FARM_MARGIN      15 // frames beyond lead_frames between commit and at_frame
@@ -139,14 +134,10 @@ struct farm_channel {
     // Of each track: whether it may be left out when a worker is overloaded (it is given its time
     // all the same); copied. May be NULL: none.
     const bool *optional;
-    // Contents of the revision, 64 digits each; copied.
-    const char (*contents)[FARM_CONTENT_BYTES];
-    int content_count;
     const struct timeline *timeline; // of the revision; a reference is taken. May be NULL: no takes
-    bool shows_sequences;            // and their pictures, which are not among the contents
-    bool backup_edges;               // two edges for each output, where there are two
-    const uint32_t *cuts;            // forced cuts, for tests; copied
-    int cut_count;                   // < 0: the planner chooses
+    bool backup_edges;        // two edges for each output, where there are two
+    const uint32_t *cuts;     // forced cuts, for tests; copied
+    int cut_count;            // < 0: the planner chooses
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
     int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
 };

@@ -581,8 +581,7 @@ void channel_step(struct farm *farm, struct channel *channel, struct farm_time n
     if (channel->phase == PHASE_IDLE && channel->wanted && channel->dirty &&
         now_ns >= channel->retry_ns && now_ns - farm->start_ns >= FARM_SETTLE_NS &&
         farm->places < FARM_PLACES_MAX && !awaits_return(farm, channel, now_ns) &&
-        !channel_awaits_word(farm, channel, now_ns) &&
-        !channel_awaits_verdict(farm, channel, now_ns)) {
+        !channel_awaits_word(farm, channel, now_ns)) {
         farm->places++;
         channel_propose(farm, channel, now);
     }

@@ -1,4 +1,4 @@
-// What workers have ended on (farm.h, "The poison rule").
+// What decoders have ended on (farm.h, "The poison rule").
 #include "coordinator/control/farm_private.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
@@ -27,26 +27,6 @@ static bool is_content(const char *text)
 {
     return strlen(text) == FARM_CONTENT_BYTES - 1 &&
            strspn(text, "0123456789abcdef") == FARM_CONTENT_BYTES - 1;
-}
-
-// Sequences' pictures are named in files of their own, and are stills.
-static bool shows(const struct channel *channel, const char *content, int64_t picture)
-{
-    if (channel->shows_sequences && picture <= 0)
-        return true;
-    for (int i = 0; i < channel->content_count; i++)
-        if (!strcmp(channel->contents[i], content))
-            return true;
-    return false;
-}
-
-// Others are to do the node's work there, once it is clear that they do not end as well.
-static void channels_replan(struct farm *farm, const struct crash *c)
-{
-    for (int i = 0; i < farm->channel_count; i++) {
-        struct channel *channel = farm->channels[i];
-        channel->dirty = channel->dirty || shows(channel, c->content, c->picture);
-    }
 }
 
 // Poisoned for so long that it stands in all plans: its worker need not remember it.
@@ -91,7 +71,6 @@ static void crash_add(struct farm *farm, const char *node,
     snprintf(c->content, sizeof c->content, "%s", report->content);
     log_warning("asset_suspect", "node=%s content=%s picture=%lld signal=%u", node, c->content,
                 (long long)c->picture, c->signal);
-    channels_replan(farm, c);
 }
 
 void farm_crashes_take(struct farm *farm, const farm_report_message *report, int64_t now_ns)
@@ -184,40 +163,6 @@ void farm_crashes_step(struct farm *farm, int64_t now_ns, const struct farm_outp
 }
 
 // ---- What it means for channels ---------------------------------------------------------------
-
-// The channel has been told that it is not to be opened.
-static bool knows_poison(const struct channel *channel, const char *content)
-{
-    for (size_t i = 0; i < channel->wanted->n_poisoned; i++)
-        if (!strcmp(channel->wanted->poisoned[i]->content, content))
-            return true;
-    return false;
-}
-
-bool channel_awaits_verdict(const struct farm *farm, const struct channel *channel, int64_t now_ns)
-{
-    for (int i = 0; i < farm->crash_count; i++) {
-        const struct crash *c = &farm->crashes[i];
-        bool fresh = c->verdict == FARM_SUSPECT && now_ns - c->heard_ns < FARM_VERDICT_NS;
-        // Not for ever: what was written may be lost, or cleared.
-        bool untold = c->verdict == FARM_POISONED && !knows_poison(channel, c->content) &&
-                      now_ns - c->heard_ns < 2 * FARM_VERDICT_NS;
-        if ((fresh || untold) && shows(channel, c->content, c->picture))
-            return true;
-    }
-    return false;
-}
-
-bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node)
-{
-    for (int i = 0; i < farm->crash_count; i++) {
-        const struct crash *c = &farm->crashes[i];
-        if (c->verdict == FARM_SUSPECT && !strcmp(c->node, node) &&
-            shows(channel, c->content, c->picture))
-            return true;
-    }
-    return false;
-}
 
 bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns)
 {

@@ -94,10 +94,9 @@ static void load_add(const struct farm *farm, const struct channel *channel)
     }
 }
 
-// The nodes of a role that the channel may have, as their `entry`. `all`: also those that would not
-// open what it shows.
+// The nodes of a role that the channel may have, as their `entry`.
 static int nodes_list(const struct farm *farm, const struct channel *channel, int64_t now_ns,
-                      Vistter__Control__V1__NodeRole role, bool all, struct planner_node *ret)
+                      Vistter__Control__V1__NodeRole role, struct planner_node *ret)
 {
     int count = 0;
     for (int i = 0; i < farm->node_count; i++) {
@@ -106,8 +105,7 @@ static int nodes_list(const struct farm *farm, const struct channel *channel, in
             continue;
         node->entry = NULL;
         if (!node->alive || channel_excludes(channel, node->name, now_ns) ||
-            farm_node_drains(farm, node->name) ||
-            (!all && channel_suspects(farm, channel, node->name)))
+            farm_node_drains(farm, node->name))
             continue;
         struct planner_node *entry = node->entry = &ret[count++];
         *entry = (struct planner_node){.name = node->name,
@@ -127,14 +125,11 @@ int farm_place(const struct farm *farm, const struct channel *channel, uint32_t 
     struct planner_track tracks[PLANNER_TRACKS_MAX];
     struct planner_output outputs[PLANNER_OUTPUTS_MAX];
     struct planner_node *nodes = base_alloc((size_t)(farm->node_count + 1) * sizeof *nodes);
-    int worker_count = nodes_list(farm, channel, now_ns,
-                                  VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER, false, nodes);
-    if (!worker_count)
-        worker_count = nodes_list(farm, channel, now_ns,
-                                  VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER, true, nodes);
+    int worker_count =
+        nodes_list(farm, channel, now_ns, VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER, nodes);
     struct planner_node *edges = nodes + worker_count;
-    int edge_count = nodes_list(farm, channel, now_ns,
-                                VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE, true, edges);
+    int edge_count =
+        nodes_list(farm, channel, now_ns, VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_EDGE, edges);
     for (int i = 0; i < farm->channel_count; i++)
         if (farm->channels[i] != channel)
             load_add(farm, farm->channels[i]);

@@ -105,9 +105,6 @@ struct channel {
     enum planner_kind kinds[PLANNER_TRACKS_MAX];
     bool optional[PLANNER_TRACKS_MAX];
     int track_count, cut_count;
-    int content_count;
-    char (*contents)[FARM_CONTENT_BYTES]; // owned
-    bool shows_sequences;
     uint32_t cuts[PLANNER_TRACKS_MAX];
     bool backup_edges;
     // What is.
@@ -284,12 +281,8 @@ void farm_crashes_take(struct farm *farm, const farm_report_message *report, int
 void farm_crashes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *outputs);
 // Crashes that the node is to forget; `ret` has FARM_CRASHES_MAX. Gives how many.
 size_t farm_retry_list(const struct farm *farm, const char *node, int64_t now_ns, uint64_t *ret);
-// It shows what a worker has ended on, and others may have as well.
-bool channel_awaits_verdict(const struct farm *farm, const struct channel *channel, int64_t now_ns);
-// A worker of the plan on air has just been lost, and may tell why before long.
+// A worker of the plan on air has just been lost, and may be back before long.
 bool channel_awaits_word(const struct farm *farm, const struct channel *channel, int64_t now_ns);
-// The node would not open what the channel shows.
-bool channel_suspects(const struct farm *farm, const struct channel *channel, const char *node);
 
 // ---- farm_live.c ------------------------------------------------------------------------------
 void takes_drop(struct channel *channel);

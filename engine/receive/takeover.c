@@ -73,29 +73,13 @@ static bool is_slow(struct takeover *t, const struct takeover_view *view, int64_
     return stuck && view->slack < t->lead_frames / 2; // never without a clock
 }
 
-// It may have come to an end, or hung, at what a taker needs.
-static bool was_at(const struct takeover *t, int p, int64_t now_ns)
-{
-    return lately(t->lost_ns[p], now_ns) || lately(t->silent_ns[p], now_ns) ||
-           lately(t->hushed_ns[p], now_ns);
-}
-
-// Whether it would be no third one within TAKEOVER_AGAIN_NS.
-static bool may_join(const struct takeover *t, int p, int64_t now_ns)
-{
-    int others = 0;
-    for (int i = 0; i < t->count; i++)
-        others += i != p && (i == t->active || was_at(t, i, now_ns));
-    return others < 2 || p == t->second || was_at(t, p, now_ns);
-}
-
 // Before others one that has not failed lately.
 int takeover_next(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
     int failed = -1;
     for (int i = 1; i < t->count; i++) {
         int p = (t->active + i) % t->count;
-        if (!view->alive[p] || !may_join(t, p, now_ns))
+        if (!view->alive[p])
             continue;
         if (!lately(t->failed_ns[p], now_ns))
             return p;
@@ -104,40 +88,12 @@ int takeover_next(const struct takeover *t, const struct takeover_view *view, in
     return failed;
 }
 
-// Whether those that were lost have had their time to come back.
-static bool has_waited(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
-{
-    bool waits = view->slack * 4 >= t->lead_frames;
-    for (int i = 0; i < t->count; i++)
-        if (waits && t->lost_ns[i] && now_ns - t->lost_ns[i] < TAKEOVER_RETURN_NS)
-            return false;
-    return true;
-}
-
-// When it has failed: as takeover_next, but before one that has failed and has not been started
-// again since, which will hardly do better, a third one.
-static int next_any(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
-{
-    int next = takeover_next(t, view, now_ns);
-    bool stale =
-        next >= 0 && lately(t->failed_ns[next], now_ns) && t->lost_ns[next] < t->failed_ns[next];
-    if ((next >= 0 && !stale) || !has_waited(t, view, now_ns))
-        return stale ? -1 : next;
-    for (int i = 1; i < t->count; i++) {
-        int p = (t->active + i) % t->count;
-        if (view->alive[p] && (next < 0 || !lately(t->failed_ns[p], now_ns)))
-            return p;
-    }
-    return next;
-}
-
 // The same for slowness, which is better borne than another failure.
 static int next_quicker(const struct takeover *t, const struct takeover_view *view, int64_t now_ns)
 {
     for (int i = 1; i < t->count; i++) {
         int p = (t->active + i) % t->count;
-        if (view->alive[p] && may_join(t, p, now_ns) && !lately(t->failed_ns[p], now_ns) &&
-            !lately(t->slow_ns[p], now_ns))
+        if (view->alive[p] && !lately(t->failed_ns[p], now_ns) && !lately(t->slow_ns[p], now_ns))
             return p;
     }
     return -1;
@@ -153,28 +109,10 @@ static int next_heard(const struct takeover *t, const struct takeover_view *view
     return next < 0 || view->hushed[next] || lately(t->failed_ns[next], now_ns) ? -1 : next;
 }
 
-static void note_lost(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
-{
-    for (int i = 0; i < t->count; i++) {
-        if (t->alive[i] && !view->alive[i] && (i == t->active || i == t->second))
-            t->lost_ns[i] = now_ns;
-        t->alive[i] = view->alive[i];
-    }
-}
-
-static void choose_second(struct takeover *t, const struct takeover_view *view, int64_t now_ns)
-{
-    int next = takeover_next(t, view, now_ns);
-    // While nobody else shows life, whoever stood by may be back in a moment.
-    if (next >= 0 || t->second == t->active)
-        t->second = next;
-}
-
 enum takeover_reason takeover_look(struct takeover *t, const struct takeover_view *view,
                                    int64_t now_ns)
 {
     bool alive = view->alive[t->active];
-    note_lost(t, view, now_ns);
     t->met = t->met || alive;
     t->since_ns = t->since_ns ? t->since_ns : now_ns;
     bool gone = !alive && (t->met || now_ns - t->since_ns > TAKEOVER_START_NS);
@@ -188,22 +126,20 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
     int next = reason == TAKEOVER_NONE     ? -1
                : reason == TAKEOVER_SLOW   ? next_quicker(t, view, now_ns)
                : reason == TAKEOVER_HUSHED ? next_heard(t, view, now_ns)
-                                           : next_any(t, view, now_ns);
+                                           : takeover_next(t, view, now_ns);
     if (next < 0) {
-        choose_second(t, view, now_ns);
+        t->second = takeover_next(t, view, now_ns);
         return TAKEOVER_NONE;
     }
     int64_t *said = reason == TAKEOVER_SLOW     ? t->slow_ns
                     : reason == TAKEOVER_HUSHED ? t->hushed_ns
                                                 : t->failed_ns;
     said[t->active] = now_ns;
-    if (reason == TAKEOVER_SILENT)
-        t->silent_ns[t->active] = now_ns;
     t->active = next;
     t->takeovers++;
     t->asked_ns = t->heard_ns = t->trend_ns = 0;
     t->since_ns = now_ns;
     t->met = true;
-    choose_second(t, view, now_ns);
+    t->second = takeover_next(t, view, now_ns);
     return reason;
 }

@@ -16,15 +16,6 @@
 //      other one is heard. It is lost in most cases, and if not, another has done its work for
 //      nothing: so no more than once within TAKEOVER_AGAIN_NS, and never to one of which it was
 //      said.
-// A file may crash whoever decodes it, or hold it up until it ends itself, and all that are asked
-// come to it at about the same time. So no more than two are at what a taker needs within
-// TAKEOVER_AGAIN_NS: the active one and the second, which is told where to go on and may decode
-// already; who was not heard counts as one of them. When both are lost, or one is and 2 is said of
-// the other, the third gets nothing before
-// TAKEOVER_RETURN_NS have passed, or three quarters of the lead are used up: meanwhile one of them
-// may be back, knows what it has ended at, and does not open that again (engine/base/crash_note.h);
-// it is asked then. Nor does a third become the second in place of one that was lost, or of which 2
-// was said.
 //
 // Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
 // half a second, and 3 says nothing.
@@ -36,7 +27,6 @@
 #define TAKEOVER_PROVIDERS_MAX 3 // a provider and two standbys
 #define TAKEOVER_START_NS      INT64_C(1000000000)
 #define TAKEOVER_AGAIN_NS      INT64_C(10000000000)
-#define TAKEOVER_RETURN_NS     INT64_C(1000000000)
 
 enum takeover_reason {
     TAKEOVER_NONE,
@@ -63,10 +53,7 @@ struct takeover {
     int64_t trend_ns, trend_frames;            // what was buffered half a second ago
     int64_t slow_ns[TAKEOVER_PROVIDERS_MAX];   // when 3 was last said of each; 0: never
     int64_t failed_ns[TAKEOVER_PROVIDERS_MAX]; // 1 or 2
-    int64_t silent_ns[TAKEOVER_PROVIDERS_MAX]; // 2
     int64_t hushed_ns[TAKEOVER_PROVIDERS_MAX]; // 4
-    int64_t lost_ns[TAKEOVER_PROVIDERS_MAX];   // when it ceased to show life as one of the two
-    bool alive[TAKEOVER_PROVIDERS_MAX];        // at the last look
 };
 
 // Lost: not connected, or its provider has given no sign of life for FRAME_QUIET_MS. Hushed:

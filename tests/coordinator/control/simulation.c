@@ -276,7 +276,6 @@ static void channel_set(struct sim *sim, int index)
     Vistter__Control__V1__OutputPlan *outputs[] = {&output};
     struct planner_track tracks[PLANNER_TRACKS_MAX] = {0};
     bool optional[PLANNER_TRACKS_MAX];
-    static const char contents[FARM_CONTENT_BYTES] = SIM_CONTENT;
     uint8_t revision[32] = {sim->revision[index]};
     char name[16];
     snprintf(name, sizeof name, "channel%d", index);
@@ -311,9 +310,6 @@ static void channel_set(struct sim *sim, int index)
                                    .tracks = tracks,
                                    .optional = optional,
                                    .track_count = sim->track_count[index],
-                                   .contents = &contents,
-                                   .content_count = !sim->in_sequence,
-                                   .shows_sequences = sim->in_sequence,
                                    .cut_count = -1,
                                    .last_plan_epoch = sim->reserved[index]};
     for (int i = 0; i < sim->row_count; i++)

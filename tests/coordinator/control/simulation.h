@@ -114,7 +114,6 @@ struct sim {
     int prepare_ms_max;
     int crashes;                     // of SIM_CONTENT that the store has
     bool poisoned;                   // what channels are told of it
-    bool in_sequence;                // it is a picture of one
     const struct timeline *timeline; // of all channels, for takes; NULL: not known
     bool fenced;                     // the leader's lease has run out
     int64_t clock_wrong_ns;          // of the coordinator's wall clock; edges have the right one
