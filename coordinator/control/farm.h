@@ -135,9 +135,9 @@ struct farm_channel {
     // all the same); copied. May be NULL: none.
     const bool *optional;
     const struct timeline *timeline; // of the revision; a reference is taken. May be NULL: no takes
-    bool backup_edges;        // two edges for each output, where there are two
-    const uint32_t *cuts;     // forced cuts, for tests; copied
-    int cut_count;            // < 0: the planner chooses
+    bool backup_edges;               // two edges for each output, where there are two
+    const uint32_t *cuts;            // forced cuts, for tests; copied
+    int cut_count;                   // < 0: the planner chooses
     uint32_t last_plan_epoch; // from the channel's row: the newest ever used or reserved, 0 if none
     int64_t last_at_frame;    // from the channel's row: of the newest commit ever, 0 if none
 };

@@ -174,7 +174,8 @@ static int check_live_track(struct parser *parser, const json_t *object, const s
 static int parse_track(struct parser *parser, const json_t *object, size_t number,
                        struct track *track)
 {
-    static const char *const known[] = {"name", "hidden", "muted", "optional", "live", "clips", NULL};
+    static const char *const known[] = {"name", "hidden", "muted", "optional",
+                                        "live", "clips",  NULL};
     json_t *clips = NULL;
     int result = check_object(parser, object);
     if (result < 0 || (result = check_fields(parser, object, known, NULL)) < 0 ||
