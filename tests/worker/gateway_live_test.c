@@ -344,7 +344,7 @@ static void check_live_is_log(void)
     }
     CHECK(compared, >=, LIVE_FRAMES * 9 / 10);
     CHECK(back, ==, 1); // the second sender's clip begins
-    CHECK(lost, >=, 10);
+    CHECK(lost, >, 0);
 }
 
 // A source that brought the whole clip: every picture once but for the first ones, sound beside
@@ -392,6 +392,10 @@ static void stop_all(void)
         kill(gateways[i].pid, SIGTERM);
         waitpid(gateways[i].pid, &status, 0);
         CHECK(status, ==, 0);
+        char command[192];
+        snprintf(command, sizeof command, "cat %s/%s.log >&2", folder, names[i]);
+        if (status)
+            CHECK_OK(system(command));
         close(gateways[i].status);
         json_decref(gateways[i].said);
     }

@@ -15,6 +15,7 @@
 #define SWITCH_NS INT64_C(1000000000)
 // What is read to find the streams of an MPEG-TS; they may come later as well.
 #define PROBE_BYTES "65536"
+#define UDP_BYTES   "4194304"
 // What may be opened, also from within a playlist: nothing of this host.
 #define PROTOCOLS "rtmp,rtmps,rtsp,http,https,httpproxy,tcp,tls,udp,rtp,srtp,srt,crypto"
 #define FORMATS   "mpegts,flv,live_flv,rtsp,sdp,rtp,hls,mov,matroska,mpeg,mjpeg,mpjpeg,aac,mp3"
@@ -246,6 +247,9 @@ static int open_input(struct demux *d)
     av_dict_set(&options, "format_whitelist", FORMATS, 0);
     av_dict_set(&options, "correct_ts_overflow", "0", 0); // the stamper does it, more than once
     av_dict_set(&options, "rtsp_transport", "tcp", 0);
+    // Of UDP: the kernel's buffer instead of a thread that libavformat cancels wherever it is.
+    av_dict_set(&options, "fifo_size", "0", 0);
+    av_dict_set(&options, "buffer_size", UDP_BYTES, 0);
     av_dict_set(&options, "rtmp_live", "live", 0);
     av_dict_set(&options, "max_streams", "16", 0);
     d->format = avformat_alloc_context();
