@@ -458,7 +458,10 @@ static void follow_outputs(struct channel *c, const struct plan *p)
 void channel_tend(struct channel *c)
 {
     retire(c);
-    (void)ledger_write(c->ledger); // said in the log
+    for (int i = 0; i < c->slot_count; i++)
+        if (c->slots[i]->listed)
+            (void)arm(c, c->slots[i], NULL); // there may have been no thread for it
+    (void)ledger_write(c->ledger);           // said in the log
     pthread_mutex_lock(&c->lock);
     struct slot *slot = slot_in_force(c, atomic_load(&c->cursor));
     // Before the first frame the encoders and connections of what is armed are made ready.

@@ -47,11 +47,18 @@
         ALLOW(exit_group), ALLOW_WITHOUT(mmap, 2, PROT_EXEC),                                      \
         ALLOW_WITHOUT(mprotect, 2, PROT_EXEC)
 
+// The thread sanitizer's own thread looks around ten times a second, and would do so without a
+// pause.
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZER , ALLOW(nanosleep), ALLOW(gettimeofday)
+#else
+#define THREAD_SANITIZER
+#endif
 // clone3's flags stand in memory, where a filter does not see them; the C library then takes clone.
 #define THREADS                                                                                    \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone3, 0, 1), REFUSE(ENOSYS),                        \
         ALLOW_WITH(clone, 0, CLONE_THREAD), ALLOW(set_robust_list), ALLOW(rseq),                   \
-        ALLOW(sigaltstack)
+        ALLOW(sigaltstack) THREAD_SANITIZER
 
 static struct sock_filter filter[] = {BEGIN, COMPUTING, THREADS, REFUSE(EPERM)};
 

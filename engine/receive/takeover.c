@@ -117,7 +117,8 @@ enum takeover_reason takeover_look(struct takeover *t, const struct takeover_vie
     t->since_ns = t->since_ns ? t->since_ns : now_ns;
     bool gone = !alive && (t->met || now_ns - t->since_ns > TAKEOVER_START_NS);
     bool silent = is_silent(t, view, now_ns), slow = is_slow(t, view, now_ns);
-    bool hushed = t->met && view->waits && view->hushed[t->active];
+    // Who has brought nothing yet since it was asked is still beginning.
+    bool hushed = t->heard_ns && view->waits && view->hushed[t->active];
     enum takeover_reason reason = gone     ? TAKEOVER_GONE
                                   : silent ? TAKEOVER_SILENT
                                   : hushed ? TAKEOVER_HUSHED

@@ -12,10 +12,11 @@
 //   3. is too slow: less than half of the lead is buffered, and no more than half a second before.
 //      Not to one that 1, 2 or 3 was said of within TAKEOVER_AGAIN_NS: if all are slow, turning to
 //      and fro makes it worse.
-//   4. has not been heard at all for a moment (FRAME_HUSH_MS), while frames are asked for and the
-//      other one is heard. It is lost in most cases, and if not, another has done its work for
-//      nothing: so no more than once within TAKEOVER_AGAIN_NS, and never to one of which it was
-//      said.
+//   4. has not been heard at all for a moment (FRAME_HUSH_MS), though it has brought frames since
+//   it
+//      was asked, while more are asked for and the other one is heard. It is lost in most cases,
+//      and if not, another has done its work for nothing: so no more than once within
+//      TAKEOVER_AGAIN_NS, and never to one of which it was said.
 //
 // Who takes frames without a clock, as fast as they come, buffers nothing: for it the limit of 2 is
 // half a second, and 3 says nothing.

@@ -195,6 +195,16 @@ static void test_hushed(void)
     view.alive[0] = false;
     view.hushed[0] = true;
     CHECK(run(500 * MS, 0, TAKEOVER_NONE), ==, -1);
+    // Nor of one that has been heard, and has brought nothing yet: it begins.
+    begin(2, LEAD);
+    view.waits = true;
+    CHECK(run(100 * MS, 0, TAKEOVER_NONE), ==, -1);
+    view.hushed[0] = true;
+    CHECK(run(500 * MS, 0, TAKEOVER_NONE), ==, -1);
+    view.hushed[0] = false;
+    CHECK(run(100 * MS, FRAME, TAKEOVER_NONE), ==, -1);
+    view.hushed[0] = true;
+    CHECK(run(200 * MS, 0, TAKEOVER_HUSHED), ==, 0);
 }
 
 // What is buffered shrinks by a frame each `shrink_ns`.
