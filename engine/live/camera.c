@@ -111,8 +111,8 @@ static void pull(struct camera *c)
         if (error == -EAGAIN || error == -ENODATA)
             return;
         int64_t i = tag == UNIT_NO_TIME ? -1 : units_find(units, (uint64_t)tag);
-        bool ours =
-            i >= 0 && home_of(units, i) == p->home && units_at(units, i)->chan_ns > p->out_ns;
+        bool ours = i >= 0 && !(units_at(units, i)->flags & UNIT_LATE) &&
+                    home_of(units, i) == p->home && units_at(units, i)->chan_ns > p->out_ns;
         if (ours)
             p->out_ns = units_at(units, i)->chan_ns;
         if (error < 0 || !ours) {

@@ -177,7 +177,7 @@ static int take_data(struct camera_log *log, const struct unit *u)
     unit.body = malloc(u->size ? u->size : 1);
     if (!unit.body ||
         !make_room((void **)&list->units, list->count, &list->capacity, sizeof unit) ||
-        (u->stream == UNIT_PICTURE &&
+        (u->stream == UNIT_PICTURE && !(u->flags & UNIT_LATE) &&
          add_entry(log, (struct show_entry){u->chan_ns, 0, u->seq}) < 0)) {
         free(unit.body);
         return -ENOMEM;

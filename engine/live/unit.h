@@ -45,6 +45,7 @@ enum unit_flags {
     UNIT_KEY = 1,     // decoding can begin here
     UNIT_DAMAGED = 2, // bytes are missing: nothing is decoded from here to the next whole key
     UNIT_AGAIN = 4,   // format or map: said before, repeated at the start of a segment
+    UNIT_LATE = 8,    // a picture that came after its time was told done: decoded, never shown
 };
 
 struct unit {

@@ -192,6 +192,7 @@ static void sound(int64_t ticks, int64_t arrival_ns)
 // no seq is missing, gens do not fall, map points come a second ahead.
 struct summary {
     int pictures, sounds, picture_gaps, sound_gaps, gens, points;
+    int late;                       // pictures that are not shown
     int64_t gap_from_ns, gap_to_ns; // the last one of pictures
     int64_t sound_hole;             // samples left out
 };
@@ -232,7 +233,7 @@ static struct summary finish(const char *name)
             s.gap_to_ns = u.done_ns;
         }
         if (u.kind == UNIT_DATA && u.stream == UNIT_PICTURE)
-            s.pictures++;
+            s.pictures++, s.late += !!(u.flags & UNIT_LATE);
         if (u.kind == UNIT_DATA && u.stream == UNIT_SOUND) {
             s.sounds++;
             s.sound_hole += u.index - next_sample;
@@ -288,6 +289,28 @@ static void test_late(void)
     CHECK(s.pictures, ==, 250);
     CHECK(s.picture_gaps, ==, 2);
     CHECK(s.gens, ==, 1);
+}
+
+// What comes all at once after two seconds is decoded and not shown; a way that has become 230 ms
+// longer is another mapping after a second.
+static void test_longer_way(void)
+{
+    begin("burst");
+    for (int i = 0; i < 250; i++)
+        picture(i, i * 3600, at(i) + (i >= 100 && i < 150 ? at(150) - at(i) : 0));
+    struct summary s = finish("burst");
+    CHECK(s.pictures, ==, 250);
+    CHECK(s.late, >=, 40);
+    CHECK(s.late, <=, 65); // with the first half second
+    begin("longer");
+    for (int i = 0; i < 250; i++)
+        picture(i, i * 3600, at(i) + (i >= 100 ? 230000000 : 0));
+    struct ingest_stats stats;
+    ingest_stats(ingest, &stats);
+    CHECK(stats.gen, ==, 2);
+    s = finish("longer");
+    CHECK(s.late, <=, 65);
+    CHECK(s.pictures, >=, 235);
 }
 
 // A clock that jumps, one that wraps, a connection that is made anew.
@@ -431,6 +454,7 @@ int main(void)
     test_gap();
     test_late();
     test_slow();
+    test_longer_way();
     test_gens();
     test_sound();
     test_sound_returns();

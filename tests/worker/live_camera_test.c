@@ -31,6 +31,9 @@ struct feed {
     bool begun;
     int64_t first_ticks, now_ns, offset_ns;
     uint64_t seed;
+    struct camera *follower; // looks at each frame when it is due; NULL: nobody does
+    int next_frame, pictures;
+    int64_t stall_ns; // until then nothing comes
     struct ts_watch watch;
     bool changed;
     uint8_t message[1316];
@@ -65,13 +68,22 @@ static void on_begin(void *opaque, bool has_pictures)
     ingest_begin(((struct feed *)opaque)->ingest, has_pictures);
 }
 
+static struct shown live[FRAMES_MAX];
+
 static void advance(struct feed *f, int64_t to_ns)
 {
-    for (; f->now_ns < to_ns; f->now_ns += SECOND_NS / 50)
+    static int32_t sound[1920 * 2];
+    for (; f->now_ns < to_ns; f->now_ns += SECOND_NS / 50) {
         ingest_tick(f->ingest, f->now_ns);
+        for (; f->follower && epoch_ns + f->next_frame * SECOND_NS / CLIP_RATE <= f->now_ns;
+             f->next_frame++)
+            live[f->next_frame] =
+                look(f->follower, (struct rate){CLIP_RATE, 1}, f->next_frame, sound);
+    }
 }
 
-// A unit arrives when its dts says, up to 5 ms late; sound when the pictures beside it do.
+// A unit arrives when its dts says, up to 5 ms late; sound when the pictures beside it do. For a
+// follower the way is shut for 1.2 s in the middle of a group.
 static void on_unit(void *opaque, const struct ingest_unit *unit)
 {
     struct feed *f = opaque;
@@ -81,13 +93,15 @@ static void on_unit(void *opaque, const struct ingest_unit *unit)
         f->offset_ns += !f->begun || step < -SECOND_NS || step > SECOND_NS ? SECOND_NS / 25 : step;
         f->first_ticks = unit->dts;
         f->begun = true;
-        advance(f, START_NS + f->offset_ns);
+        if (f->follower && ++f->pictures == 61)
+            f->stall_ns = f->offset_ns + SECOND_NS * 6 / 5;
+        advance(f, START_NS + (f->offset_ns > f->stall_ns ? f->offset_ns : f->stall_ns));
     }
-    ingest_add(f->ingest, unit,
-               START_NS + f->offset_ns + (int64_t)(check_random(&f->seed) % 5000000));
+    int64_t at_ns = f->offset_ns > f->stall_ns ? f->offset_ns : f->stall_ns;
+    ingest_add(f->ingest, unit, START_NS + at_ns + (int64_t)(check_random(&f->seed) % 5000000));
 }
 
-static void log_file(const char *clip, const char *name, struct ingest_stats *ret)
+static void log_followed(const char *clip, const char *name, bool follow, struct ingest_stats *ret)
 {
     struct live_log *log = NULL;
     struct diagnostic d;
@@ -95,6 +109,8 @@ static void log_file(const char *clip, const char *name, struct ingest_stats *re
     CHECK_OK(live_log_create(log_path, "cam1", LIVE_LOG_LIMITS, &log, &d));
     struct feed feed = {
         .file = fopen(clip, "rb"), .ingest = ingest_create(log), .now_ns = START_NS, .seed = 5};
+    if (follow)
+        feed.follower = open_camera((struct rate){CLIP_RATE, 1});
     do {
         feed.changed = false;
         AVIOContext *io =
@@ -109,8 +125,14 @@ static void log_file(const char *clip, const char *name, struct ingest_stats *re
     ingest_stats(feed.ingest, ret);
     CHECK(ret->unlogged, ==, 0);
     fclose(feed.file);
+    camera_destroy(&feed.follower);
     ingest_destroy(&feed.ingest);
     live_log_destroy(&log);
+}
+
+static void log_file(const char *clip, const char *name, struct ingest_stats *ret)
+{
+    log_followed(clip, name, false, ret);
 }
 
 // ---- Cases -----------------------------------------------------------------------------------
@@ -272,6 +294,30 @@ static void test_open_groups(void)
     }
 }
 
+// What was shown while it came is what the log holds later, though after a gap was told there came
+// pictures from before it.
+static void test_followed(void)
+{
+    char clip[128];
+    int known = 0, held = 0;
+    snprintf(clip, sizeof clip, "%s/plain.ts", folder);
+    log_followed(clip, "followed", true, &stats);
+    look_at_all(rate25, 220);
+    CHECK(broken, ==, 0);
+    for (int n = 0; n < 200; n++) {
+        if (live[n].result == -EAGAIN)
+            continue;
+        CHECK(live[n].state, ==, all[n].state);
+        CHECK_TRUE(live[n].picture == all[n].picture);
+        CHECK_TRUE(!live[n].sound || live[n].sound == all[n].sound);
+        known++;
+        held += live[n].state == SHOW_HELD && n < 120;
+    }
+    CHECK(known, >=, 190);
+    CHECK(held, >=, 10);
+    check_other_readers(rate25, 200);
+}
+
 // Packets are missing: the picture stands from there to the next key, and nothing broken is shown.
 static void test_damage(void)
 {
@@ -346,6 +392,7 @@ int main(int argc, char **argv)
     CHECK_TRUE(mkdtemp(folder));
     epoch_ns = START_NS + 20000000; // half a frame beside the pictures: none is near the edge
     test_plain();
+    test_followed();
     test_wrap();
     test_changes();
     test_open_groups();

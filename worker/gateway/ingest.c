@@ -26,7 +26,9 @@ static const int64_t grace_ns[UNIT_STREAMS] = {200 * MS_NS, 300 * MS_NS};
 // much later that it is not.
 #define SOUND_LATE_NS (150 * MS_NS)
 #define SHIFT_NS_MAX  (1000 * MS_NS)
-#define BUFFERED_NS   (100 * MS_NS)
+// Pictures that all come too late for so long belong to another mapping.
+#define LATE_NS     (1000 * MS_NS)
+#define BUFFERED_NS (100 * MS_NS)
 // What waits until the first arrivals are known; more than half a second of any source.
 #define WAITING_MAX 1024
 // Sound alone leads when pictures were announced and do not come.
@@ -54,7 +56,9 @@ struct ingest {
     uint32_t gen;
     struct stream streams[UNIT_STREAMS];
     enum unit_stream leader;
-    int64_t begin_ns; // arrival of the connection's first unit; INT64_MIN: none yet
+    int64_t begin_ns;      // arrival of the connection's first unit; INT64_MIN: none yet
+    int64_t arrival_ns;    // of the newest unit
+    int64_t late_since_ns; // since when all pictures came too late; INT64_MAX: the last did not
     struct stamper stamper;
     int64_t
         shift_ns; // how much later than by the stamper all is shown, so that sound is there by then
@@ -102,6 +106,7 @@ static void begin_gen(struct ingest *g)
     g->stats.gen = g->gen;
     g->stamper = (struct stamper){0};
     g->shift_ns = 0;
+    g->late_since_ns = INT64_MAX;
     g->mapped = false;
     for (int i = 0; i < UNIT_STREAMS; i++) {
         g->streams[i].format = (struct unit_format){0};
@@ -153,12 +158,14 @@ static void append_data(struct ingest *g, const struct ingest_unit *unit, int64_
 {
     struct stream *s = &g->streams[unit->stream];
     int64_t before = live_log_done_ns(g->log, unit->stream);
-    if (chan_ns <= before) // late: after a gap has been told
+    bool late = chan_ns <= before; // after it was told that nothing comes there
+    if (late)
         chan_ns = before + 1;
     done_ns = done_ns < before ? before : done_ns;
     struct unit u = {.kind = UNIT_DATA,
                      .stream = unit->stream,
-                     .flags = (unit->key ? UNIT_KEY : 0u) | (unit->damaged ? UNIT_DAMAGED : 0u),
+                     .flags = (unit->key ? UNIT_KEY : 0u) | (unit->damaged ? UNIT_DAMAGED : 0u) |
+                              (late && unit->stream == UNIT_PICTURE ? UNIT_LATE : 0u),
                      .pts = unit->pts,
                      .dts = unit->dts,
                      .chan_ns = chan_ns,
@@ -168,9 +175,13 @@ static void append_data(struct ingest *g, const struct ingest_unit *unit, int64_
                      .size = unit->size};
     if (append(g, &u) < 0)
         return;
-    s->in_gap = false;
-    if (unit->stream == UNIT_PICTURE && chan_ns > s->last_farm_ns)
+    if (unit->stream == UNIT_PICTURE && !late && chan_ns > s->last_farm_ns)
         s->last_farm_ns = chan_ns;
+    s->in_gap = s->in_gap && late;
+    g->late_since_ns = unit->stream != UNIT_PICTURE    ? g->late_since_ns
+                       : !late                         ? INT64_MAX
+                       : g->late_since_ns == INT64_MAX ? g->arrival_ns
+                                                       : g->late_since_ns;
     s->stats.units++;
     s->stats.bytes += unit->size;
     s->stats.damaged += unit->damaged;
@@ -183,6 +194,10 @@ static int64_t farm_of(const struct ingest *g, int64_t ticks)
 
 static void add_picture(struct ingest *g, const struct ingest_unit *unit)
 {
+    if (g->late_since_ns < g->arrival_ns - LATE_NS) { // the way has become longer
+        begin_gen(g);
+        return;
+    }
     struct stream *s = &g->streams[UNIT_PICTURE];
     int64_t dts = unit->dts != UNIT_NO_TIME ? unit->dts : unit->pts;
     int64_t pts = unit->pts != UNIT_NO_TIME ? unit->pts : dts;
@@ -341,6 +356,7 @@ void ingest_add(struct ingest *g, const struct ingest_unit *unit, int64_t arriva
         return;
     }
     g->streams[unit->stream].stats.last_ns = arrival_ns;
+    g->arrival_ns = arrival_ns;
     if (g->begin_ns == INT64_MIN)
         g->begin_ns = arrival_ns;
     if (!g->stamper.started && unit->stream != g->leader && arrival_ns - g->begin_ns > LEAD_NS)
