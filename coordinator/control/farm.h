@@ -160,7 +160,8 @@ struct farm_take {
 // A take of the store, after farm_set_channel, by sequence.
 void farm_load_take(struct farm *farm, uint64_t channel, const struct farm_take *take);
 // Puts something on a live track of the channel of this name (takes.h), whether the store answers
-// or not. `take` is JSON. -ENOENT, -EINVAL, -EBUSY: it is not on air, or has too many takes.
+// or not. `take` is JSON. -ENOENT, -EINVAL, -EBUSY: it is not on air, or has too many takes;
+// -ESTALE: edges have not been heard yet.
 struct farm_took {
     uint64_t sequence;
     int64_t

@@ -144,6 +144,10 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
     if (!c->running || !c->timeline || !c->current)
         return diagnostic_set(reterr, -EBUSY, "not_on_air", channel,
                               "is not on air: there is nothing to switch");
+    if (!farm->settled)
+        return diagnostic_set(reterr, -ESTALE, "not_settled", channel,
+                              "this coordinator has just begun to lead and still hears what is on "
+                              "air; ask again");
     int error = take_check(c->timeline, take, &facts, reterr);
     if (error)
         return error;

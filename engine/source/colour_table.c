@@ -172,6 +172,12 @@ static const struct table *table_get(enum colour_gamut gamut)
     return table;
 }
 
+void colour_table_prepare(enum colour_gamut gamut)
+{
+    if (gamut != GAMUT_STANDARD)
+        (void)table_get(gamut);
+}
+
 static uint8_t look_up(const struct table *t, int y, int cb, int cr, int channel)
 {
     uint32_t sum = 0;

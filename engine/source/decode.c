@@ -3,6 +3,7 @@
 #include "engine/base/thread.h"
 #include "engine/media/reader.h"
 #include "engine/media/shape.h"
+#include "engine/source/colour.h"
 #include "engine/source/decode_order.h"
 #include "engine/source/deinterlace.h"
 #include "engine/source/frame_picture.h"
@@ -208,6 +209,9 @@ int picture_decoder_get(struct picture_decoder *d, int64_t i, struct picture **r
         return diagnostic_set(reterr, -EIO, "media_damaged", d->path,
                               "picture %lld cannot be decoded; the file is damaged here",
                               (long long)i);
+    // A process that has just begun has no table yet, which is no part of converting a picture.
+    hang_step_begin(d->board, HANG_STARTS, 0);
+    colour_table_prepare(colour_gamut_of(d->frame));
     hang_step_begin(d->board, HANG_DECODES, (int64_t)d->width * d->height);
     error = frame_converter_run(d->converter, d->frame, ret, reterr);
     av_frame_unref(d->frame);
