@@ -41,8 +41,8 @@ const uint8_t *colour_linear_table(void);
 // which is the level of SDR's white (BT.2408), on the largest of R, G, B, so that hues stay; what
 // is still outside BT.709 is clipped. HLG is shown as on a 1000 cd/m2 display (system gamma 1.2).
 // SDR's transfer function is BT.1886 with black at 0. 65 x 33 x 33 nodes, trilinear.
-// The table of a gamut takes some tenths of a second of a slow processor; each process makes it once:
-// colour_table_prepare, or the first colour_table_apply.
+// The table of a gamut takes some tenths of a second of a slow processor; each process makes it
+// once: colour_table_prepare, or the first colour_table_apply.
 void colour_table_prepare(enum colour_gamut gamut);
 // `y`, `cb`, `cr`: 10-bit limited-range 4:2:0 planes of the picture's size; strides in bytes.
 void colour_table_apply(struct picture *dst, enum colour_gamut gamut, const uint8_t *const src[3],
