@@ -12,20 +12,17 @@ has_mixed() { [ "$(mixed_since "$1")" -ge "$2" ]; } # first-frame frames
 
 # Compares what the edge mixed, from the channel's start on, with an offline render.
 same_bits() { # what channel rate frames [timeline]
-    local start concealed differ
+    local start
     start=$(vistter --json channel status "$2" | jq .start_frame)
     wait_until 120 "$2 did not run $4 frames" has_mixed "$start" "$4"
-    # Frames for which a group was late, on a machine that is too slow for this at the time: the edge says so.
-    concealed=$(counter "$2" concealed)
+    check "$1: nothing concealed" [ "$(counter "$2" concealed)" = 0 ]
     vistter channel stop "$2" >/dev/null
     wait_until 30 "$2 did not stop" is_stopped "$2"
     "$build/coordinator/vistter" render "$var/media-in/${5:-torture}.json" --quiet --cache "$var/render-cache" \
         --width 640 --height 360 --rate "$3" --start "$start" --frames "0..$4" --hash "$var/offline"
     awk -v first="$start" -v end=$((start + $4)) '$1 >= first && $1 < end' "$var/mixed" >"$var/online"
-    differ=$(diff "$var/offline" "$var/online" | grep -c '^>' || true)
-    echo "$1: $differ of $4 frames differ, $concealed were concealed"
-    check "$1: same bits as offline, but for what was concealed" [ "$differ" -le "$concealed" ]
-    check "$1: most were not" [ $((2 * differ)) -lt "$4" ]
+    check "$1: same bits as offline" diff -q "$var/offline" "$var/online"
+    diff "$var/offline" "$var/online" | head -n 4 >&2 || true
     : >"$var/mixed"
 }
 
@@ -47,7 +44,7 @@ for workers in 1 2 3; do
     # The rate has nothing to do with the number of workers: each rate once.
     rates=30
     [ "$workers" != 2 ] || rates="25 59.94"
-    [ "$workers" != 3 ] || rates=15000/1001 # the most processes: half as often
+    [ "$workers" != 3 ] || rates=29.97
     for rate in $rates; do
         round=$((round + 1))
         channel=torture$round what="$workers workers at $rate, cut at ${cuts:-no track}"
@@ -64,8 +61,8 @@ jq 'del(.assets.missing) | .tracks |= map(.clips |= map(select(.asset != "missin
     "$var/media-in/properties.json" >"$var/media-in/complete.json"
 farm_of 3
 vistter timeline put complete "$var/media-in/complete.json" >/dev/null
-begin properties 15 complete # half as often: it is the dearest of all on two processors
-same_bits "every property" properties 15 100 complete
+begin properties 29.97 complete
+same_bits "every property" properties 29.97 100 complete
 for name in edge worker1 worker2 worker3 coordinator; do stop "$name"; done
 
 # Every cut, two at a time, while the channel is on air: each pair is another plan at one frame. A new coordinator
@@ -74,7 +71,7 @@ cuts_are() { # "cut,cut"
     [ "$(vistter --json channel status every | jq -r '[.groups[1:][].track_from] | map(tostring) | join(",")')" = "$1" ]
 }
 farm_of 2 --cuts 1
-begin every 15 # plans are made while the old one is on air
+begin every 30
 for cut in $(seq 2 2 "$tracks"); do
     cuts=$((cut - 1))
     [ "$cut" -ge "$tracks" ] || cuts=$cuts,$cut
@@ -88,4 +85,4 @@ for cut in $(seq 2 2 "$tracks"); do
     wait_until 60 "the plan with the cuts at $cuts did not come on air" cuts_are "$cuts"
 done
 start=$(vistter --json channel status every | jq .start_frame)
-same_bits "every cut on air" every 15 $(($(mixed_since "$start") + 30))
+same_bits "every cut on air" every 30 $(($(mixed_since "$start") + 30))
