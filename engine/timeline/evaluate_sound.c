@@ -75,8 +75,8 @@ static size_t evaluate_part(const struct timeline *timeline, const struct part *
     return 1;
 }
 
-// What goes and how, on a live track, at `now`: by time, by the fader, from where that was a frame
-// before, or within the first frame after a cut. Whether `now` comes in.
+// What goes and how, on a live track, at `now` where that is no matter of time: by the fader, from
+// where it was a frame before, or within the first frame after a cut. Whether `now` comes in.
 static bool live_parts(const struct takes *live, size_t index, struct moment *moment,
                        struct rational cut, struct part *now)
 {
@@ -88,11 +88,6 @@ static bool live_parts(const struct takes *live, size_t index, struct moment *mo
         now->share[0] = first ? 0 : before.share;
         now->share[1] = moment->manual ? moment->share : 1;
         moment->from = moment->manual ? moment->from : before.from;
-        return true;
-    }
-    if (moment->from) {
-        now->share[0] = ramp_share(clip_local(moment->now, position), moment->now->transition);
-        now->share[1] = ramp_share(clip_local(moment->now, end), moment->now->transition);
         return true;
     }
     if (first)
@@ -111,12 +106,12 @@ static size_t track_parts(const struct timeline *timeline, const struct takes *l
     if (!moment.now)
         return 0;
     struct part now = {.clip = moment.now, .position = {position, end}, .share = {0, 1}};
-    bool rises = moment.from;
-    if (track->live) {
-        rises = live_parts(live, index, &moment, cut, &now);
-    } else if (moment.from) {
+    bool rises = moment.from && !moment.manual;
+    if (rises) {
         now.share[0] = ramp_share(clip_local(moment.now, position), moment.now->transition);
         now.share[1] = ramp_share(clip_local(moment.now, end), moment.now->transition);
+    } else if (track->live) {
+        rises = live_parts(live, index, &moment, cut, &now);
     }
     size_t count = 0;
     if (moment.from) {

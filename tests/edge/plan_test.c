@@ -267,6 +267,14 @@ static void note(struct ledger *l, const struct plan *p, int64_t n, enum mixer_s
     ledger_note(l, p, n, &r);
 }
 
+// What has been written, and nothing is left behind. `text` is zeroed.
+static void read_ledger(int fd, const char *path, char *text, size_t size)
+{
+    CHECK(read(fd, text, size - 1), >, 0);
+    close(fd);
+    unlink(path);
+}
+
 static void test_ledger(const struct plan *p)
 {
     char path[] = "/tmp/vistter-ledger-XXXXXX", text[2048] = "";
@@ -284,10 +292,7 @@ static void test_ledger(const struct plan *p)
     ledger_skipped(l, p, 121, 129);
     note(l, p, 130, MIXER_SLATE, 1);
     ledger_destroy(&l);
-    ssize_t size = read(fd, text, sizeof text - 1);
-    close(fd);
-    unlink(path);
-    CHECK(size, >, 0);
+    read_ledger(fd, path, text, sizeof text);
     CHECK_TEXT(text,
                "{\"channel\":7,\"output\":1,\"from\":104,\"to\":107,\"plan_epoch\":3,\"group\":2,"
                "\"step\":\"hold\"}\n"
@@ -315,10 +320,7 @@ static void test_ledger_optional(const struct plan *p)
     for (int64_t n = 10; n < 20; n++)
         note(l, n < 12 || n > 17 ? p : &without, n, n == 15 ? MIXER_HOLD : MIXER_FRESH, 0);
     ledger_destroy(&l);
-    ssize_t size = read(fd, text, sizeof text - 1);
-    close(fd);
-    unlink(path);
-    CHECK(size, >, 0);
+    read_ledger(fd, path, text, sizeof text);
     CHECK_TEXT(text,
                "{\"channel\":7,\"output\":1,\"from\":12,\"to\":14,\"plan_epoch\":3,\"group\":0,"
                "\"step\":\"without_optional\"}\n"

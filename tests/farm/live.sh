@@ -37,7 +37,7 @@ latest=0
 take() { # track clip transition frames
     local flags=() at after
     [ -z "$3" ] || flags=(--transition "$3" --frames "$4")
-    at=$(vistter --json channel take show "$1" ${2:+"$2"} "${flags[@]}" | jq .at_frame)
+    at=$(vistter --json channel take show "$1" ${2:+"$2"} "${flags[@]}" | jq '.at_frame // empty')
     [ -n "$at" ] || return 1
     after=$((at - $(newest)))
     [ "$after" -le "$latest" ] || latest=$after
