@@ -3,12 +3,16 @@
 # is mixed is what the timeline says wherever the as-run ledger notes nothing, and coordinator,
 # database and one of the workers are not missed at all.
 # Usage: any_order.sh BUILD_FOLDER SOURCE_FOLDER [SEED | short]
-# short: all programs once, asked, and 10 frames a second: what programs built with sanitizers can do.
+# short: all programs once, asked, and 10 frames a second of a small film: what programs built with sanitizers can do.
 . "$2/tests/farm/lib.sh"
 seed=${3:-$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}
 echo "seed $seed"
 rate=25
-[ "$seed" != short ] || rate=10
+film=/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4
+if [ "$seed" = short ]; then
+    rate=10 film=$var/film.mp4
+    ffmpeg -v error -nostdin -f lavfi -i testsrc2=s=160x90:r=25:d=8 -f lavfi -i sine=d=8 -pix_fmt yuv420p "$film"
+fi
 
 begin() { # program
     case $1 in
@@ -38,9 +42,9 @@ gaps_since() { # frame: how many frames are missing from there on
     awk -v at="$1" '$1 >= at {n++; last = $1} END {print last - at + 1 - n}' "$var/mixed"
 }
 
-cat >"$var/order.json" <<'JSON'
+cat >"$var/order.json" <<JSON
 {"schema":"vistter.timeline/1","name":"order","format":{"width":320,"height":180,"rate":"25"},"duration":200,
- "loop":true,"assets":{"hello":"file:/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4"},"tracks":[
+ "loop":true,"assets":{"hello":"file:$film"},"tracks":[
  {"clips":[{"kind":"video","asset":"hello","start":0,"duration":200,"fit":"cover","opacity":0.8}]},
  {"clips":[{"kind":"pattern","start":0,"duration":200,"size":[160,90],
   "pattern":{"kind":"counter","tone":{"frequency":440,"level":-20}}}]},
