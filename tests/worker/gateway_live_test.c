@@ -283,6 +283,7 @@ static void srt_url(char *url, size_t size, int port, const char *more)
 }
 
 #define LIVE_FRAMES 200
+#define LOG_FRAMES  300 // a busy machine stops the sender late
 
 // Follows the listening source while it is live, as a renderer does: frame n is asked for when it
 // is due, and must be known by then. `act(k)` is called on the way, 25 times a second.
@@ -328,16 +329,16 @@ static void check_live_is_log(void)
 {
     static struct shown live[LIVE_FRAMES];
     memcpy(live, all, sizeof live);
-    look_at_all((struct rate){CLIP_RATE, 1}, LIVE_FRAMES);
+    look_at_all((struct rate){CLIP_RATE, 1}, LOG_FRAMES);
     CHECK(broken, ==, 0);
     int compared = 0, back = 0, lost = 0;
-    for (int n = 0; n < LIVE_FRAMES; n++) {
-        if (live[n].result != -EAGAIN) {
+    for (int n = 0; n < LOG_FRAMES; n++) {
+        if (n < LIVE_FRAMES && live[n].result != -EAGAIN) {
             CHECK(live[n].state, ==, all[n].state);
             CHECK_TRUE(live[n].picture == all[n].picture);
             compared++;
         }
-        if (live[n].sound)
+        if (n < LIVE_FRAMES && live[n].sound)
             CHECK_TRUE(live[n].sound == all[n].sound);
         back += n && all[n].number >= 0 && all[n].number < all[n - 1].number;
         lost += n > STOP_AT && all[n].state == SHOW_LOST;
