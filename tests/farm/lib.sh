@@ -18,6 +18,26 @@ check() { # description command...
     fi
 }
 
+# Compares checksums of what an edge mixed with those of an offline render, but for frames that lines "from to" on
+# standard input name, such as the as-run ledger's. The sound of the first frame after such is faded in. Prints how many
+# frames were compared, and how many of these differ.
+compare_planned() { # offline mixed
+    awk 'FILENAME == ARGV[1] {for (n = $1; n <= $2; n++) unsure[n] = 1; faded[$2 + 1] = 1; next}
+        FILENAME == ARGV[2] {picture[$1] = $2; sound[$1] = $3; next}
+        !($1 in unsure) {
+            total++
+            if (picture[$1] != $2 || (sound[$1] != $3 && !($1 in faded))) {
+                differ++
+                print "differs:", $0 > "/dev/stderr"
+            }
+        }
+        END {print total + 0, differ + 0}' - "$1" "$2"
+}
+ledger() { # [channel's number]: "from to" of what did not go as planned; no file: all did
+    cat "$var"/edge/as-run*.jsonl 2>/dev/null | jq -r --arg channel "${1:-}" \
+        'select($channel == "" or .channel == ($channel | tonumber)) | "\(.from) \(.to)"'
+}
+
 before_stop() { :; } # a test may keep programs running
 clean_up() { :; }    # and may have more to put right
 finish() {

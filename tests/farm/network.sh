@@ -103,7 +103,7 @@ worker_of() { # edge
 }
 suffer() { # fault
     local began lines1 lines2 from edge worker turned what=$1_what
-    wait_until 60 "not ready for $1" is_ready
+    wait_until 120 "not ready for $1" is_ready
     edge=$(vistter --json channel status net | jq -r .edge)
     worker=$(worker_of "$edge")
     from=$(last_mixed 1) lines1=$(wc -l <"$var/log/edge.log") lines2=$(wc -l <"$var/log/edge2.log")
