@@ -4,7 +4,7 @@
 # coordinator started anew meanwhile.
 # Usage: live.sh BUILD_FOLDER SOURCE_FOLDER [TAKES]
 . "$2/tests/farm/lib.sh"
-count=${3:-60}
+count=${3:-40}
 
 cat >"$var/show.json" <<'JSON'
 {"schema":"vistter.timeline/1","format":{"width":320,"height":180,"rate":"25"},"duration":1000,"loop":true,

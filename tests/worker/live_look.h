@@ -13,7 +13,7 @@
 static char log_path[128]; // of the source that is looked at
 static int64_t epoch_ns;   // of the channel that shows it
 
-#define FRAMES_MAX 400
+#define FRAMES_MAX 600
 
 struct shown {
     int result;
