@@ -164,6 +164,16 @@ function showNodes(nodes, channels) {
   $("alarm-box").hidden = alarms.length === 0;
 }
 
+function showSources(sources) {
+  $("source-box").hidden = sources.length === 0;
+  $("sources").replaceChildren(
+    ...sources.map(({ name, input, worker, home, status, error }) =>
+      row(name, status?.state ?? "", input?.kind ?? "unreadable", input?.url ?? input?.address ?? input?.listen ?? "",
+        home ? `at ${home}` : (worker ?? "any worker"), error || status?.text || status?.srt?.refusal || ""),
+    ),
+  );
+}
+
 let chosen = new URLSearchParams(location.search).get("channel");
 
 function showChoice(channels) {
@@ -202,6 +212,7 @@ function show(status) {
   showChannel(channel);
   showLive(channel);
   showNodes(status.nodes, status.channels);
+  showSources(status.sources ?? []); // a leader of the version before has none
   $("database").hidden = status.database === "up";
   const onAir = channel?.state === "on_air";
   $("levels").hidden = !onAir;

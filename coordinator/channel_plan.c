@@ -17,6 +17,7 @@ static enum planner_kind clip_cost_kind(const struct clip *clip)
 {
     switch (clip->kind) {
     case CLIP_VIDEO:
+    case CLIP_CAMERA:
         return PLANNER_KIND_VIDEO;
     case CLIP_TIMELINE:
         return PLANNER_KIND_TIMELINE;
@@ -224,13 +225,16 @@ static void fill_poisoned(struct channel_plan *p, const struct channel_parts *pa
     }
 }
 
-// How far ahead workers may render. What people put on air is to be seen after the playout delay,
-// so that where there are live tracks nothing is rendered before its time.
+// How far ahead workers may render. What people put on air, and what cameras see, is to be seen
+// after the playout delay, so that where there are live tracks or cameras nothing is rendered
+// before its time.
 static int64_t lead_frames(const struct store_channel *c, const struct timeline *timeline)
 {
+    bool live = timeline && timeline_has_camera(timeline);
     for (size_t i = 0; timeline && i < timeline->track_count; i++)
-        if (timeline->tracks[i].live)
-            return rate_frame_at_ns(c->rate, CHANNEL_PLAYOUT_DELAY_NS);
+        live = live || timeline->tracks[i].live;
+    if (live)
+        return rate_frame_at_ns(c->rate, CHANNEL_PLAYOUT_DELAY_NS);
     return LEAD_SECONDS * (int64_t)c->rate.num / c->rate.den;
 }
 

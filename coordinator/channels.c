@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool store_failed(int error)
+bool store_failed(int error)
 {
     return error == -EIO || error == -ETIMEDOUT || error == -EREMOTEIO;
 }
@@ -137,8 +137,10 @@ int coordinator_change_channel(struct coordinator *c, const struct store_channel
     struct store_change wanted = *change;
     pthread_mutex_lock(&c->changing);
     wanted.at_frame = frame_now(channel);
-    return finish(c, channel->name, store_channel_change(c->store, channel->name, &wanted, reterr),
-                  reterr);
+    int error = change->kind == STORE_STOPPED ? 0 : sources_check(c, change->revision, reterr);
+    if (!error)
+        error = store_channel_change(c->store, channel->name, &wanted, reterr);
+    return finish(c, channel->name, error, reterr);
 }
 
 int coordinator_take(struct coordinator *c, const char *channel, const char *take,
@@ -284,7 +286,8 @@ bool channels_apply(struct coordinator *c)
         return false;
     struct farm_run *farm = farm_borrow(c);
     bool ok =
-        !farm || (!apply_all(c, farm, channels, count, NULL) && !apply_draining(c, farm, NULL));
+        !farm || (!sources_apply(c, farm, NULL) && !apply_all(c, farm, channels, count, NULL) &&
+                  !apply_draining(c, farm, NULL));
     farm_give(c, farm);
     free(channels);
     return ok;
@@ -332,6 +335,8 @@ int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnosti
         error = load_plans(farm, plans, plan_count, channels, channel_count, reterr);
     if (!error)
         error = apply_draining(c, farm, reterr);
+    if (!error)
+        error = sources_apply(c, farm, reterr);
     if (!error)
         error = apply_all(c, farm, channels, channel_count, reterr);
     if (!error)

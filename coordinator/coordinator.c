@@ -107,6 +107,8 @@ static void copy_channels(const struct coordinator_view *from, struct coordinato
     ret->destinations =
         copy_list(from->destinations, from->destination_count, sizeof *from->destinations);
     ret->destination_count = from->destination_count;
+    ret->sources = copy_list(from->sources, from->source_count, sizeof *from->sources);
+    ret->source_count = from->source_count;
 }
 
 int coordinator_view(struct coordinator *c, struct coordinator_view *ret, struct diagnostic *reterr)
@@ -118,15 +120,19 @@ int coordinator_view(struct coordinator *c, struct coordinator_view *ret, struct
     if (!error)
         error = store_destination_list_all(c->store, &ret->destinations, &ret->destination_count,
                                            reterr);
+    if (!error)
+        error = sources_read(c, &ret->sources, &ret->source_count, reterr);
     pthread_mutex_lock(&c->lock);
     if (error) {
         free(ret->channels);
         free(ret->outputs);
+        free(ret->destinations);
         copy_channels(&c->known, ret);
     } else {
         free(c->known.channels);
         free(c->known.outputs);
         free(c->known.destinations);
+        free(c->known.sources);
         copy_channels(ret, &c->known);
     }
     copy_nodes(&c->known, ret);
@@ -147,6 +153,7 @@ void coordinator_view_finish(struct coordinator_view *view)
     free(view->channels);
     free(view->outputs);
     free(view->destinations);
+    free(view->sources);
     free(view->nodes);
     free(view->coordinators);
     *view = (struct coordinator_view){0};

@@ -17,13 +17,15 @@
 //   meters      asks for levels twenty times a second, for WebSockets that watch some
 // clang-format on
 //
-// Locks: coordinator.changing is held around every change of a channel, from the store to the farm,
-// so that what the farm was told last is what the store says; coordinator.lock guards the small
-// tables of what was known last. The store, the farm and the live hub have leaf locks of their own.
+// Locks: coordinator.changing is held around every change of a channel or a source, from the store
+// to the farm, so that what the farm was told last is what the store says; coordinator.lock guards
+// the small tables of what was known last. The store, the farm and the live hub have leaf locks of
+// their own.
 #pragma once
 
 #include "coordinator/control/farm_run.h"
 #include "coordinator/store/store.h"
+#include "engine/live/input.h"
 
 struct timeline;
 
@@ -58,14 +60,25 @@ struct coordinator_leader {
 };
 void coordinator_leader(struct coordinator *coordinator, struct coordinator_leader *ret);
 
-// All channels with all destinations (without keys), and nodes that have ever been there.
+// A live source, without its secrets.
+struct coordinator_source {
+    char name[STORE_NAME_MAX + 1];
+    char worker[STORE_NAME_MAX + 1]; // "": any
+    bool opens; // false: sealed with another secret key, or saved by a newer version: no input
+    struct live_input input;        // live_input_hide
+    int64_t created_ms, changed_ms; // since 1970
+};
+
+// All channels with all destinations (without keys), sources, and nodes that have ever been there.
 struct coordinator_view {
     struct store_channel *channels;
     struct store_output *outputs;           // by channel
     struct store_destination *destinations; // by channel
+    struct coordinator_source *sources;     // by name
     struct store_node *nodes;
     struct store_coordinator *coordinators;
-    size_t channel_count, output_count, destination_count, node_count, coordinator_count;
+    size_t channel_count, output_count, destination_count, source_count, node_count,
+        coordinator_count;
 };
 // As the store has it now: 0; while it does not answer, as it was known last: negative errno.
 // Filled in any case.
@@ -131,3 +144,10 @@ int coordinator_add_destination(struct coordinator *coordinator,
 int coordinator_remove_destination(struct coordinator *coordinator,
                                    const struct store_channel *channel, const char *name,
                                    struct diagnostic *reterr);
+
+// ---- Sources (sources.c) ----------------------------------------------------------------------
+// `source`: its input has been parsed (live_input_parse).
+int coordinator_put_source(struct coordinator *coordinator, const struct store_source *source,
+                           struct diagnostic *reterr);
+int coordinator_delete_source(struct coordinator *coordinator, const char *name,
+                              struct diagnostic *reterr);

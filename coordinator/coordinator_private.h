@@ -1,4 +1,4 @@
-// Inside of the coordinator: coordinator.c, lead.c, channels.c, upkeep.c.
+// Inside of the coordinator: coordinator.c, lead.c, channels.c, sources.c, upkeep.c.
 #pragma once
 
 #include "coordinator/coordinator.h"
@@ -23,7 +23,7 @@ struct coordinator {
     struct upkeep *upkeep;   // while it leads
     struct watchdog watchdog;
     struct liveness farm_mark, api_mark;
-    // -- held around every change of a channel, from the store to the farm
+    // -- held around every change of a channel or a source, from the store to the farm
     pthread_mutex_t changing;
     // -- written by any thread, atomic
     _Atomic bool unapplied; // what the store has may not have reached the farm
@@ -37,11 +37,23 @@ struct coordinator {
     struct coordinator_view known; // as last read
 };
 
+// Whether the store did not answer: what was asked may have been done nevertheless.
+bool store_failed(int error);
+
 // ---- channels.c -------------------------------------------------------------------------------
 // Before the farm runs: stored plans, then all channels.
 int channels_load(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr);
 // Tells the farm of all channels. False: the store did not answer; to be tried again.
 bool channels_apply(struct coordinator *c);
+
+// ---- sources.c --------------------------------------------------------------------------------
+// As the store has them now, their secrets hidden. Gives a malloc'ed array.
+int sources_read(struct coordinator *c, struct coordinator_source **ret, size_t *ret_count,
+                 struct diagnostic *reterr);
+// Tells the farm of all sources.
+int sources_apply(struct coordinator *c, struct farm_run *farm, struct diagnostic *reterr);
+// -EINVAL: this revision of a timeline names a source that there is not.
+int sources_check(struct coordinator *c, const char *revision, struct diagnostic *reterr);
 
 // ---- coordinator.c ----------------------------------------------------------------------------
 // The farm, to be given back soon; NULL: this coordinator does not lead.

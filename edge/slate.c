@@ -72,7 +72,7 @@ static int render_sound(struct slate *s, const struct timeline *timeline,
     s->samples = calloc((size_t)count, SOUND_CHANNELS * sizeof *s->samples);
     if (!s->samples)
         return diagnostic_set(reterr, -ENOMEM, "slate_memory", "", "no memory for its sound");
-    struct sound_mixer *mixer = sound_mixer_create(timeline, s->rate, resolver);
+    struct sound_mixer *mixer = sound_mixer_create(timeline, s->rate, resolver, NULL);
     int problems = 0;
     for (int64_t n = 0; n < frames && !problems && !atomic_load(&s->closing); n++)
         problems =

@@ -72,10 +72,10 @@ static int end_unwanted(struct duties *d, const desired_state *state, const char
     return ended_count;
 }
 
-static void take_links(struct duties *d, const group_plan *g)
+static void take_links(struct duties *d, Vistter__Control__V1__LinkPlan *const *links, size_t count)
 {
-    for (size_t i = 0; i < g->n_links && d->key_count < DUTIES_LINKS_MAX; i++) {
-        const Vistter__Control__V1__LinkPlan *l = g->links[i];
+    for (size_t i = 0; i < count && d->key_count < DUTIES_LINKS_MAX; i++) {
+        const Vistter__Control__V1__LinkPlan *l = links[i];
         if (l->key.len != LINK_KEY_BYTES)
             continue;
         struct duties_key *k = &d->keys[d->key_count++];
@@ -112,6 +112,9 @@ static void start_missing(struct duties *d, const desired_state *state,
                           const struct stage_config *common)
 {
     d->key_count = 0;
+    for (size_t i = 0; i < state->n_sources; i++)
+        if (!strcmp(state->sources[i]->home, common->node))
+            take_links(d, state->sources[i]->links, state->sources[i]->n_links);
     for (size_t i = 0; i < state->n_channels; i++) {
         const channel_plan *p = state->channels[i];
         if (!plan_valid(p))
@@ -121,7 +124,7 @@ static void start_missing(struct duties *d, const desired_state *state,
             const group_plan *g = p->groups[k];
             if (!group_is_ours(g, common->node))
                 continue;
-            take_links(d, g);
+            take_links(d, g->links, g->n_links);
             struct stage *stage = find_stage(d, p, g);
             if (!stage)
                 stage = start_stage(d, p, k, common);

@@ -8,15 +8,18 @@
 #include "engine/compose/blend.h"
 #include "engine/link/control_link.h"
 #include "engine/link/state_file.h"
+#include "engine/live/log_server.h"
 #include "engine/receive/links.h"
 #include "engine/source/nursery.h"
 #include "proto/control.pb-c.h"
 #include "worker/duties.h"
 #include "worker/golden.h"
+#include "worker/sources.h"
 #include "worker/strain.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -41,6 +44,8 @@ struct worker {
     struct block_pool *blocks; // NULL: frames are not shared
     uint64_t host;
     struct frame_server *server;
+    struct log_server *logs; // of live sources, for other workers
+    char live_folder[PATH_MAX];
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
     struct state_file *state_file;
@@ -57,6 +62,7 @@ struct worker {
     double cpu_load;
     int64_t cpu_read_ns, cpu_read_at_ns, links_log_at_ns;
     struct strain strain;
+    struct sources *sources;
     // -- guarded by lock; only main changes it
     pthread_mutex_t lock;
     struct duties duties;
@@ -106,9 +112,16 @@ static void on_want(void *opaque, struct frame_peer *peer, const struct frame_wa
     pthread_mutex_unlock(&w->lock);
 }
 
+static void on_log_want(void *opaque, struct frame_peer *peer, const struct frame_log_want *want)
+{
+    struct worker *w = opaque;
+    log_server_want(w->logs, peer, want);
+}
+
 static void on_gone(void *opaque, struct frame_peer *peer)
 {
     struct worker *w = opaque;
+    log_server_gone(w->logs, peer);
     pthread_mutex_lock(&w->lock);
     for (int i = 0; i < w->duties.stage_count; i++)
         stage_gone(w->duties.stages[i], peer);
@@ -138,6 +151,7 @@ static void follow(struct worker *w, const desired_state *state)
         .blocks = w->blocks,
         .host = w->host,
         .times = &w->times,
+        .live_folder = w->live_folder,
         // Wants and frames wait out the latency each; consumers repeat a little later.
         .repeat_ns = 2 * w->settings.frame_latency_ms * INT64_C(1000000),
     };
@@ -145,6 +159,7 @@ static void follow(struct worker *w, const desired_state *state)
     pthread_mutex_lock(&w->lock);
     int ended_count = duties_follow(&w->duties, state, &stage, ended);
     pthread_mutex_unlock(&w->lock);
+    sources_follow(w->sources, state);
     for (int i = 0; i < ended_count; i++)
         (void)queue_push(w->ended, ended[i], -1); // open until the worker ends
 }
@@ -441,6 +456,7 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.host = w->host;
     report.overload = (uint32_t)w->strain.overload.level;
     report.knows_optional = true;
+    report.n_sources = sources_report(w->sources, &report.sources);
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
     // No coordinator in reach is no error: the next report goes out in 100 ms.
@@ -484,8 +500,15 @@ static const char *hung_part(struct worker *w)
 static int open_links(struct worker *w, struct diagnostic *reterr)
 {
     struct media_cache_config cache = {w->settings.cache, w->settings.cache_bytes};
-    struct frame_server_config server = {w->settings.frame_listen, link_key, on_want, on_gone, w,
-                                         w->settings.srt_only};
+    struct frame_server_config server = {.listen = w->settings.frame_listen,
+                                         .link_key = link_key,
+                                         .on_want = on_want,
+                                         .on_log_want = on_log_want,
+                                         .on_gone = on_gone,
+                                         .opaque = w,
+                                         .srt_only = w->settings.srt_only};
+    struct sources_config sources = {w->live_folder, w->settings.name,
+                                     w->settings.frame_latency_ms};
     struct control_client_config control = {
         .addresses = w->settings.coordinators,
         .node = w->settings.name,
@@ -500,6 +523,10 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
         error = media_cache_create(&cache, &w->cache, reterr);
     if (!error)
         error = golden_hash(w->settings.cache, w->golden, reterr);
+    if (!error)
+        error = sources_create(&sources, &w->sources, reterr);
+    if (!error)
+        error = log_server_create(w->live_folder, &w->logs, reterr);
     if (!error)
         error = frame_server_create(&server, &w->server, reterr);
     if (error)
@@ -519,6 +546,7 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
 {
     struct worker *w = base_alloc(sizeof *w);
     w->settings = *settings;
+    snprintf(w->live_folder, sizeof w->live_folder, "%s/live", settings->cache);
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->state_lock, NULL);
     w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -560,6 +588,7 @@ void worker_run(struct worker *w, int stop_fd)
             next_ns = 0; // tells at once how far the new state is
         }
         if (clock_monotonic_ns() >= next_ns) {
+            sources_step(w->sources, clock_monotonic_ns());
             send_report(w, memory);
             log_links(w, clock_monotonic_ns());
             watchdog_tend(&watchdog, hung_part(w), clock_monotonic_ns());
@@ -578,6 +607,8 @@ void worker_destroy(struct worker **worker)
     *worker = NULL;
     control_client_destroy(&w->control);
     frame_server_destroy(&w->server);
+    log_server_destroy(&w->logs);
+    sources_destroy(&w->sources);
     for (int i = 0; i < w->duties.stage_count; i++)
         stage_close(w->duties.stages[i]);
     for (int i = 0; i < w->duties.stage_count; i++)

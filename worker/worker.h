@@ -5,12 +5,14 @@
 //                 gives signs of life while all stages move
 //   reaper        owns stages that have ended, which main hands over, until they are joined
 //   control       (engine/link) receives desired state, hands the newest to main
+//   log-server    (engine/live) sends logs of live sources to workers that follow them
 //   frame server  (engine/link) listener and one thread per consumer; passes WANTs to stages
 //   render-C-G    one per stage: prepares, renders, codes, queues to its consumers' peers
 //   link's own    (engine/link) one per provider of what lies beneath a group of ours
 //   links-end     (engine/receive) owns released links until their clients are joined
 //   decode        one per such group: decodes what comes from beneath for its renderer
 //   video decode  one per open video clip, below its stage's renderer
+//   link's own    (engine/live) one per live source that is followed: appends to its copy
 //   state         (engine/link) writes the remembered state
 //   crew          (engine/base) one fewer than processors, at most 7: take rows of large pictures
 //                 off the renderer that asks first

@@ -46,6 +46,8 @@ static const struct route {
     {"channels/*/outputs/*", "DELETE", handle_output},
     {"channels/*/destinations", "GET HEAD POST", handle_destinations},
     {"channels/*/destinations/*", "DELETE", handle_destination},
+    {"sources", "GET HEAD", handle_sources},
+    {"sources/*", "GET HEAD PUT DELETE", handle_source},
     {"timelines", "GET HEAD", handle_timelines},
     {"timelines/check", "POST", handle_timeline_check},
     {"timelines/*", "GET HEAD PUT", handle_timeline},

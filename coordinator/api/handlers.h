@@ -20,6 +20,8 @@ int handle_outputs(struct request *r);       // list, add
 int handle_output(struct request *r);        // remove
 int handle_destinations(struct request *r);  // list, add
 int handle_destination(struct request *r);   // remove
+int handle_sources(struct request *r);
+int handle_source(struct request *r); // get, put, delete
 int handle_timelines(struct request *r);
 int handle_timeline(struct request *r); // get, put
 int handle_timeline_check(struct request *r);
@@ -39,8 +41,12 @@ bool take_text(struct request *r, const json_t *body, const char *name, bool req
 int take_revision(struct request *r, struct store_change *ret);
 int answer_channel(struct request *r, int status, const char *name);
 
+// A time since 1970 as RFC 3339 has it, in UTC.
+json_t *time_json(int64_t ms);
 // JSON of the whole state, as GET /status and the WebSocket send it. NULL when out of memory.
 json_t *status_json(struct coordinator *coordinator);
 // All channels, and one, as JSON from the store and the farm; NULL with a diagnostic.
 json_t *channels_json(struct coordinator *coordinator, struct diagnostic *reterr);
 json_t *channel_json(struct coordinator *coordinator, const char *name, struct diagnostic *reterr);
+// All sources of a view.
+json_t *sources_json(const struct coordinator_view *view, const struct farm_snapshot *snapshot);

@@ -44,8 +44,7 @@ static json_t *alarms_json(const struct farm_node_view *n)
     return alarms;
 }
 
-// A time since 1970 as RFC 3339 has it, in UTC.
-static json_t *time_json(int64_t ms)
+json_t *time_json(int64_t ms)
 {
     char date[32], text[48];
     time_t seconds = (time_t)(ms / 1000);
@@ -267,7 +266,8 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
                            const struct farm_snapshot *snapshot)
 {
     const struct farm_channel_view *v = find_view(snapshot, c->id);
-    char rate[24], preview[512] = "";
+    char rate[24], epoch[24], preview[512] = "";
+    snprintf(epoch, sizeof epoch, "%lld", (long long)c->epoch_ns);
     rate_format(c->rate, rate);
     if (v && v->preview_url[0])
         snprintf(preview, sizeof preview, "%s/preview/%s.mp4", v->preview_url, c->name);
@@ -279,12 +279,13 @@ static json_t *one_channel(const struct coordinator_view *view, const struct sto
                         ? json_pack("{s:s, s:s}", "timeline", c->slate_timeline, "sha256", c->slate)
                         : json_null();
     return json_pack(
-        "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:b, s:o, s:o, s:o, "
+        "{s:I, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:s, s:I, s:I, s:b, s:o, s:o, "
+        "s:o, "
         "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "id", (json_int_t)c->id, "name", c->name, "width", c->width, "height", c->height, "rate",
         rate, "edges", c->edges, "redundancy", store_redundancy_name(c->redundancy), "state", state,
         "text", json_text(v ? v->text : ""), "timeline", c->timeline, "revision", revision,
-        "start_frame", (json_int_t)c->start_frame, "plan_epoch",
+        "epoch_ns", epoch, "start_frame", (json_int_t)c->start_frame, "plan_epoch",
         (json_int_t)(v ? v->plan_epoch : 0), "without_optional", v && v->without_optional, "edge",
         json_text(v ? v->edge : ""), "backup_edge", json_text(v ? v->backup_edge : ""),
         "preview_url", json_text(preview), "slate", slate, "outputs", outputs_json(view, c->id, v),
@@ -359,10 +360,11 @@ json_t *status_json(struct coordinator *coordinator)
     bool up = !coordinator_view(coordinator, &view, NULL);
     struct farm_snapshot *snapshot = coordinator_snapshot(coordinator);
     json_t *body =
-        json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o}", "version", VISTTER_VERSION, "instance",
-                  coordinator_settings(coordinator)->name, "leader", !snapshot->deposed, "database",
-                  up ? "up" : "down", "coordinators", coordinators_json(coordinator, &view),
-                  "channels", all_channels(&view, snapshot), "nodes", nodes_json(snapshot, &view));
+        json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "version", VISTTER_VERSION,
+                  "instance", coordinator_settings(coordinator)->name, "leader", !snapshot->deposed,
+                  "database", up ? "up" : "down", "coordinators",
+                  coordinators_json(coordinator, &view), "channels", all_channels(&view, snapshot),
+                  "sources", sources_json(&view, snapshot), "nodes", nodes_json(snapshot, &view));
     farm_snapshot_destroy(&snapshot);
     coordinator_view_finish(&view);
     return body;

@@ -90,4 +90,4 @@ void command_print_list(FILE *file, const struct command *commands, const char *
 
 // The commands of each family, each ended by a row whose family is NULL.
 extern const struct command channel_commands[], destination_commands[], media_commands[],
-    node_commands[], output_commands[], status_commands[], timeline_commands[];
+    node_commands[], output_commands[], source_commands[], status_commands[], timeline_commands[];

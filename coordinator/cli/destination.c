@@ -31,7 +31,7 @@ static int add_key(json_t *body, const struct destination_options *o)
     struct diagnostic problem;
     if (!o->key_file && !o->key_stdin)
         return CLI_OK;
-    if (secret_read(o->key_file, key, &problem))
+    if (secret_read(o->key_file, (struct secret_kind){"stream key", false}, key, &problem))
         return complain(&problem);
     json_object_set_new(body, "key", json_string(key));
     explicit_bzero(key, sizeof key);

@@ -52,8 +52,8 @@ static const struct command render_commands[] = {
 };
 
 static const struct command *const families[] = {
-    media_commands, timeline_commands, channel_commands,   output_commands, destination_commands,
-    node_commands,  status_commands,   recording_commands, render_commands,
+    media_commands,  timeline_commands, channel_commands, output_commands,    destination_commands,
+    source_commands, node_commands,     status_commands,  recording_commands, render_commands,
 };
 
 #define FAMILY_COUNT (sizeof families / sizeof *families)

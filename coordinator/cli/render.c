@@ -29,8 +29,8 @@
 #include <unistd.h>
 
 struct options {
-    const char *output, *hash, *frames, *rate, *cuts, *cache, *live;
-    int64_t width, height, threads, crf, start;
+    const char *output, *hash, *frames, *rate, *cuts, *cache, *live, *logs;
+    int64_t width, height, threads, crf, start, epoch;
     bool json, quiet, plain, coded, strict, without_optional;
 };
 
@@ -130,6 +130,26 @@ refuse:
                           job->options.frames);
 }
 
+// A source whose name is wrong would be waited for in vain.
+static int check_logs(const struct job *job, struct diagnostic *reterr)
+{
+    const struct options *o = &job->options;
+    const char *names[TIMELINE_SOURCES_MAX];
+    size_t count = timeline_sources(job->timeline, names, TIMELINE_SOURCES_MAX);
+    if (count && (!o->logs || !o->epoch))
+        return diagnostic_set(reterr, -EINVAL, "live_folder", "--logs, --epoch",
+                              "are needed: the timeline shows the live source \"%s\"", names[0]);
+    for (size_t i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", o->logs, names[i]);
+        if (access(path, R_OK | X_OK))
+            return diagnostic_set(reterr, -errno, "live_folder", "--logs",
+                                  "there is no log of the live source \"%s\" in %s: %s", names[i],
+                                  o->logs, strerror(errno));
+    }
+    return 0;
+}
+
 static int configure(struct job *job, struct diagnostic *reterr)
 {
     const struct timeline *t = job->timeline;
@@ -142,6 +162,8 @@ static int configure(struct job *job, struct diagnostic *reterr)
         .sound = true,
         .resolver = render_project_resolver(job->project),
         .patient = true,
+        .live_folder = o->logs,
+        .epoch_ns = o->epoch,
         .plain = o->plain,
     };
     if (job->config.width % 2 || job->config.height % 2)
@@ -150,7 +172,8 @@ static int configure(struct job *job, struct diagnostic *reterr)
     if (o->rate && rate_parse(o->rate, &job->config.rate))
         return diagnostic_set(reterr, -EINVAL, "rate", "--rate",
                               "'%s' is not a frame rate such as 25, 29.97 or 60000/1001", o->rate);
-    return parse_frames(job, reterr);
+    int error = check_logs(job, reterr);
+    return error ? error : parse_frames(job, reterr);
 }
 
 static int add_part(struct job *job, int from, int to, struct diagnostic *reterr)
@@ -233,6 +256,11 @@ static int render_frame(struct job *job, int64_t n, struct diagnostic *reterr)
         struct render_report report;
         error = renderer_frame(part->renderer, n, channel_frame,
                                part->needs_beneath ? picture : NULL, &group, stem, &report);
+        if (error == -EAGAIN) {
+            picture_unref(&picture);
+            return diagnostic_set(reterr, error, report.first.code, report.first.path,
+                                  "frame %" PRId64 ": %s", n, report.first.text);
+        }
         if (!error && job->options.coded)
             error = recode(part, &group);
         struct picture *above = NULL;
@@ -386,6 +414,10 @@ int cli_render(int argc, char **argv)
          "takes on live tracks: [{\"at_frame\": 50, \"track\": \"programme\", \"clip\": \"wide\"}, "
          "...]",
          &o->live},
+        {"logs", SETTING_TEXT, "FOLDER", NULL, 0, 0,
+         "logs of the live sources that cameras show, each in a folder of its name", &o->logs},
+        {"epoch", SETTING_INTEGER, "NS", "0", 0, INT64_MAX,
+         "when the channel's frame 0 was, for cameras: nanoseconds since 1970", &o->epoch},
         {"cuts", SETTING_TEXT, "T,T", NULL, 0, 0,
          "cut the z-order at these tracks, as a farm does (same bits)", &o->cuts},
         {"coded", SETTING_SWITCH, NULL, NULL, 0, 0,

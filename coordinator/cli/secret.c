@@ -1,5 +1,6 @@
 #include "coordinator/cli/secret.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,7 +35,7 @@ static int read_line(int fd, char *ret, size_t *ret_size)
 }
 
 // With the echo off; a signal first brings it back, then does what it does.
-static int read_hidden(int fd, char *ret, size_t *ret_size)
+static int read_hidden(int fd, const char *what, char *ret, size_t *ret_size)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     struct sigaction action = {.sa_handler = on_signal}, before[4];
@@ -45,7 +46,7 @@ static int read_hidden(int fd, char *ret, size_t *ret_size)
         sigaction(signals[i], &action, &before[i]);
     hidden = shown;
     hidden.c_lflag &= (tcflag_t)~ECHO;
-    fputs("Stream key: ", stderr);
+    fprintf(stderr, "%c%s: ", toupper((unsigned char)*what), what + 1);
     int error = tcsetattr(fd, TCSAFLUSH, &hidden) ? -errno : 0;
     if (!error)
         error = read_line(fd, ret, ret_size);
@@ -58,7 +59,8 @@ static int read_hidden(int fd, char *ret, size_t *ret_size)
     return error;
 }
 
-static int check(char *text, size_t size, const char *name, struct diagnostic *reterr)
+static int check(char *text, size_t size, struct secret_kind kind, const char *name,
+                 struct diagnostic *reterr)
 {
     if (size > SECRET_BYTES_MAX)
         return diagnostic_set(reterr, -EINVAL, "key", name, "is longer than %d bytes",
@@ -67,28 +69,29 @@ static int check(char *text, size_t size, const char *name, struct diagnostic *r
         size--;
     text[size] = 0;
     if (!size)
-        return diagnostic_set(reterr, -EINVAL, "key", name, "holds no key in its first line");
+        return diagnostic_set(reterr, -EINVAL, "key", name, "holds no %s in its first line",
+                              kind.what);
     for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] <= ' ' || (unsigned char)text[i] >= 0x7f)
-            return diagnostic_set(reterr, -EINVAL, "key", name,
-                                  "holds a character that no stream key has");
+        if ((unsigned char)text[i] < ' ' + !kind.may_have_blank || (unsigned char)text[i] >= 0x7f)
+            return diagnostic_set(reterr, -EINVAL, "key", name, "holds a character that no %s has",
+                                  kind.what);
     return 0;
 }
 
-int secret_read(const char *path, char *ret, struct diagnostic *reterr)
+int secret_read(const char *path, struct secret_kind kind, char *ret, struct diagnostic *reterr)
 {
     const char *name = path ? path : "standard input";
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     size_t size = 0;
     if (fd < 0)
         return diagnostic_set(reterr, -errno, "key", name, "%s", strerror(errno));
-    int error = isatty(fd) ? read_hidden(fd, ret, &size) : read_line(fd, ret, &size);
+    int error = isatty(fd) ? read_hidden(fd, kind.what, ret, &size) : read_line(fd, ret, &size);
     if (path)
         close(fd);
     if (error)
         error = diagnostic_set(reterr, error, "key", name, "%s", strerror(-error));
     else
-        error = check(ret, size, name, reterr);
+        error = check(ret, size, kind, name, reterr);
     if (error)
         explicit_bzero(ret, SECRET_BYTES_MAX + 1);
     return error;

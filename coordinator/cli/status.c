@@ -33,6 +33,9 @@ static void show_status(const json_t *state)
     view_nodes(nodes, 2, stdout);
     begin_part("Channels", channels);
     view_channels(channels, 2, stdout);
+    if (json_array_size(json_object_get(state, "sources")))
+        puts("\nSources");
+    view_sources(json_object_get(state, "sources"), 2, stdout);
     if (count_parts(nodes, "stages"))
         puts("\nStages, time per frame");
     view_stages(nodes, channels, 2, stdout);
@@ -64,7 +67,7 @@ static int status_show(const struct command *command, int argc, char **argv)
 
 const struct command status_commands[] = {
     {"status", NULL, "",
-     "Shows coordinators, nodes, channels, what each stage costs, destinations and alarms", NULL,
-     status_show},
+     "Shows coordinators, nodes, channels, sources, what each stage costs, destinations and alarms",
+     NULL, status_show},
     {0},
 };

@@ -227,6 +227,40 @@ void view_outputs(const json_t *outputs, int indent, FILE *file)
     show(table, indent, file);
 }
 
+static bool has(const json_t *object, const char *name)
+{
+    return json_is_true(json_object_get(object, name));
+}
+
+void view_sources(const json_t *sources, int indent, FILE *file)
+{
+    static const char *const titles[] = {"SOURCE",   "STATE",      "INPUT",  "LISTENS AT", "CALLS",
+                                         ">LATENCY", "PASSPHRASE", "WORKER", "TAKEN IN BY"};
+    struct table *table = table_create(COLUMNS(titles));
+    size_t i;
+    const json_t *source;
+    json_array_foreach(sources, i, source)
+    {
+        const json_t *input = json_object_get(source, "input");
+        const char *url = field_text(input, "url");
+        int64_t latency_ms = field_integer(input, "latency_ms");
+        const json_t *status = json_object_get(source, "status");
+        table_add(table, "%s", field_text(source, "name"));
+        table_add(table, "%s", field_text(status, "state"));
+        table_add(table, "%s", json_is_object(input) ? field_text(input, "kind") : "unreadable");
+        table_add(table, "%s", field_text(input, "listen"));
+        table_add(table, "%s", *url ? url : field_text(input, "address"));
+        if (latency_ms)
+            table_add(table, "%" PRId64 " ms", latency_ms);
+        else
+            table_add(table, "%s", "");
+        table_add(table, "%s", has(input, "has_passphrase") ? "yes" : "no");
+        table_add(table, "%s", field_text(source, "worker"));
+        table_add(table, "%s", field_text(source, "home"));
+    }
+    show(table, indent, file);
+}
+
 // "a, b (not ready)"
 static const char *standbys_text(const json_t *standbys, char *ret, size_t size)
 {
@@ -300,6 +334,56 @@ static void view_live(const json_t *tracks, FILE *file)
         }
         fputc('\n', file);
     }
+}
+
+static void view_source_status(const json_t *source, FILE *file)
+{
+    const json_t *status = json_object_get(source, "status"), *video, *sound, *srt, *follower;
+    size_t i;
+    view_line("error", field_text(source, "error"), file);
+    view_line("status", field_text(status, "text"), file);
+    if ((video = json_object_get(status, "video")))
+        fprintf(file, "  video %s, %" PRId64 "x%" PRId64 ", %.2f a second\n",
+                field_text(video, "codec"), field_integer(video, "width"),
+                field_integer(video, "height"), field_number(video, "rate"));
+    if ((sound = json_object_get(status, "sound")))
+        fprintf(file, "  sound %s, %" PRId64 " Hz, %" PRId64 " channels\n",
+                field_text(sound, "codec"), field_integer(sound, "rate"),
+                field_integer(sound, "channels"));
+    if ((srt = json_object_get(status, "srt"))) {
+        fprintf(file,
+                "  srt round trip %.1f ms, of %" PRId64 " packets %" PRId64 " lost, %" PRId64
+                " not mended\n",
+                field_number(srt, "rtt_ms"), field_integer(srt, "received"),
+                field_integer(srt, "lost"), field_integer(srt, "dropped"));
+        view_line("refused last, since", field_text(srt, "refusal"), file);
+    }
+    json_array_foreach(json_object_get(source, "followers"), i, follower)
+        fprintf(file, "  copied by %s%s%s\n", field_text(follower, "worker"),
+                *field_text(follower, "error") ? ": " : "", field_text(follower, "error"));
+}
+
+void view_source(json_t *source, FILE *file)
+{
+    const json_t *input = json_object_get(source, "input");
+    json_t *one = json_pack("[O]", source);
+    view_sources(one, 0, file);
+    json_decref(one);
+    if (!json_is_object(input))
+        fputs("  its input does not open with the coordinator's secret key, or a newer version has "
+              "saved it: save it again\n",
+              file);
+    if (!strcmp(field_text(input, "kind"), "srt-listen")) {
+        const char *listen = field_text(input, "listen"), *port = strrchr(listen, ':');
+        const char *user = field_text(input, "user");
+        char url[512];
+        snprintf(url, sizeof url, "srt://HOST%s?streamid=#!::r=%s,m=publish%s%s%s",
+                 port ? port : "", field_text(input, "resource"), *user ? ",u=" : "", user,
+                 has(input, "has_passphrase") ? "&passphrase=..." : "");
+        view_line("senders call", url, file);
+    }
+    view_source_status(source, file);
+    view_line("saved", field_text(source, "changed_at"), file);
 }
 
 void view_channel(json_t *channel, FILE *file)

@@ -16,5 +16,8 @@ void view_stages(const json_t *nodes, const json_t *channels, int indent, FILE *
 void view_alarms(const json_t *nodes, const json_t *channels, int indent, FILE *file);
 void view_outputs(const json_t *outputs, int indent, FILE *file);
 void view_destinations(const json_t *channels, int indent, FILE *file);
+void view_sources(const json_t *sources, int indent, FILE *file);
+// One source, and how to call it where it listens.
+void view_source(json_t *source, FILE *file);
 // One channel with all its parts.
 void view_channel(json_t *channel, FILE *file);

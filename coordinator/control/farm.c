@@ -43,6 +43,7 @@ void farm_destroy(struct farm **farm_of)
         channel_destroy(farm, farm->channels[i]);
     for (int i = 0; i < farm->node_count; i++)
         node_destroy(farm->nodes[i]);
+    sources_destroy(farm);
     free((char *)farm->config.media_url);
     free(farm);
 }
@@ -227,6 +228,8 @@ void farm_tick(struct farm *farm, struct farm_time now, const struct farm_output
     takes_step(farm, now.monotonic_ns, outputs);
     for (int i = 0; i < farm->channel_count; i++)
         channel_step(farm, farm->channels[i], now, outputs);
+    if (farm->settled && !outputs->fenced)
+        sources_step(farm, now.monotonic_ns);
     if (!gathers)
         farm_states_send(farm, now.monotonic_ns, outputs);
     for (int i = 0; gathers && i < farm->node_count; i++)

@@ -35,6 +35,12 @@
 // has them again. So it is at one frame for all nodes. Not while a worker is up that does not know
 // how (an older version).
 //
+// Live sources. Each has a home, the worker that takes it in: the one that it is pinned to, as long
+// as that lives and its log is as far as the log until then; else who is, while it lives; else who
+// has the newest log. All workers of plans that show the source follow the home's log, and one more
+// where nobody else does. Who is home is not stored: nodes report it, and a new leader goes on with
+// that.
+//
 // Invariants: per channel plan_epoch and at_frame of commits strictly rise; nothing is committed
 // that one who must has not prepared; no epoch is ever used for two different plans (uncommitted
 // and committed differ only in `committed` and `at_frame`); plans loaded from the store go out byte
@@ -60,6 +66,8 @@
 #define FARM_KEY_BYTES     32
 #define FARM_CRASHES_MAX   256
 #define FARM_CONTENT_BYTES 65
+#define FARM_SOURCES_MAX   256
+#define FARM_SOURCE_BYTES  65
 
 #define FARM_NODE_LOST_NS INT64_C(800000000)   // no report for so long: lost
 #define FARM_PREPARE_NS   INT64_C(10000000000) // to prepare a plan
@@ -172,6 +180,12 @@ int farm_take(struct farm *farm, const char *channel, const char *take, struct f
 // A node that is to have no work, or may have some again; by name, known or not yet. What it does
 // is planned anew with the others.
 void farm_set_draining(struct farm *farm, const char *node, bool draining);
+// A live source. `worker`: that it is pinned to, "" for none. `input`: JSON, secret.
+struct farm_source {
+    const char *name, *worker, *input;
+};
+// All sources that there are; copied. -ENOSPC beyond FARM_SOURCES_MAX: the others are not taken in.
+int farm_set_sources(struct farm *farm, const struct farm_source *sources, size_t count);
 // Channel deleted: as stopped, then forgotten.
 void farm_remove_channel(struct farm *farm, uint64_t channel);
 
@@ -400,10 +414,26 @@ struct farm_meters {
 // calls it again and again, with all that is watched. Of FARM_METERED_MAX channels at most.
 void farm_read_meters(struct farm *farm, struct farm_meters *list, int count, int64_t now_ns);
 
+struct farm_follower_view {
+    char node[PLANNER_NAME_BYTES];
+    int64_t behind_ms; // how old the newest is that its copy knows; -1: it knows nothing yet
+    char error[256];   // why, in words; "": nothing is wrong
+};
+
+struct farm_source_view {
+    char name[FARM_SOURCE_BYTES], home[PLANNER_NAME_BYTES]; // home "": no worker is up
+    bool home_alive;
+    char *status;    // what the gateway says: JSON (worker/gateway/status.h); "": nothing yet
+    char error[256]; // why there is no gateway, in words; "": there is
+    int follower_count;
+    struct farm_follower_view *followers;
+};
+
 struct farm_snapshot {
-    int node_count, channel_count;
+    int node_count, channel_count, source_count;
     struct farm_node_view *nodes;       // by name
     struct farm_channel_view *channels; // by id
+    struct farm_source_view *sources;   // as farm_set_sources was given them
     bool deposed; // a node knows a higher leader epoch: this coordinator must not lead
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };

@@ -213,6 +213,7 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
     farm_crashes_take(farm, copy, now.monotonic_ns);
     farm_adopt(farm, copy);
     takes_adopt(farm, copy);
+    sources_adopt(farm, copy);
     farm_gops(farm, node);
     return 0;
 }

@@ -141,6 +141,24 @@ struct channel {
     char text[512];
 };
 
+// Who follows a source's home, and the key of that link.
+struct follower {
+    char node[PLANNER_NAME_BYTES];
+    uint8_t key[FARM_KEY_BYTES];
+    int64_t wished_ns; // when it was last of use
+};
+#define FOLLOWERS_MAX 64
+
+#define SOURCE_LINK_BYTES (FARM_SOURCE_BYTES + 8)
+
+struct source {
+    char name[FARM_SOURCE_BYTES], pinned[PLANNER_NAME_BYTES], home[PLANNER_NAME_BYTES];
+    char *input;   // secret; NULL: is no more
+    uint64_t term; // of this home; 0: nobody ever was
+    int follower_count;
+    struct follower followers[FOLLOWERS_MAX];
+};
+
 struct farm {
     struct farm_config config; // media_url is our copy
     int64_t start_ns;
@@ -162,6 +180,8 @@ struct farm {
     uint64_t metered[FARM_METERED_MAX];     // channels whose meters are watched
     int metered_count;
     int64_t metered_ns; // when that was said last
+    int source_count;
+    struct source *sources; // by name
     uint64_t reports, reports_stale, states_sent, plans_proposed, plans_committed, plans_given_up;
 };
 
@@ -294,6 +314,22 @@ void takes_step(struct farm *farm, int64_t now_ns, const struct farm_outputs *ou
 // Borrows the texts; gives how many. `*ret_stored`: up to which all are written.
 size_t takes_fill(const struct channel *channel, Vistter__Control__V1__LiveTake messages[TAKES_MAX],
                   Vistter__Control__V1__LiveTake *list[TAKES_MAX], uint64_t *ret_stored);
+
+// ---- farm_sources.c ---------------------------------------------------------------------------
+void sources_destroy(struct farm *farm);
+// Who says to be home of what.
+void sources_adopt(struct farm *farm, const farm_report_message *report);
+// Chooses homes and followers.
+void sources_step(struct farm *farm, int64_t now_ns);
+struct source_parts {
+    Vistter__Control__V1__SourcePlan plan;
+    Vistter__Control__V1__LinkPlan links[FOLLOWERS_MAX], *link_list[FOLLOWERS_MAX];
+    char link_id[SOURCE_LINK_BYTES];
+};
+// What the node has to do with each source; borrows from the farm. Gives how many of `parts`
+// (farm->source_count) are filled.
+size_t sources_fill(const struct farm *farm, const char *node, struct source_parts *parts);
+void sources_view(const struct farm *farm, struct farm_time now, struct farm_snapshot *ret);
 
 // ---- farm_meters.c ----------------------------------------------------------------------------
 // How many of farm->metered are watched now.

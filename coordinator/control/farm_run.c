@@ -383,6 +383,15 @@ int farm_run_take(struct farm_run *run, const char *channel, const char *take,
     return r;
 }
 
+int farm_run_set_sources(struct farm_run *run, const struct farm_source *sources, size_t count)
+{
+    pthread_mutex_lock(&run->lock);
+    int r = farm_set_sources(run->farm, sources, count);
+    tick_want(run);
+    pthread_mutex_unlock(&run->lock);
+    return r;
+}
+
 void farm_run_clear_asset(struct farm_run *run, const char *content)
 {
     pthread_mutex_lock(&run->lock);

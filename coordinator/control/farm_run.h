@@ -56,6 +56,7 @@ int farm_run_take(struct farm_run *run, const char *channel, const char *take,
                   struct farm_took *ret, struct diagnostic *reterr);
 // Moves with every tick and every write: while it stands still, the farm's thread does.
 uint64_t farm_run_turns(const struct farm_run *run);
+int farm_run_set_sources(struct farm_run *run, const struct farm_source *sources, size_t count);
 void farm_run_clear_asset(struct farm_run *run, const char *content);
 void farm_run_recommit(struct farm_run *run);
 uint64_t farm_run_deposed(struct farm_run *run);

@@ -72,6 +72,8 @@ struct views {
     struct takes_view *takes[FARM_CHANNELS_MAX];
     live_log_message *logs[FARM_CHANNELS_MAX];
     size_t log_count;
+    struct source_parts *sources;
+    Vistter__Control__V1__SourcePlan **source_list;
 };
 
 static void views_add(struct views *views, const struct plan *plan, const char *node)
@@ -105,6 +107,19 @@ static void takes_add(struct views *views, const struct channel *channel)
     view->log.takes = view->list;
     views->logs[views->log_count] = &view->log;
     views->takes[views->log_count++] = view;
+}
+
+static size_t sources_add(struct views *views, const struct farm *farm, const char *node)
+{
+    size_t count = (size_t)farm->source_count;
+    if (!count)
+        return 0;
+    views->sources = base_alloc(count * sizeof *views->sources);
+    views->source_list = base_alloc(count * sizeof(void *));
+    count = sources_fill(farm, node, views->sources);
+    for (size_t i = 0; i < count; i++)
+        views->source_list[i] = &views->sources[i].plan;
+    return count;
 }
 
 static void content_set(struct node *node, uint8_t *bytes, size_t size)
@@ -147,6 +162,8 @@ static bool content_build(const struct farm *farm, struct node *node)
     state.publishers = views->publisher_list;
     state.n_live = views->log_count;
     state.live = views->logs;
+    state.n_sources = sources_add(views, farm, node->name);
+    state.sources = views->source_list;
     size_t size = vistter__control__v1__desired_state__get_packed_size(&state);
     uint8_t *bytes = base_alloc(size ? size : 1);
     vistter__control__v1__desired_state__pack(&state, bytes);
@@ -154,6 +171,8 @@ static bool content_build(const struct farm *farm, struct node *node)
         free(views->list[i]);
     for (size_t i = 0; i < views->log_count; i++)
         free(views->takes[i]);
+    free(views->sources);
+    free(views->source_list);
     free(views);
     bool changed =
         !node->content || size != node->content_size || memcmp(bytes, node->content, size) != 0;

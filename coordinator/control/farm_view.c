@@ -409,6 +409,7 @@ struct farm_snapshot *farm_snapshot_create(const struct farm *farm, struct farm_
         dependence_view(farm, &s->channels[i], now.monotonic_ns, s);
     if (s->channel_count)
         qsort(s->channels, (size_t)s->channel_count, sizeof *s->channels, channel_order);
+    sources_view(farm, now, s);
     s->deposed = farm->deposed;
     s->reports = farm->reports;
     s->reports_stale = farm->reports_stale;
@@ -436,6 +437,11 @@ void farm_snapshot_destroy(struct farm_snapshot **snapshot_of)
         for (int t = 0; t < TIMELINE_TRACKS_MAX; t++)
             free(s->channels[i].shown[t].take);
     }
+    for (int i = 0; i < s->source_count; i++) {
+        free(s->sources[i].status);
+        free(s->sources[i].followers);
+    }
+    free(s->sources);
     free(s->nodes);
     free(s->channels);
     free(s);

@@ -28,7 +28,7 @@
 struct store;
 struct store_config {
     const char *database;   // libpq connection string
-    const char *secret_key; // file with 64 hex digits: seals stream keys and plans
+    const char *secret_key; // file with 64 hex digits: seals stream keys, sources and plans
     const char *holder;     // this run of this coordinator, for the lease; unique
 };
 int store_open(const struct store_config *config, struct store **ret, struct diagnostic *reterr);
@@ -247,6 +247,26 @@ int store_destination_list(struct store *store, uint64_t channel, struct store_d
 // Of all channels, by channel, without keys.
 int store_destination_list_all(struct store *store, struct store_destination **ret,
                                size_t *ret_count, struct diagnostic *reterr);
+
+// ---- Sources (store_sources.c) ----------------------------------------------------------------
+// A live source: where pictures and sound come from.
+struct store_source {
+    uint64_t id; // not read by put
+    char name[STORE_NAME_MAX + 1];
+    char worker[STORE_NAME_MAX + 1]; // that takes it in; "": any
+    // How it comes, JSON of engine/live/input.h; secret, malloc'ed. From list NULL where it does
+    // not open with this secret key file.
+    char *input;
+    int64_t created_ms, changed_ms; // since 1970, by the database's clock; not read by put
+};
+// Creates it, or replaces the one of that name, which keeps its id.
+int store_source_put(struct store *store, const struct store_source *source,
+                     struct diagnostic *reterr);
+int store_source_delete(struct store *store, const char *name, struct diagnostic *reterr);
+// By name. For store_sources_free.
+int store_source_list(struct store *store, struct store_source **ret, size_t *ret_count,
+                      struct diagnostic *reterr);
+void store_sources_free(struct store_source *sources, size_t count); // wipes them
 
 // ---- Plans (store_plans.c) --------------------------------------------------------------------
 // Makes sure that no plan epoch up to this one is ever used again.

@@ -46,6 +46,8 @@ struct frame_client {
     pthread_mutex_t lock;
     struct wish *wishes;
     int wish_count, wish_capacity;
+    struct frame_log_want log_wish; // source "": none
+    bool log_changed;
     struct frame_link_stats stats;
     // -- own thread
     struct link_socket socket;
@@ -121,13 +123,22 @@ void frame_client_want(struct frame_client *client, const struct frame_want *wan
         log_debug("frame_want_dropped", "link=%s wants=%d", client->config.link_id, WANTS_MAX);
 }
 
+void frame_client_want_log(struct frame_client *client, const struct frame_log_want *want, bool now)
+{
+    pthread_mutex_lock(&client->lock);
+    client->log_wish = *want;
+    client->log_changed = client->log_changed || now;
+    pthread_mutex_unlock(&client->lock);
+    if (now)
+        link_waiter_wake(&client->waiter);
+}
+
 // Seals and sends one want, which is always a single part. Returns false if it could not go.
 static bool send_message(struct frame_client *c, struct frame_header header, const uint8_t *payload,
                          size_t size)
 {
     uint8_t *message = NULL, part[PART_BYTES_MAX];
     size_t message_size;
-    header.kind = FRAME_MESSAGE_WANT;
     memcpy(header.revision, c->session, sizeof header.revision);
     if (frame_seal(c->sealer, &header, payload, size, &message, &message_size))
         return false;
@@ -146,6 +157,7 @@ static bool send_want(struct frame_client *c, const struct frame_want *wish)
         block_reader_keep(c->blocks, want->channel, want->group, want->plan_epoch, want->from);
     size_t size = frame_want_write(want, payload);
     struct frame_header header = {
+        .kind = FRAME_MESSAGE_WANT,
         .channel = want->channel,
         .group = want->group,
         .plan_epoch = want->plan_epoch,
@@ -153,6 +165,13 @@ static bool send_want(struct frame_client *c, const struct frame_want *wish)
         .base_frame = want->from,
     };
     return send_message(c, header, payload, size);
+}
+
+static bool send_log_want(struct frame_client *c)
+{
+    uint8_t payload[LOG_WANT_BYTES_MAX];
+    size_t size = log_want_write(&c->log_wish, payload);
+    return send_message(c, (struct frame_header){.kind = FRAME_MESSAGE_LOG_WANT}, payload, size);
 }
 
 // Sends the wishes that changed, or all of them; forgets those that ended long ago.
@@ -171,6 +190,8 @@ static void send_wishes(struct frame_client *c, bool all)
             i--;
         }
     }
+    if (c->log_wish.source[0] && (all || c->log_changed))
+        c->log_changed = !send_log_want(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -231,23 +252,28 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
     size_t payload_size = 0;
     struct frame_body *body = NULL;
     int error = frame_open(c->opener, message, size, &header, &payload, &payload_size);
-    if (!error && header.kind == FRAME_MESSAGE_BLOCK) {
+    bool log = !error && header.kind == FRAME_MESSAGE_LOG && c->config.on_log;
+    if (log) {
+        c->config.on_log(c->config.opaque, payload, payload_size);
+        free(payload);
+    } else if (!error && header.kind == FRAME_MESSAGE_BLOCK) {
         error = open_block(c, &header, payload, payload_size, &body);
         free(payload);
     } else if (!error && header.kind != FRAME_MESSAGE_PICTURE) {
         free(payload);
         error = -EPROTO;
-    } else if (!error && payload_size) {
+    } else if (!error && payload_size && c->config.on_frame) {
         body = frame_body_coded(payload, payload_size);
-    } else if (!error) {
-        free(payload); // a sign of life
+    } else if (!error) { // without payload: a sign of life
+        free(payload);
+        error = payload_size ? -EPROTO : 0;
     }
     pthread_mutex_lock(&c->lock);
     c->stats.replayed += error == -ESTALE;
     c->stats.bad += error && error != -ESTALE && error != -ENOENT;
     c->incomplete_before += error == -ENOENT;
     c->stats.incomplete += error == -ENOENT;
-    c->stats.messages += body != NULL;
+    c->stats.messages += log || body;
     c->stats.bytes += error ? 0 : size;
     pthread_mutex_unlock(&c->lock);
     if (error)
@@ -255,7 +281,7 @@ static void on_message(struct frame_client *c, const uint8_t *message, size_t si
     atomic_store(&c->heard_at_ns, clock_monotonic_ns());
     if (body)
         c->config.on_frame(c->config.opaque, &header, body);
-    else
+    else if (!log)
         on_sign_of_life(c, &header);
 }
 
@@ -389,7 +415,7 @@ static void tell(struct frame_client *c, int64_t now)
         return; // it would not be believed
     send_wishes(c, repeat);
     if (now - c->sent_at_ns >= SIGN_OF_LIFE_NS)
-        send_message(c, (struct frame_header){0}, NULL, 0);
+        send_message(c, (struct frame_header){.kind = FRAME_MESSAGE_WANT}, NULL, 0);
 }
 
 // One connection, from the provider's greeting to its end.

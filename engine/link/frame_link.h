@@ -47,6 +47,19 @@ struct frame_want {
     int64_t missing[FRAME_WANT_MISSING_MAX];
 };
 
+// What the follower of a live source's log wants of the log's home, instead of frames: LOG_WANT,
+// also a wished state. The home answers with LOG messages, whose payload is not the link's business
+// (engine/live/log_message.h).
+#define FRAME_LOG_NAME_MAX 64
+struct frame_log_want {
+    char source[FRAME_LOG_NAME_MAX + 1]; // [A-Za-z0-9._-]{1,64}, no dot at first
+    uint32_t start; // another number whenever the follower asks anew: what was sent before is void
+    uint64_t seq;   // of the unit that it has last; 0: none
+    uint32_t crc;   // of that unit
+    uint64_t taken; // bytes of units that have come since `start`
+};
+bool frame_log_name_valid(const char *source);
+
 // What a link has seen since its client or its connection began.
 struct frame_link_stats {
     uint64_t messages, bytes;    // received and valid; for a provider: sent
@@ -76,11 +89,14 @@ struct frame_server_config {
     bool (*link_key)(void *opaque, const char *consumer, const char *link_id,
                      uint8_t ret_key[LINK_KEY_BYTES]);
     // A WANT from a link. `peer` is valid until on_gone for it returns. on_gone comes once for each
-    // peer that an on_want was called for, maybe after the first on_want of its successor.
+    // peer that an on_want or on_log_want was called for, maybe after the first on_want of its
+    // successor.
     void (*on_want)(void *opaque, struct frame_peer *peer, const struct frame_want *want);
     void (*on_gone)(void *opaque, struct frame_peer *peer);
     void *opaque;
     bool srt_only; // callers on this host too
+    // A LOG_WANT; as on_want in all else. NULL: there are no logs here.
+    void (*on_log_want)(void *opaque, struct frame_peer *peer, const struct frame_log_want *want);
 };
 int frame_server_create(const struct frame_server_config *config, struct frame_server **ret,
                         struct diagnostic *reterr);
@@ -130,10 +146,14 @@ struct frame_client_config {
     const char *consumer, *link_id;
     uint8_t key[LINK_KEY_BYTES];
     int latency_ms; // SRT latency, both ways; at least 120 and 4 x RTT
-    // A verified message; takes the body. Runs on the client's thread; must not block.
+    // A verified message; takes the body. Runs on the client's thread; must not block. NULL: no
+    // frames are wanted.
     void (*on_frame)(void *opaque, const struct frame_header *header, struct frame_body *body);
     void (*on_state)(void *opaque, bool connected);
     void *opaque;
+    // The payload of a verified LOG message, borrowed. On the client's thread too. NULL: none are
+    // wanted.
+    void (*on_log)(void *opaque, const uint8_t *payload, size_t size);
 };
 int frame_client_create(const struct frame_client_config *config, struct frame_client **ret,
                         struct diagnostic *reterr);
@@ -144,6 +164,9 @@ void frame_client_destroy(struct frame_client **client);
 // Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated; an ended
 // one is forgotten after two seconds of repeating. Thread: any.
 void frame_client_want(struct frame_client *client, const struct frame_want *want);
+// Sets the one log that is wanted; repeated as wishes are, sent at once if `now`. Thread: any.
+void frame_client_want_log(struct frame_client *client, const struct frame_log_want *want,
+                           bool now);
 // When anything valid last came, or else the connection was made; 0: there was none. Thread: any.
 int64_t frame_client_heard_ns(const struct frame_client *client);
 // The same of anything, a part of a message that is still on its way too.

@@ -17,7 +17,7 @@
 #define NONCE_AT  48 // boot and counter, as they stand in the header
 #define WINDOW    4096
 #define BOOTS_MAX 16
-// Requests and pictures share a key; this bit of the boot number keeps their nonces apart.
+// Both directions of a link share a key; this bit of the boot number keeps their nonces apart.
 #define BOOT_WANT 0x80000000u
 
 struct frame_sealer {
@@ -85,9 +85,14 @@ void frame_sealer_destroy(struct frame_sealer **sealer)
     free(s);
 }
 
+static bool from_consumer(enum frame_message_kind kind)
+{
+    return kind == FRAME_MESSAGE_WANT || kind == FRAME_MESSAGE_LOG_WANT;
+}
+
 static bool header_valid(const struct frame_header *h, size_t size)
 {
-    return h->kind >= FRAME_MESSAGE_PICTURE && h->kind <= FRAME_MESSAGE_BLOCK && h->width >= 0 &&
+    return h->kind >= FRAME_MESSAGE_PICTURE && h->kind <= FRAME_MESSAGE_LOG && h->width >= 0 &&
            h->width <= UINT16_MAX && h->height >= 0 && h->height <= UINT16_MAX &&
            size <= FRAME_MESSAGE_BYTES_MAX - FRAME_MESSAGE_HEADER_BYTES - FRAME_MESSAGE_TAG_BYTES;
 }
@@ -135,7 +140,7 @@ static int header_read(const uint8_t *at, size_t size, struct frame_header *ret)
         return -EPROTO;
     if (!header_valid(ret, ret->payload_bytes))
         return -EPROTO;
-    if ((ret->kind == FRAME_MESSAGE_WANT) != ((ret->boot & BOOT_WANT) != 0))
+    if (from_consumer(ret->kind) != ((ret->boot & BOOT_WANT) != 0))
         return -EPROTO;
     return 0;
 }
@@ -151,7 +156,7 @@ int frame_seal(struct frame_sealer *sealer, const struct frame_header *header, c
         return -ENOMEM;
     struct frame_header h = *header;
     h.payload_bytes = (uint32_t)size;
-    h.boot = sealer->boot | (h.kind == FRAME_MESSAGE_WANT ? BOOT_WANT : 0);
+    h.boot = sealer->boot | (from_consumer(h.kind) ? BOOT_WANT : 0);
     h.counter = sealer->counter++;
     header_write(&h, message);
 

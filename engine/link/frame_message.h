@@ -1,7 +1,8 @@
-// Frame messages: one group frame with its sound, or a request, between two nodes, as bytes. Their
-// layout, and what of it a receiver believes, stands in proto/frame-message.md.
+// Frame messages: one group frame with its sound, a request, or units of a live log, between two
+// nodes, as bytes. Their layout, and what of it a receiver believes, stands in
+// proto/frame-message.md.
 //
-// Messages are idempotent. Thread: any, on separate objects.
+// Messages about frames are idempotent. Thread: any, on separate objects.
 #pragma once
 
 #include "engine/base/diagnostic.h"
@@ -16,9 +17,11 @@
 #define LINK_KEY_BYTES             32
 
 enum frame_message_kind {
-    FRAME_MESSAGE_PICTURE = 1, // a group frame and its stem; without payload: a sign of life
-    FRAME_MESSAGE_WANT = 2,    // consumer -> provider: see frame_link.h
-    FRAME_MESSAGE_BLOCK = 3,   // as PICTURE; the payload names the block that it stands in
+    FRAME_MESSAGE_PICTURE = 1,  // a group frame and its stem; without payload: a sign of life
+    FRAME_MESSAGE_WANT = 2,     // consumer -> provider: see frame_link.h
+    FRAME_MESSAGE_BLOCK = 3,    // as PICTURE; the payload names the block that it stands in
+    FRAME_MESSAGE_LOG_WANT = 4, // follower of a live log -> its home: see frame_link.h
+    FRAME_MESSAGE_LOG = 5,      // home -> follower: units of the log
 };
 
 struct frame_header {

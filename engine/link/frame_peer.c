@@ -246,12 +246,16 @@ static void on_message(struct frame_peer *p, const uint8_t *message, size_t size
     uint8_t *payload = NULL;
     size_t payload_size;
     struct frame_want want;
+    struct frame_log_want log_want;
     int error = frame_open(p->opener, message, size, &header, &payload, &payload_size);
-    if (!error && header.kind != FRAME_MESSAGE_WANT)
+    bool log = !error && header.kind == FRAME_MESSAGE_LOG_WANT;
+    if (!error && header.kind != FRAME_MESSAGE_WANT && (!log || !p->config.on_log_want))
         error = -EPROTO;
     if (!error && memcmp(header.revision, p->session, sizeof p->session))
         error = -ESTALE;
-    if (!error && payload_size)
+    if (!error && log)
+        error = log_want_read(payload, payload_size, &log_want);
+    else if (!error && payload_size)
         error = frame_want_read(payload, payload_size, &want);
     if (error) {
         on_refused(p, error);
@@ -261,10 +265,11 @@ static void on_message(struct frame_peer *p, const uint8_t *message, size_t size
     p->heard_at_ns = clock_monotonic_ns();
     if (!atomic_exchange(&p->proven, true))
         p->config.on_proven(p->config.server, p);
-    if (payload_size) {
-        p->wanted = true;
+    p->wanted = p->wanted || payload_size;
+    if (log)
+        p->config.on_log_want(p->config.opaque, p, &log_want);
+    else if (payload_size)
         p->config.on_want(p->config.opaque, p, &want);
-    }
     free(payload);
 }
 

@@ -11,6 +11,7 @@ struct frame_peer_config {
     int64_t bytes_per_second;
     void (*on_want)(void *opaque, struct frame_peer *peer, const struct frame_want *want);
     void (*on_gone)(void *opaque, struct frame_peer *peer);
+    void (*on_log_want)(void *opaque, struct frame_peer *peer, const struct frame_log_want *want);
     void *opaque;
     // For the server: the peer has shown that it has the key; the peer's thread is about to end.
     void (*on_proven)(void *server, struct frame_peer *peer);

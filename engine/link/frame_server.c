@@ -134,6 +134,7 @@ static void add_peer(struct frame_server *s, struct link_socket socket, const ch
         .bytes_per_second = atomic_load(&s->bytes_per_second),
         .on_want = s->config.on_want,
         .on_gone = s->config.on_gone,
+        .on_log_want = s->config.on_log_want,
         .opaque = s->config.opaque,
         .on_proven = on_proven,
         .on_end = on_end,

@@ -6,8 +6,9 @@
 
 #include "engine/link/bytes.h"
 
-#define VERSION 3
-#define SPARE   UINT32_C(0x80000000) // in `start`
+#define VERSION     3
+#define LOG_VERSION 1
+#define SPARE       UINT32_C(0x80000000) // in `start`
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX])
 {
@@ -55,6 +56,46 @@ int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret)
     return 0;
 }
 
+static const char permitted[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+// Such a name is a folder's: none that leads elsewhere may pass.
+bool frame_log_name_valid(const char *source)
+{
+    size_t length = strnlen(source, FRAME_LOG_NAME_MAX + 1);
+    return length && length <= FRAME_LOG_NAME_MAX && source[0] != '.' &&
+           strspn(source, permitted) == length;
+}
+
+size_t log_want_write(const struct frame_log_want *want, uint8_t out[LOG_WANT_BYTES_MAX])
+{
+    size_t length = strnlen(want->source, FRAME_LOG_NAME_MAX);
+    out[0] = LOG_VERSION;
+    out[1] = (uint8_t)length;
+    put_u16(out + 2, 0);
+    put_u32(out + 4, want->start);
+    put_u64(out + 8, want->seq);
+    put_u32(out + 16, want->crc);
+    put_u32(out + 20, 0);
+    put_u64(out + 24, want->taken);
+    memcpy(out + 32, want->source, length);
+    return 32 + length;
+}
+
+int log_want_read(const uint8_t *bytes, size_t size, struct frame_log_want *ret)
+{
+    if (size < 32 || bytes[0] != LOG_VERSION || bytes[1] > FRAME_LOG_NAME_MAX ||
+        size != 32 + (size_t)bytes[1])
+        return -EPROTO;
+    *ret = (struct frame_log_want){
+        .start = get_u32(bytes + 4),
+        .seq = get_u64(bytes + 8),
+        .crc = get_u32(bytes + 16),
+        .taken = get_u64(bytes + 24),
+    };
+    memcpy(ret->source, bytes + 32, bytes[1]);
+    return frame_log_name_valid(ret->source) ? 0 : -EPROTO;
+}
+
 void block_name_write(const struct block_name *name, uint32_t start, uint8_t out[BLOCK_NAME_BYTES])
 {
     put_u32(out, name->process);
@@ -83,8 +124,6 @@ int block_name_read(const uint8_t *bytes, size_t size, struct block_name *ret, u
 // Length of the name at the start of `text`, 0 if there is none of a permitted length.
 static size_t name_length(const char *text)
 {
-    static const char permitted[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t length = strspn(text, permitted);
     return length <= LINK_NAME_MAX ? length : 0;
 }

@@ -1,5 +1,5 @@
-// WANT and BLOCK messages as bytes, and the stream ids of frame links. Private to engine/link and
-// its tests. Layout: proto/frame-message.md.
+// WANT, LOG_WANT and BLOCK messages as bytes, and the stream ids of frame links. Private to
+// engine/link and its tests. Layout: proto/frame-message.md.
 #pragma once
 
 #include "engine/link/block_pool.h"
@@ -9,6 +9,10 @@
 
 size_t frame_want_write(const struct frame_want *want, uint8_t out[WANT_BYTES_MAX]);
 int frame_want_read(const uint8_t *bytes, size_t size, struct frame_want *ret); // 0, -EPROTO
+
+#define LOG_WANT_BYTES_MAX (32 + FRAME_LOG_NAME_MAX)
+size_t log_want_write(const struct frame_log_want *want, uint8_t out[LOG_WANT_BYTES_MAX]);
+int log_want_read(const uint8_t *bytes, size_t size, struct frame_log_want *ret); // 0, -EPROTO
 
 // The payload of BLOCK messages: where the frame stands, and the `start` of the want that it
 // answers.

@@ -1,6 +1,8 @@
 #include "engine/live/camera_private.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/thread.h"
+#include "engine/source/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +12,10 @@
 // Keys that decoding may begin at: the home, and the one before, for gradual refresh. With what
 // leans on the group before that is all that a log keeps for sure.
 #define KEY_TRIES 2
+// How long following may take at a time.
+#define FOLLOW_TURN_NS INT64_C(20000000)
+// What decoding a unit takes, before it has been measured.
+#define COST_NS INT64_C(4000000)
 
 int camera_open(const struct camera_config *config, struct camera **ret, struct diagnostic *reterr)
 {
@@ -20,6 +26,7 @@ int camera_open(const struct camera_config *config, struct camera **ret, struct 
     struct camera *c = base_alloc(sizeof *c);
     c->config = *config;
     c->config.folder = NULL;
+    c->pictures.cost_ns = COST_NS;
     camera_log_init(&c->log, reader);
     *ret = c;
     return 0;
@@ -47,10 +54,19 @@ int camera_read(struct camera *c, enum unit_stream stream, int64_t t_ns, struct 
         camera_sounds_clear(c);
         camera_log_rewind(&c->log);
     }
-    int error = camera_log_read(&c->log);
-    return error < 0
-               ? diagnostic_set(reterr, error, "live_log", "", "the source's log cannot be read")
-               : 0;
+    int error;
+    while ((error = camera_log_read(&c->log)) == -ESTALE) {
+        camera_pictures_clear(c);
+        camera_sounds_clear(c);
+    }
+    if (error < 0)
+        return diagnostic_set(reterr, error, "live_log", "", "the source's log cannot be read");
+    // Of the other stream perhaps nobody wants to see or hear anything.
+    if (stream == UNIT_PICTURE)
+        camera_sounds_forget(c, t_ns);
+    else
+        camera_pictures_forget(c, t_ns);
+    return 0;
 }
 
 // ---- What comes out of the decoder -----------------------------------------------------------
@@ -98,6 +114,12 @@ static int64_t home_of(const struct camera_units *units, int64_t i)
     return before < 0 ? key : before;
 }
 
+// What names a picture's bits, in any history of the log: the unit by seq and CRC. Positive.
+static uint64_t content_of(const struct camera_unit *u)
+{
+    return (uint64_t)(u->crc & INT32_MAX) << 32 | (uint32_t)u->seq;
+}
+
 // Takes what the decoder has: pictures of the session's home, in the order in which they are shown.
 // One that comes out of it is lost, so that it is lost for all readers.
 static void pull(struct camera *c)
@@ -121,7 +143,8 @@ static void pull(struct camera *c)
         }
         if (p->ready_count == READY_MAX)
             drop_ready(p, 1);
-        p->ready[p->ready_count++] = (struct camera_ready){(uint64_t)tag, p->out_ns, picture};
+        p->ready[p->ready_count++] = (struct camera_ready){
+            (uint64_t)tag, content_of(units_at(units, i)), p->out_ns, picture};
     }
 }
 
@@ -200,6 +223,23 @@ static int session_goes_on(struct camera *c)
     return 1;
 }
 
+// Gives the decoder the session's next unit, or tells it that there is none, and takes what comes.
+static void feed(struct camera *c, bool more)
+{
+    struct camera_pictures *p = &c->pictures;
+    int64_t start_ns = clock_monotonic_ns();
+    if (more) {
+        const struct camera_unit *u = units_at(&c->log.streams[UNIT_PICTURE], p->next++);
+        (void)live_decoder_push(p->decoder, u->body, u->size, (int64_t)u->seq); // shows below
+    } else {
+        // Should the run go on after a gap, decoding begins at its key again.
+        (void)live_decoder_push(p->decoder, NULL, 0, 0);
+        p->ended = true;
+    }
+    pull(c);
+    p->cost_ns += (clock_monotonic_ns() - start_ns - p->cost_ns) / 16;
+}
+
 // Decodes on until the wanted unit's picture is there. 0; -EAGAIN: it needs units that have not
 // come yet; -EIO: it does not come from here.
 static int advance(struct camera *c, int64_t i)
@@ -215,15 +255,7 @@ static int advance(struct camera *c, int64_t i)
         int more = session_goes_on(c);
         if (more < 0)
             return more;
-        if (more) {
-            const struct camera_unit *u = units_at(units, p->next++);
-            (void)live_decoder_push(p->decoder, u->body, u->size, (int64_t)u->seq); // shows below
-        } else {
-            // Should the run go on after a gap, decoding begins at its key again.
-            (void)live_decoder_push(p->decoder, NULL, 0, 0);
-            p->ended = true;
-        }
-        pull(c);
+        feed(c, more > 0);
     }
 }
 
@@ -303,6 +335,9 @@ int camera_picture(struct camera *c, int64_t n, struct picture **ret, uint64_t *
         int64_t i = -1;
         error = show(c, t_ns, &now, &i);
         *ret_state = now.state;
+        if (now.state == SHOW_NOTHING && c->log.first_seq > 1)
+            return diagnostic_set(reterr, -ESTALE, "live_past", "",
+                                  "the source's log does not go back so far");
         if (error < 0)
             return diagnostic_set(reterr, error, "live_picture", "",
                                   error == -EAGAIN ? "the source has not come so far yet"
@@ -323,6 +358,43 @@ int camera_picture(struct camera *c, int64_t n, struct picture **ret, uint64_t *
         camera_log_refuse(&c->log, seq);
     }
     *ret = picture_ref(p->shown.picture);
-    *ret_content = p->shown.seq;
+    *ret_content = p->shown.content;
     return 0;
+}
+
+void camera_pictures_forget(struct camera *c, int64_t t_ns)
+{
+    struct show now;
+    int64_t i = -1;
+    if (!show(c, t_ns, &now, &i) && i >= 0)
+        forget_before(c, i);
+}
+
+bool camera_begun(const struct camera *c)
+{
+    return c->log.seq > 0;
+}
+
+void camera_follow(struct camera *c, int64_t n)
+{
+    struct camera_pictures *p = &c->pictures;
+    const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
+    int64_t t_ns = show_time_ns(c->config.rate, c->config.epoch_ns, n, c->config.delay_ns), i = -1;
+    struct show now;
+    if (camera_read(c, UNIT_PICTURE, t_ns, NULL) < 0)
+        return;
+    if (t_ns > c->log.done_ns[UNIT_PICTURE])
+        t_ns = c->log.done_ns[UNIT_PICTURE];
+    if (show(c, t_ns, &now, &i) < 0 || i < 0)
+        return;
+    forget_before(c, i);
+    int64_t home = home_of(units, i);
+    bool under_way = p->decoder && p->home == home && p->start == home;
+    if (home < 0 || (i - (under_way ? p->next : home)) * p->cost_ns <= SOURCE_FOLLOW_NS ||
+        (!under_way && begin_at(c, home, home) < 0))
+        return;
+    int64_t end_ns = clock_monotonic_ns() + FOLLOW_TURN_NS;
+    while ((i - p->next) * p->cost_ns > SOURCE_FOLLOW_NS / 2 && clock_monotonic_ns() < end_ns &&
+           session_goes_on(c) > 0)
+        feed(c, true);
 }

@@ -27,10 +27,17 @@ int camera_open(const struct camera_config *config, struct camera **ret, struct 
 void camera_destroy(struct camera **camera);
 
 // The picture at frame n of the channel, at natural size in the farm's layout. `*ret_content` names
-// its bits: equal contents from cameras of one log mean equal bits. Gives a reference. 0; -EAGAIN:
-// nobody can know yet; -ENODATA: there is none, `*ret_state` says why (it is always told).
+// its bits: equal contents from cameras of one source mean equal bits; bit 63 is clear. Gives a
+// reference. 0; -EAGAIN: nobody can know yet; -ENODATA: there is none, `*ret_state` says why (it is
+// always told); -ESTALE: what there was is no longer in the log.
 int camera_picture(struct camera *camera, int64_t n, struct picture **ret, uint64_t *ret_content,
                    enum show_state *ret_state, struct diagnostic *reterr);
+// Frame n and later ones may be asked for, nobody knows when: reads what has come, lets go of what
+// is not needed any more, and decodes where otherwise more than SOURCE_FOLLOW_NS of that would have
+// to be caught up with; for at most 20 ms, so it is to be called again and again.
+void camera_follow(struct camera *camera, int64_t n);
+// Whether anything of the source's log has been read yet.
+bool camera_begun(const struct camera *camera);
 // The sound of frame n: rate_sample_count(rate, n) stereo samples (engine/frame/sound.h). What is
 // missing is silence, and begins and ends with 10 ms of fading. 0, or -EAGAIN.
 int camera_sound(struct camera *camera, int64_t n, int32_t *dst, struct diagnostic *reterr);

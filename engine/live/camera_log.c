@@ -52,7 +52,7 @@ static void clear(struct camera_log *log)
         log->forgotten_ns[i] = INT64_MIN;
     }
     log->entry_count = log->point_count = 0;
-    log->seq = 0;
+    log->seq = log->first_seq = 0;
     log->run = 0;
 }
 
@@ -165,6 +165,7 @@ static int take_data(struct camera_log *log, const struct unit *u)
     struct camera_unit unit = {
         .seq = u->seq,
         .gen = u->gen,
+        .crc = u->crc,
         .flags = u->flags,
         .chan_ns = u->chan_ns,
         .index = u->index,
@@ -193,6 +194,8 @@ static int take(struct camera_log *log, const struct unit *u)
     if (log->seq && u->seq != log->seq + 1)
         log->run = 0; // units are missing
     log->seq = u->seq;
+    if (!log->first_seq)
+        log->first_seq = u->seq;
     int error = 0;
     switch (u->kind) {
     case UNIT_FORMAT:
@@ -224,6 +227,8 @@ int camera_log_read(struct camera_log *log)
         if (error < 0 && error != -EPROTO)
             return error;
     }
+    if (error == -ESTALE)
+        clear(log);
     return error == -EAGAIN ? 0 : error;
 }
 

@@ -8,7 +8,7 @@
 
 struct camera_unit {
     uint64_t seq;
-    uint32_t gen;
+    uint32_t gen, crc;
     unsigned flags;
     int64_t chan_ns, index;
     // Pictures: all of one run can be decoded one after the other, from the keys in it on. 0:
@@ -55,14 +55,16 @@ struct camera_log {
     size_t point_count, point_capacity;
     struct camera_format *formats;                  // all that were, newest first
     const struct unit_format *format[UNIT_STREAMS]; // in force; NULL: none yet
-    uint64_t seq;
-    uint32_t gen;                       // of the pictures under way
-    int64_t run, runs;                  // of the pictures; run 0: a whole key is waited for
+    uint64_t seq, first_seq; // read last, and first since the last rewind; 0: nothing yet
+    uint32_t gen;            // of the pictures under way
+    int64_t run, runs;       // of the pictures; run 0: a whole key is waited for
     int64_t forgotten_ns[UNIT_STREAMS]; // up to here the log has to be read again
 };
 void camera_log_init(struct camera_log *log, struct live_reader *reader); // takes the reader
 void camera_log_finish(struct camera_log *log);
-int camera_log_read(struct camera_log *log); // all that has come: 0 or a negative errno
+// All that has come. 0; -ESTALE: the log has another history, nothing of the one before is left; or
+// another negative errno.
+int camera_log_read(struct camera_log *log);
 void camera_log_rewind(struct camera_log *log);
 // No unit of the stream before `i` is needed any more.
 void camera_log_forget(struct camera_log *log, enum unit_stream stream, int64_t i);

@@ -11,7 +11,7 @@
 #define READY_MAX 32
 
 struct camera_ready {
-    uint64_t seq;
+    uint64_t seq, content;
     int64_t chan_ns;
     struct picture *picture;
 };
@@ -23,6 +23,7 @@ struct camera_pictures {
     int64_t tail_ns; // chan_ns of the key after that, once only what leans on it is left
     int64_t out_ns;  // chan_ns of the newest that came out
     bool ended;      // it was told that no more comes
+    int64_t cost_ns; // of decoding a unit, about
     struct camera_ready ready[READY_MAX]; // came out, not wanted yet; by rising chan_ns
     int ready_count;
     struct camera_ready shown; // picture NULL: none yet
@@ -68,3 +69,6 @@ int camera_read(struct camera *camera, enum unit_stream stream, int64_t t_ns,
                 struct diagnostic *reterr);
 void camera_pictures_clear(struct camera *camera);
 void camera_sounds_clear(struct camera *camera);
+// Lets go of what nobody needs who asks for t_ns and later.
+void camera_pictures_forget(struct camera *camera, int64_t t_ns);
+void camera_sounds_forget(struct camera *camera, int64_t t_ns);

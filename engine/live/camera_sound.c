@@ -296,6 +296,14 @@ static void forget_before(struct camera *c, const struct place *place, __int128 
                               (number ? PREROLL_UNITS : 0));
 }
 
+void camera_sounds_forget(struct camera *c, int64_t t_ns)
+{
+    struct place place;
+    __int128 time = (__int128)t_ns * SAMPLE_RATE_HZ;
+    if (place_of(&c->log, time, &place))
+        forget_before(c, &place, time);
+}
+
 int camera_sound(struct camera *c, int64_t n, int32_t *dst, struct diagnostic *reterr)
 {
     int count = rate_sample_count(c->config.rate, n), done = 0;

@@ -19,8 +19,9 @@
 
 struct live_reader {
     char *folder;
-    int inotify; // -1: none to be had, waiting is by time
-    int fd;      // of the segment; -1: none open
+    int inotify;      // -1: none to be had, waiting is by time
+    int fd;           // of the segment; -1: none open
+    uint32_t history; // 0: none has been seen yet
     uint64_t first_seq;
     int64_t offset; // in the file, of buffer[start]
     uint8_t *buffer;
@@ -29,10 +30,21 @@ struct live_reader {
 
 // ---- Files -----------------------------------------------------------------------------------
 
-const char *segment_path(const char *folder, uint64_t first_seq, char path[PATH_MAX])
+const char *segment_path(const char *folder, uint32_t history, uint64_t first_seq,
+                         char path[PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%s/%016" PRIx64 ".units", folder, first_seq);
+    snprintf(path, PATH_MAX, "%s/%08" PRIx32 "-%016" PRIx64 ".units", folder, history, first_seq);
     return path;
+}
+
+static bool segment_parse(const char *name, uint32_t *ret_history, uint64_t *ret_first_seq)
+{
+    char *end;
+    *ret_history = (uint32_t)strtoul(name, &end, 16);
+    if (end != name + 8 || *end != '-')
+        return false;
+    *ret_first_seq = strtoull(name + 9, &end, 16);
+    return end == name + 25 && !strcmp(end, ".units");
 }
 
 static int compare_seqs(const void *a, const void *b)
@@ -41,27 +53,53 @@ static int compare_seqs(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-int segments_list(const char *folder, uint64_t **ret, size_t *ret_count)
+int segments_list(const char *folder, uint32_t *ret_history, uint64_t **ret, size_t *ret_count)
 {
     DIR *dir = opendir(folder);
     if (!dir)
         return -errno;
     uint64_t *list = base_alloc(SEGMENTS_MAX * sizeof *list);
     size_t count = 0;
+    uint32_t newest = 0, history;
+    uint64_t seq;
     for (const struct dirent *entry; count < SEGMENTS_MAX && (entry = readdir(dir));) {
-        char *end;
-        uint64_t seq = strtoull(entry->d_name, &end, 16);
-        if (end == entry->d_name + 16 && !strcmp(end, ".units"))
-            list[count++] = seq;
+        if (!segment_parse(entry->d_name, &history, &seq) || history < newest)
+            continue;
+        if (history > newest)
+            count = 0;
+        newest = history;
+        list[count++] = seq;
     }
     closedir(dir);
     qsort(list, count, sizeof *list, compare_seqs);
+    *ret_history = newest;
     *ret = list;
     *ret_count = count;
     return 0;
 }
 
+void segments_keep(const char *folder, uint32_t keep)
+{
+    DIR *dir = opendir(folder);
+    uint32_t history;
+    uint64_t seq;
+    for (const struct dirent *entry; dir && (entry = readdir(dir));)
+        if (segment_parse(entry->d_name, &history, &seq) && history != keep)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 // ---- Reading ---------------------------------------------------------------------------------
+
+// Also of a folder that has been made anew in place of the one that was watched.
+static void watch(struct live_reader *r)
+{
+    if (r->inotify >= 0 && inotify_add_watch(r->inotify, r->folder, IN_CREATE | IN_MODIFY) < 0) {
+        close(r->inotify);
+        r->inotify = -1;
+    }
+}
 
 int live_reader_open(const char *folder, struct live_reader **ret, struct diagnostic *reterr)
 {
@@ -72,10 +110,7 @@ int live_reader_open(const char *folder, struct live_reader **ret, struct diagno
     r->folder = base_strdup(folder);
     r->fd = -1;
     r->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (r->inotify >= 0 && inotify_add_watch(r->inotify, folder, IN_CREATE | IN_MODIFY) < 0) {
-        close(r->inotify);
-        r->inotify = -1;
-    }
+    watch(r);
     *ret = r;
     return 0;
 }
@@ -109,12 +144,29 @@ void live_reader_rewind(struct live_reader *r)
     r->first_seq = 0;
 }
 
+// As segments_list. -ESTALE: they are another history's than what has been read.
+static int list_segments(struct live_reader *r, uint64_t **ret, size_t *ret_count)
+{
+    uint32_t history;
+    int error = segments_list(r->folder, &history, ret, ret_count);
+    if (error < 0 || !history || history == r->history)
+        return error;
+    bool first = !r->history;
+    r->history = history;
+    if (first)
+        return 0;
+    free(*ret);
+    live_reader_rewind(r);
+    watch(r);
+    return -ESTALE;
+}
+
 // Opens the oldest segment that is newer than the present one. 1: done; 0: there is none.
 static int next_segment(struct live_reader *r)
 {
     uint64_t *list;
     size_t count, i = 0;
-    int error = segments_list(r->folder, &list, &count);
+    int error = list_segments(r, &list, &count);
     if (error < 0)
         return error;
     while (i < count && list[i] <= r->first_seq)
@@ -122,7 +174,7 @@ static int next_segment(struct live_reader *r)
     int fd = -1;
     for (; fd < 0 && i < count; i++) { // one that has been removed meanwhile is passed over
         char path[PATH_MAX];
-        fd = open(segment_path(r->folder, list[i], path), O_RDONLY | O_CLOEXEC);
+        fd = open(segment_path(r->folder, r->history, list[i], path), O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
             leave_segment(r);
             r->fd = fd;
@@ -133,15 +185,48 @@ static int next_segment(struct live_reader *r)
     return fd >= 0;
 }
 
-static bool newer_segment(struct live_reader *r)
+// 1: there is a newer segment; 0: there is none.
+static int newer_segment(struct live_reader *r)
 {
     uint64_t *list;
     size_t count;
-    if (segments_list(r->folder, &list, &count) < 0)
-        return false;
+    int error = list_segments(r, &list, &count);
+    if (error < 0)
+        return error == -ESTALE ? error : 0;
     bool newer = count && list[count - 1] > r->first_seq;
     free(list);
     return newer;
+}
+
+int live_reader_seek(struct live_reader *r, uint64_t seq)
+{
+    uint64_t *list;
+    size_t count, i = 0;
+    live_reader_rewind(r);
+    int error = list_segments(r, &list, &count);
+    if (error < 0)
+        return error;
+    while (i + 1 < count && list[i + 1] <= seq)
+        i++;
+    r->first_seq = count ? list[i] - 1 : 0; // the one that follows is it
+    free(list);
+    return 0;
+}
+
+uint64_t live_reader_segment(const struct live_reader *r)
+{
+    return r->first_seq;
+}
+
+bool live_reader_holds(const struct live_reader *r, uint64_t segment)
+{
+    char path[PATH_MAX];
+    return !access(segment_path(r->folder, r->history, segment, path), F_OK);
+}
+
+int live_reader_fd(const struct live_reader *r)
+{
+    return r->inotify;
 }
 
 // Reads on in the segment. Returns how many bytes came, or a negative errno.
@@ -165,6 +250,9 @@ static int64_t read_more(struct live_reader *r)
                       (off_t)(r->offset + (int64_t)r->end));
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
+    struct stat now;
+    if (!n && r->end && !fstat(r->fd, &now) && now.st_size < r->offset + (int64_t)r->end)
+        r->end = 0; // a torn end that we had begun to read was cut off
     r->end += (size_t)n;
     return n;
 }
@@ -197,8 +285,9 @@ int live_reader_next(struct live_reader *r, struct unit *ret)
         // A segment is complete once there is a newer one: only then what it lacks will not come.
         // It may have got its last units between our look at its end and our look at the folder.
         if (r->fd >= 0) {
-            if (!newer_segment(r))
-                return -EAGAIN;
+            int newer = newer_segment(r);
+            if (newer <= 0)
+                return newer < 0 ? newer : -EAGAIN;
             error = next_in_segment(r, ret);
             if (error != -EAGAIN && error != -EPROTO)
                 return error;

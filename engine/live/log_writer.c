@@ -1,7 +1,7 @@
-#include "engine/live/log.h"
+#include "engine/live/log_private.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/thread.h"
-#include "engine/live/segments.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,32 +16,6 @@
 #define SEGMENT_NS     INT64_C(1000000000) // from here on it ends at the next key
 #define SEGMENT_NS_MAX INT64_C(4000000000) // of a source without keys
 #define SEGMENT_BYTES  (8 << 20)
-// Breakpoints lie a second apart and are told up to three seconds ahead: more than all that sound
-// in the log's newest second can need.
-#define MAP_POINTS 8
-
-struct segment {
-    uint64_t first_seq;
-    int64_t from_ns, bytes;
-    int keys;
-};
-
-struct live_log {
-    char *folder;
-    uint64_t source;
-    struct live_log_limits limits;
-    int lock_fd, fd; // fd -1: a segment is begun with the next unit
-    uint64_t seq;    // of the last unit
-    uint32_t gen;
-    int64_t done_ns[UNIT_STREAMS], now_ns; // now: the newest of all
-    struct segment segments[SEGMENTS_MAX]; // the last one is being written
-    size_t count;
-    // What a new segment begins with.
-    struct unit format[UNIT_STREAMS]; // size 0: none yet
-    uint8_t format_body[UNIT_STREAMS][UNIT_FORMAT_BYTES];
-    struct unit map[MAP_POINTS];
-    int map_count;
-};
 
 // Keeps in mind what the next segment has to say again.
 static void remember(struct live_log *log, const struct unit *u)
@@ -59,10 +33,11 @@ static void remember(struct live_log *log, const struct unit *u)
     }
 }
 
-static void account(struct live_log *log, const struct unit *u)
+void live_log_account(struct live_log *log, const struct unit *u)
 {
     struct segment *s = &log->segments[log->count - 1];
     log->seq = u->seq;
+    log->crc = u->crc;
     log->gen = u->gen > log->gen ? u->gen : log->gen;
     if (u->done_ns > log->done_ns[u->stream])
         log->done_ns[u->stream] = u->done_ns;
@@ -75,11 +50,28 @@ static void account(struct live_log *log, const struct unit *u)
     remember(log, u);
 }
 
-static struct segment *add_segment(struct live_log *log, uint64_t first_seq)
+struct segment *live_log_add_segment(struct live_log *log, uint64_t first_seq)
 {
     struct segment *s = &log->segments[log->count++];
     *s = (struct segment){.first_seq = first_seq, .from_ns = INT64_MIN};
     return s;
+}
+
+// By the clock, so that a folder that was removed and made anew has another one too.
+uint32_t live_log_next_history(uint32_t before)
+{
+    uint32_t now_s = (uint32_t)(clock_realtime_ns() / INT64_C(1000000000));
+    return now_s > before ? now_s : before + 1;
+}
+
+void live_log_forget(struct live_log *log)
+{
+    log->seq = 0;
+    log->crc = log->gen = 0;
+    log->count = 0;
+    log->now_ns = log->done_ns[UNIT_PICTURE] = log->done_ns[UNIT_SOUND] = INT64_MIN;
+    log->format[UNIT_PICTURE].size = log->format[UNIT_SOUND].size = 0;
+    log->map_count = 0;
 }
 
 // What a predecessor has written.
@@ -87,9 +79,11 @@ static int adopt(struct live_log *log, struct diagnostic *reterr)
 {
     uint64_t *list;
     size_t count, i = 0;
-    int error = segments_list(log->folder, &list, &count);
+    int error = segments_list(log->folder, &log->history, &list, &count);
     if (error < 0)
         return diagnostic_set(reterr, error, "live_folder", log->folder, "cannot be read");
+    if (!count)
+        log->history = live_log_next_history(0);
     struct live_reader *reader;
     error = live_reader_open(log->folder, &reader, reterr);
     struct unit u;
@@ -98,22 +92,22 @@ static int adopt(struct live_log *log, struct diagnostic *reterr)
             error = diagnostic_set(reterr, -EEXIST, "live_folder", log->folder,
                                    "holds the log of another source");
         while (!error && i < count && list[i] <= u.seq && log->count < SEGMENTS_MAX - 1)
-            add_segment(log, list[i++]);
+            live_log_add_segment(log, list[i++]);
         if (!error && log->count)
-            account(log, &u);
+            live_log_account(log, &u);
     }
     live_reader_close(&reader);
     for (; i < count && log->count < SEGMENTS_MAX - 1; i++)
-        add_segment(log, list[i]);
-    // A file of which nothing can be read has that name already.
-    if (count && list[count - 1] > log->seq)
-        log->seq = list[count - 1];
+        live_log_add_segment(log, list[i]);
     free(list);
-    return error == -EAGAIN ? 0 : error;
+    if (error != -EAGAIN)
+        return error;
+    segments_keep(log->folder, log->history);
+    return 0;
 }
 
-int live_log_create(const char *folder, const char *source, struct live_log_limits limits,
-                    struct live_log **ret, struct diagnostic *reterr)
+int live_log_open(const char *folder, const char *source, struct live_log_limits limits,
+                  struct live_log **ret, struct diagnostic *reterr)
 {
     if (mkdir(folder, 0755) && errno != EEXIST)
         return diagnostic_set(reterr, -errno, "live_folder", folder, "cannot be made: %s",
@@ -123,13 +117,13 @@ int live_log_create(const char *folder, const char *source, struct live_log_limi
     log->source = unit_source_id(source);
     log->limits = limits;
     log->fd = -1;
-    log->now_ns = log->done_ns[UNIT_PICTURE] = log->done_ns[UNIT_SOUND] = INT64_MIN;
+    live_log_forget(log);
     int error = 0;
     log->lock_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (log->lock_fd < 0 || flock(log->lock_fd, LOCK_EX | LOCK_NB))
         error =
             diagnostic_set(reterr, errno == EWOULDBLOCK ? -EBUSY : -errno, "live_folder", folder,
-                           errno == EWOULDBLOCK ? "is another gateway's log" : "cannot be used");
+                           errno == EWOULDBLOCK ? "is being written by another" : "cannot be used");
     if (!error)
         error = adopt(log, reterr);
     if (error < 0)
@@ -137,6 +131,19 @@ int live_log_create(const char *folder, const char *source, struct live_log_limi
     else
         *ret = log;
     return error;
+}
+
+int live_log_create(const char *folder, const char *source, struct live_log_limits limits,
+                    struct live_log **ret, struct diagnostic *reterr)
+{
+    int error = live_log_open(folder, source, limits, ret, reterr);
+    if (error < 0)
+        return error;
+    struct live_log *log = *ret;
+    const struct segment *last = log->count ? &log->segments[log->count - 1] : NULL;
+    if (last && last->first_seq > log->seq)
+        log->seq = last->first_seq; // a file of which nothing can be read has that name already
+    return 0;
 }
 
 void live_log_destroy(struct live_log **log)
@@ -179,11 +186,11 @@ static bool too_much(const struct live_log *log)
             (!has_keys || keys > log->limits.keep_keys)); // the newest key's group is not whole
 }
 
-static void trim(struct live_log *log)
+void live_log_trim(struct live_log *log)
 {
     while (log->count > 1 && (log->count == SEGMENTS_MAX || too_much(log))) {
         char path[PATH_MAX];
-        unlink(segment_path(log->folder, log->segments[0].first_seq, path));
+        unlink(segment_path(log->folder, log->history, log->segments[0].first_seq, path));
         memmove(log->segments, log->segments + 1, --log->count * sizeof log->segments[0]);
     }
 }
@@ -201,7 +208,7 @@ static int write_unit(struct live_log *log, struct unit *u)
         n = writev(log->fd, parts, 2);
     while (n < 0 && errno == EINTR);
     if (n == (ssize_t)unit_bytes(u)) {
-        account(log, u);
+        live_log_account(log, u);
         return 0;
     }
     int error = n < 0 ? -errno : -ENOSPC;
@@ -217,11 +224,11 @@ static int begin_segment(struct live_log *log)
     if (log->fd >= 0)
         close(log->fd);
     char path[PATH_MAX];
-    log->fd = open(segment_path(log->folder, log->seq + 1, path),
+    log->fd = open(segment_path(log->folder, log->history, log->seq + 1, path),
                    O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
     if (log->fd < 0)
         return -errno;
-    add_segment(log, log->seq + 1);
+    live_log_add_segment(log, log->seq + 1);
     int error = 0;
     for (int i = 0; !error && i < UNIT_STREAMS; i++) {
         struct unit again = log->format[i];
@@ -260,6 +267,6 @@ int live_log_append(struct live_log *log, struct unit *u)
     if (!error)
         error = write_unit(log, u);
     if (begins)
-        trim(log); // with the key counted that it begins with
+        live_log_trim(log); // with the key counted that it begins with
     return error;
 }

@@ -108,6 +108,7 @@ int unit_parse(const uint8_t *bytes, size_t size, struct unit *ret)
         .flags = get_u16(bytes + AT_FLAGS),
         .source = get_u64(bytes + AT_SOURCE),
         .gen = get_u32(bytes + AT_GEN),
+        .crc = get_u32(bytes + AT_CRC),
         .seq = get_u64(bytes + AT_SEQ),
         .pts = (int64_t)get_u64(bytes + AT_PTS),
         .dts = (int64_t)get_u64(bytes + AT_DTS),

@@ -53,7 +53,7 @@ struct unit {
     enum unit_stream stream;
     unsigned flags;
     uint64_t source, seq;
-    uint32_t gen;
+    uint32_t gen, crc; // crc: filled by unit_parse; with the seq it names a unit for sure
     int64_t pts, dts, chan_ns, done_ns, index;
     const uint8_t *body; // borrowed: of who fills the struct, or of the bytes it was parsed from
     size_t size;
@@ -63,6 +63,11 @@ uint64_t unit_source_id(const char *name);
 static inline size_t unit_bytes(const struct unit *unit)
 {
     return UNIT_HEADER_BYTES + unit->size;
+}
+// All bytes of a unit that was parsed.
+static inline const uint8_t *unit_start(const struct unit *unit)
+{
+    return unit->body - UNIT_HEADER_BYTES;
 }
 // Writes the header; the body follows it as it is.
 void unit_write_header(const struct unit *unit, uint8_t out[UNIT_HEADER_BYTES]);

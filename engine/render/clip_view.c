@@ -59,9 +59,12 @@ static int open_material(struct clip_view *view)
     if (view->clip->kind == CLIP_TIMELINE) {
         int width, height;
         composition_natural_size(&view->context, view->clip->nested, &width, &height);
-        return composition_create(view->context.config, view->clip->nested, width, height,
-                                  view->context.depth + 1, &view->composition, &view->problem);
+        return composition_create(view->context.config, view->context.cameras, view->clip->nested,
+                                  width, height, view->context.depth + 1, &view->composition,
+                                  &view->problem);
     }
+    if (view->clip->kind == CLIP_CAMERA)
+        return 0; // the renderer's cameras have it
     struct source_config config;
     source_config_fill(view, view->clip, &config);
     return source_open(&config, &view->source, &view->problem);
@@ -163,11 +166,42 @@ static bool is_everywhere(const struct diagnostic *problem)
     return !strcmp(problem->code, "media_damaged") || !strcmp(problem->code, "asset_poisoned");
 }
 
+static int mark_fallback(int error, uint64_t *ret_content)
+{
+    if (!error)
+        *ret_content |= UINT64_C(1) << 63; // never the key of real material
+    return error;
+}
+
+// That the source is not there is in its log, and no problem; -EAGAIN: the log does not say yet.
+static int camera_view_picture(struct clip_view *view, const struct clip_instant *at,
+                               struct picture **ret, uint64_t *ret_content,
+                               struct render_report *report)
+{
+    struct diagnostic problem;
+    int error = cameras_picture(view->context.cameras, view->clip, ret, ret_content, &problem);
+    if (!error || error == -EAGAIN)
+        return error;
+    bool gone = error == -ENODATA;
+    error = fallback_picture(view, at, ret, ret_content);
+    if (gone && error && view->clip->fallback.kind != FALLBACK_TRANSPARENT) {
+        diagnostic_set(&problem, error, "fallback", "", "the fallback cannot be shown");
+        gone = false;
+    }
+    if (!gone) {
+        note_problem(view, &problem, report);
+        report->uncertain++;
+    }
+    return mark_fallback(error, ret_content);
+}
+
 // Material or fallback, whichever there is.
 static int view_picture(struct clip_view *view, const struct clip_instant *at, struct picture **ret,
                         uint64_t *ret_content, struct render_report *report)
 {
     struct diagnostic problem = view->problem;
+    if (view->clip->kind == CLIP_CAMERA)
+        return camera_view_picture(view, at, ret, ret_content, report);
     if (!view->source && !view->composition && --view->calls_until_retry <= 0) {
         if (open_material(view))
             view->calls_until_retry = RETRY_CALLS;
@@ -177,16 +211,12 @@ static int view_picture(struct clip_view *view, const struct clip_instant *at, s
         note_problem(view, &view->notice, report);
     if (view->source || view->composition) {
         int error = material_picture(view, at, ret, ret_content, report, &problem);
-        if (!error)
-            return 0;
+        if (!error || (view->composition && error == -EAGAIN))
+            return error;
     }
     note_problem(view, &problem, report);
     report->uncertain += !is_everywhere(&problem);
-    int error = fallback_picture(view, at, ret, ret_content);
-    if (error)
-        return error;
-    *ret_content |= UINT64_C(1) << 63; // never the key of real material
-    return 0;
+    return mark_fallback(fallback_picture(view, at, ret, ret_content), ret_content);
 }
 
 // Puts what was placed, if anything, over its shadow, if it has one.
@@ -255,7 +285,9 @@ void clip_view_place(struct clip_view *view, const struct clip_instant *at, stru
 
 void clip_view_prepare(struct clip_view *view, const struct clip_instant *at)
 {
-    if (view->source)
+    if (view->clip->kind == CLIP_CAMERA)
+        cameras_follow(view->context.cameras, view->clip);
+    else if (view->source)
         source_prepare(view->source, at);
     else if (view->composition)
         composition_prepare(view->composition, at->source_time,
@@ -265,7 +297,9 @@ void clip_view_prepare(struct clip_view *view, const struct clip_instant *at)
 
 void clip_view_follow(struct clip_view *view, const struct clip_instant *at, int64_t frames)
 {
-    if (view->source)
+    if (view->clip->kind == CLIP_CAMERA)
+        cameras_follow(view->context.cameras, view->clip);
+    else if (view->source)
         source_follow(view->source, at);
     else if (view->composition)
         composition_follow(view->composition, at->source_time,

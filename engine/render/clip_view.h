@@ -5,6 +5,7 @@
 
 #include "engine/compose/group.h"
 #include "engine/compose/place.h"
+#include "engine/live/cameras.h"
 #include "engine/render/render.h"
 #include "engine/source/source.h"
 
@@ -20,6 +21,7 @@ struct placed {
 struct clip_context {
     const struct timeline *timeline;
     const struct render_config *config; // resolver, fields, plain, rate
+    struct cameras *cameras;            // NULL: the timeline has none
     struct font_set *fonts;
     struct placer *placer;
     int width, height; // canvas, output pixels
@@ -32,7 +34,8 @@ struct clip_view *clip_view_create(const struct clip_context *context, const str
 void clip_view_destroy(struct clip_view **view);
 
 // Gives the clip as it stands at `at` (a reference, or NULL inside). Problems (missing or broken
-// material) are shown by the clip's fallback and noted in `report`.
+// material) are shown by the clip's fallback and noted in `report`. Where a camera's picture cannot
+// be known yet (cameras_wait) there is nothing.
 void clip_view_place(struct clip_view *view, const struct clip_instant *at, struct placed *ret,
                      struct render_report *report);
 // It will be placed as at `at` before long, and is not now: what takes time begins.

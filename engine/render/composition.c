@@ -109,15 +109,16 @@ static struct rational look_ahead_seconds(const struct render_config *config,
     return rational_make(us < most ? us : most, 1000000);
 }
 
-int composition_create(const struct render_config *config, const struct timeline *timeline,
-                       int width, int height, int depth, struct composition **ret,
-                       struct diagnostic *reterr)
+int composition_create(const struct render_config *config, struct cameras *cameras,
+                       const struct timeline *timeline, int width, int height, int depth,
+                       struct composition **ret, struct diagnostic *reterr)
 {
     struct composition *c = base_alloc(sizeof *c);
     c->timeline = timeline_ref(timeline);
     c->context = (struct clip_context){
         .timeline = timeline,
         .config = config,
+        .cameras = cameras,
         .placer = placer_create(),
         .width = width,
         .height = height,
@@ -267,6 +268,11 @@ static uint64_t draw_transition(struct composition *c, const struct layer *layer
     return key;
 }
 
+static bool waits(const struct composition *c)
+{
+    return c->context.cameras && cameras_wait(c->context.cameras, NULL);
+}
+
 static void transition_layer(struct composition *c, const struct layer *layer,
                              struct composed_layer *ret, struct render_report *report)
 {
@@ -275,7 +281,7 @@ static void transition_layer(struct composition *c, const struct layer *layer,
         clip_view_place(view_for(c, layer->from.clip), &layer->from, &from, report);
     if (has_picture(&layer->now))
         clip_view_place(view_for(c, layer->now.clip), &layer->now, &to, report);
-    if (from.picture || to.picture || transition_colours(layer->now.clip)) {
+    if (!waits(c) && (from.picture || to.picture || transition_colours(layer->now.clip))) {
         struct picture *canvas = canvas_create(c);
         if (canvas) {
             uint64_t how = draw_transition(c, layer, &from, &to, canvas, report);
@@ -322,10 +328,16 @@ static void single_layer(struct composition *c, const struct clip_instant *at,
     ret->key = key_of(parts, sizeof parts);
 }
 
+// What comes of a camera is not known beforehand: it is prepared all the time.
+static bool has_camera(const struct clip *clip)
+{
+    return clip->kind == CLIP_CAMERA || (clip->nested && timeline_has_camera(clip->nested));
+}
+
 static void prepare_clip(struct composition *c, const struct clip_instant *at)
 {
     struct open_clip *slot = slot_for(c, at->clip);
-    if (slot->prepared || slot->last_placed == c->calls)
+    if ((slot->prepared && !has_camera(at->clip)) || slot->last_placed == c->calls)
         return;
     clip_view_prepare(slot->view, at);
     slot->prepared = true;
@@ -372,7 +384,7 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
                          c->layers);
     memset(layers, 0, (size_t)(to - from) * sizeof *layers);
     c->hider.clip = NULL;
-    for (int track = to - 1; track >= from && !c->hider.clip; track--) {
+    for (int track = to - 1; track >= from && !c->hider.clip && !waits(c); track--) {
         int64_t start_ns = clock_monotonic_ns() + crew_helped_ns();
         struct composed_layer *ret = &layers[track - from];
         const struct layer *layer = &c->layers[track];
@@ -386,6 +398,10 @@ void composition_layers(struct composition *c, struct rational seconds, bool loo
             group_layer_hides(c->context.width, c->context.height, ret->placed.picture,
                               ret->placed.x, ret->placed.y, ret->opacity, ret->mode))
             c->hider = layer->now;
+    }
+    if (waits(c)) {
+        c->calls--; // it is made again, or never
+        return;
     }
     if (!c->context.config->plain)
         look_ahead(c, rational_add(seconds, c->ahead), loop, from, to, prepare_clip);
@@ -454,6 +470,10 @@ int composition_picture(struct composition *c, struct rational seconds, bool loo
     if (!loop && rational_compare(seconds, end) >= 0)
         seconds = last;
     composition_layers(c, seconds, loop, 0, count, layers, report);
+    if (waits(c)) {
+        composition_release(layers, count);
+        return -EAGAIN;
+    }
     uint64_t key = checksum_begin();
     for (int i = 0; i < count; i++)
         key = checksum_add(key, &layers[i].key, sizeof layers[i].key);

@@ -6,9 +6,10 @@
 #include "engine/render/clip_view.h"
 
 struct composition;
-int composition_create(const struct render_config *config, const struct timeline *timeline,
-                       int width, int height, int depth, struct composition **ret,
-                       struct diagnostic *reterr);
+// `cameras`: NULL when the timeline has none.
+int composition_create(const struct render_config *config, struct cameras *cameras,
+                       const struct timeline *timeline, int width, int height, int depth,
+                       struct composition **ret, struct diagnostic *reterr);
 void composition_destroy(struct composition **composition);
 
 // What its timeline's live tracks show from now on; a reference is taken.
@@ -29,7 +30,8 @@ struct composed_layer {
 
 // Makes the layers of tracks [from, to) at a position in seconds into `layers[to - from]`; release
 // with composition_release. What an opaque layer hides is left out (unless `plain`). `loop`: start
-// again at the timeline's end. Instants stay valid until the next call.
+// again at the timeline's end. Instants stay valid until the next call. Where a camera's picture
+// cannot be known yet (cameras_wait) it stops, and the layers are good for nothing.
 void composition_layers(struct composition *composition, struct rational seconds, bool loop,
                         int from, int to, struct composed_layer *layers,
                         struct render_report *report);
@@ -44,6 +46,6 @@ void composition_follow(struct composition *composition, struct rational seconds
 
 // All tracks on a transparent canvas, as a nested timeline shows (its background is not drawn).
 // Past the end, without loop, its last frame stands. Gives a reference; equal `*ret_key`, equal
-// bits.
+// bits. -EAGAIN: see above.
 int composition_picture(struct composition *composition, struct rational seconds, bool loop,
                         struct picture **ret, uint64_t *ret_key, struct render_report *report);

@@ -2,6 +2,7 @@
 
 #include "engine/base/thread.h"
 #include "engine/compose/convert.h"
+#include "engine/live/cameras.h"
 #include "engine/render/composition.h"
 #include "engine/sound/mix.h"
 
@@ -14,6 +15,7 @@ struct renderer {
     struct timeline *timeline;
     struct composition *composition;
     struct group_builder *builder;
+    struct cameras *cameras;    // NULL: the timeline has none
     struct sound_mixer *mixer;  // NULL without sound
     struct picture *background; // for base groups
     bool needs_beneath;
@@ -43,14 +45,22 @@ int renderer_create(const struct render_config *config, struct renderer **ret,
         return diagnostic_set(reterr, -EINVAL, "render_config", "",
                               "tracks %d to %d at %dx%d cannot be rendered", config->track_from,
                               config->track_to, config->width, config->height);
+    if (timeline_has_camera(t) && !config->live_folder)
+        return diagnostic_set(
+            reterr, -EINVAL, "live_folder", "",
+            "the timeline shows the live source \"%s\", and there is no folder of "
+            "logs here",
+            t->sources[0]);
     struct renderer *r = base_alloc(sizeof *r);
     r->config = *config;
+    if (timeline_has_camera(t))
+        r->cameras = cameras_create(config->live_folder, config->rate, config->epoch_ns);
     r->timeline = timeline_ref(t);
     r->config.timeline = r->timeline;
     r->builder = group_builder_create(config->width, config->height);
     r->needs_beneath = renderer_needs_beneath(t, config->track_from, config->track_to);
-    int error = composition_create(&r->config, t, config->width, config->height, 0, &r->composition,
-                                   reterr);
+    int error = composition_create(&r->config, r->cameras, t, config->width, config->height, 0,
+                                   &r->composition, reterr);
     if (error)
         goto fail;
     if (config->base) {
@@ -66,7 +76,7 @@ int renderer_create(const struct render_config *config, struct renderer **ret,
         picture_fill(r->background, colour);
     }
     if (config->sound)
-        r->mixer = sound_mixer_create(r->timeline, config->rate, &r->config.resolver);
+        r->mixer = sound_mixer_create(r->timeline, config->rate, &r->config.resolver, r->cameras);
     *ret = r;
     return 0;
 fail:
@@ -84,6 +94,7 @@ void renderer_destroy(struct renderer **renderer)
     group_builder_destroy(&r->builder);
     composition_destroy(&r->composition);
     sound_mixer_destroy(&r->mixer);
+    cameras_destroy(&r->cameras);
     picture_unref(&r->background);
     timeline_unref(&r->timeline);
     free(r);
@@ -158,12 +169,26 @@ int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
     bool takes_beneath = r->needs_beneath && !r->config.base;
     if (takes_beneath && !beneath)
         return -EINVAL;
+    if (r->cameras && cameras_begin(r->cameras, absolute_frame, &ret_report->first) < 0)
+        return -EAGAIN;
+    // The sound first: what cannot be known yet shows before much has been done.
+    struct diagnostic sound_problem;
+    int sound_problems = 0;
+    if (sound && r->mixer)
+        sound_problems = sound_mixer_frame(r->mixer, n, absolute_frame, r->config.track_from,
+                                           r->config.track_to, sound, &sound_problem);
+    if (r->cameras && cameras_wait(r->cameras, &ret_report->first))
+        return -EAGAIN;
     struct composed_layer layers[TIMELINE_TRACKS_MAX];
     int count = r->config.track_to - r->config.track_from;
     struct rational seconds = rational_make(n * r->config.rate.den, r->config.rate.num);
-    r->at = n;
     composition_layers(r->composition, seconds, r->timeline->loop, r->config.track_from,
                        r->config.track_to, layers, ret_report);
+    if (r->cameras && cameras_wait(r->cameras, &ret_report->first)) {
+        composition_release(layers, count);
+        return -EAGAIN;
+    }
+    r->at = n;
     // What lies beneath has no key: a group that takes it is always made anew.
     bool same = r->last && !takes_beneath && !r->config.plain;
     for (int i = 0; i < count; i++) {
@@ -174,24 +199,31 @@ int renderer_frame(struct renderer *r, int64_t n, int64_t absolute_frame,
     composition_release(layers, count);
     if (error)
         return error;
-    if (sound && r->mixer) {
-        struct diagnostic first;
-        int problems = sound_mixer_frame(r->mixer, n, absolute_frame, r->config.track_from,
-                                         r->config.track_to, sound, &first);
-        if (problems && !ret_report->problems)
-            ret_report->first = first;
-        ret_report->problems += problems;
-    }
+    if (sound_problems && !ret_report->problems)
+        ret_report->first = sound_problem;
+    ret_report->problems += sound_problems;
     ret_report->unchanged = same;
     *ret = group_frame_ref(r->last);
     return 0;
 }
 
-void renderer_follow(struct renderer *r, int64_t n)
+void renderer_follow(struct renderer *r, int64_t n, int64_t absolute_frame)
 {
+    if (r->cameras)
+        (void)cameras_begin(r->cameras, absolute_frame, NULL);
     struct rational seconds = rational_make(n * r->config.rate.den, r->config.rate.num);
     int64_t frames = n - r->at;
     r->at = n;
     composition_follow(r->composition, seconds, r->timeline->loop, r->config.track_from,
                        r->config.track_to, frames);
+}
+
+bool renderer_waits(struct renderer *r, int64_t absolute_frame)
+{
+    return r->cameras && cameras_begin(r->cameras, absolute_frame, NULL) < 0;
+}
+
+bool renderer_lacks(const struct renderer *r, struct diagnostic *ret)
+{
+    return r->cameras && cameras_lack(r->cameras, ret);
 }

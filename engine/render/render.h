@@ -21,7 +21,10 @@ struct render_config {
     void *field_opaque;
     bool patient; // wait for slow storage as long as it takes (offline); else a clip whose picture
                   // does not come for 20 s shows its fallback, which is reported as a problem
-    bool plain;   // no caches and no reuse of unchanged groups; must give the same bits (tests)
+    const char *live_folder; // logs of live sources, in folders of their names
+                             // (engine/live/cameras.h); NULL: timelines with cameras are refused
+    int64_t epoch_ns;        // farm time of the channel's frame 0, for cameras
+    bool plain; // no caches and no reuse of unchanged groups; must give the same bits (tests)
 };
 
 struct renderer;
@@ -29,7 +32,8 @@ int renderer_create(const struct render_config *config, struct renderer **ret,
                     struct diagnostic *reterr);
 void renderer_destroy(struct renderer **renderer);
 
-// What went wrong while the frame was made; the frame is there all the same, with fallbacks.
+// What went wrong while the frame was made; the frame is there all the same, with fallbacks. That a
+// live source is not there, and its clip shows its fallback, is none of that: it is so everywhere.
 struct render_report {
     int problems;            // clips shown by their fallback, or silent
     struct diagnostic first; // of the first problem
@@ -47,15 +51,21 @@ void renderer_live(struct renderer *renderer, const struct takes *live);
 // channel's frame number (sound cadence). `beneath`: the picture under this group, needed when the
 // z-range holds an adjust clip and `base` is false (renderer_needs_beneath), else NULL.
 // Gives a group frame, and writes the stem to `sound` (room for SOUND_FRAME_MAX pairs) if asked
-// for.
+// for. -EAGAIN: what a camera sees or hears at that frame cannot be known yet; `ret_report->first`
+// says which. To be asked again, as often as one likes: that is cheap.
 int renderer_frame(struct renderer *renderer, int64_t n, int64_t absolute_frame,
                    const struct picture *beneath, struct group_frame **ret, int32_t *sound,
                    struct render_report *ret_report);
 
 // Frame `n` may be asked for some time, then what follows it: keeps what it shows open, and
-// decoders near enough for a start within SOURCE_FOLLOW_NS for each video. To be called again as
-// time passes.
-void renderer_follow(struct renderer *renderer, int64_t n);
+// decoders near enough for a start within SOURCE_FOLLOW_NS for each video and camera. To be called
+// again as time passes.
+void renderer_follow(struct renderer *renderer, int64_t n, int64_t absolute_frame);
+// True: renderer_frame has been -EAGAIN for this frame, and would be still. Cheaper still.
+bool renderer_waits(struct renderer *renderer, int64_t absolute_frame);
+// Whether the log of a live source that it has looked at or followed is not there yet; `ret` says
+// whose.
+bool renderer_lacks(const struct renderer *renderer, struct diagnostic *ret);
 
 // True when a track of [from, to) has an adjust clip, so that a group cut there needs its input.
 bool renderer_needs_beneath(const struct timeline *timeline, int track_from, int track_to);

@@ -30,6 +30,7 @@ struct sound_mixer {
     struct takes *live;
     struct rate rate;
     struct asset_resolver resolver;
+    struct cameras *cameras;
     struct open_sound *open;
     size_t open_count;
     float *buffers[TIMELINE_NESTING_MAX + 2]; // one clip's samples, per depth of nesting
@@ -45,12 +46,14 @@ struct instant {
 };
 
 struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
-                                       const struct asset_resolver *resolver)
+                                       const struct asset_resolver *resolver,
+                                       struct cameras *cameras)
 {
     struct sound_mixer *m = base_alloc(sizeof *m);
     m->timeline = timeline_ref(timeline);
     m->rate = output_rate;
     m->resolver = *resolver;
+    m->cameras = cameras;
     return m;
 }
 
@@ -196,6 +199,18 @@ static void read_nested(struct sound_mixer *m, const struct layer_sound *outer, 
     at->speed = around;
 }
 
+static void read_camera(struct sound_mixer *m, const struct timeline *t, const struct clip *clip,
+                        struct instant *at, float *dst)
+{
+    const int32_t *samples;
+    struct diagnostic problem;
+    int error = cameras_sound(m->cameras, clip, &samples, &problem);
+    if (error && error != -EAGAIN)
+        note_problem(at, t, clip, &problem);
+    for (int i = 0; i < at->count * SOUND_CHANNELS; i++)
+        dst[i] = error ? 0 : (float)samples[i] / SOUND_FULL_SCALE;
+}
+
 // One clip's samples, before gain and pan; returns the factor that levels them.
 static double read_sound(struct sound_mixer *m, const struct timeline *t,
                          const struct layer_sound *s, struct instant *at, int depth, float *dst)
@@ -207,6 +222,10 @@ static double read_sound(struct sound_mixer *m, const struct timeline *t,
     }
     if (clip->kind == CLIP_PATTERN) {
         read_pattern(m, s, at, dst);
+        return 1;
+    }
+    if (clip->kind == CLIP_CAMERA) {
+        read_camera(m, t, clip, at, dst);
         return 1;
     }
     const struct open_sound *open = sound_for(m, t->assets[clip->asset].uri);

@@ -14,14 +14,19 @@
 //
 // A tone is a sine by sample number, and starts at its zero where the clip's source time is 0. The
 // flash pattern beeps for 20 ms from the first sample of the frame that is white.
+// A camera's samples are those of the channel's frame (engine/live/camera.h), whatever the clip's
+// source time; they are not levelled.
 // Thread: a sound_mixer belongs to its renderer's thread.
 #pragma once
 
+#include "engine/live/cameras.h"
 #include "engine/source/source.h"
 
 struct sound_mixer;
+// `cameras`: borrowed; NULL when the timeline has none.
 struct sound_mixer *sound_mixer_create(const struct timeline *timeline, struct rate output_rate,
-                                       const struct asset_resolver *resolver);
+                                       const struct asset_resolver *resolver,
+                                       struct cameras *cameras);
 void sound_mixer_destroy(struct sound_mixer **mixer);
 // What the timeline's live tracks sound with from now on; a reference is taken. NULL: nothing.
 void sound_mixer_live(struct sound_mixer *mixer, const struct takes *live);
@@ -30,6 +35,6 @@ void sound_mixer_live(struct sound_mixer *mixer, const struct takes *live);
 // channel's frame number, which decides the cadence. Broken sound is silence; the return value is
 // the number of audio clips that could not be read, or have no sound, and `*ret_first` (may be
 // NULL) says what is wrong with the first of them. A video's broken sound is reported with its
-// picture.
+// picture. Where a camera's sound cannot be known yet (cameras_wait) the stem is good for nothing.
 int sound_mixer_frame(struct sound_mixer *mixer, int64_t n, int64_t absolute_frame, int track_from,
                       int track_to, int32_t *dst, struct diagnostic *ret_first);

@@ -29,6 +29,7 @@ static const struct source_ops *ops_of(enum clip_kind kind)
     case CLIP_AUDIO:
     case CLIP_TIMELINE:
     case CLIP_ADJUST:
+    case CLIP_CAMERA:
         break;
     }
     return NULL;

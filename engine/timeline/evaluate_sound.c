@@ -10,6 +10,7 @@ static bool clip_sounds(const struct clip *clip)
     case CLIP_VIDEO:
     case CLIP_AUDIO:
     case CLIP_TIMELINE:
+    case CLIP_CAMERA:
         return !clip->muted;
     case CLIP_PATTERN:
         return !clip->muted && clip->pattern->tone_hz > 0;

@@ -94,6 +94,9 @@ int read_frame_position(struct parser *parser, const json_t *object, const char 
                         struct rational *ret);
 int read_seconds(struct parser *parser, const json_t *object, const char *field,
                  struct rational *ret);
+// Seconds of farm time, a number or "3/2s", to the nanosecond.
+int read_farm_time(struct parser *parser, const json_t *object, const char *field, double min_s,
+                   double max_s, int64_t *ret_ns);
 int read_speed(struct parser *parser, const json_t *object, const char *field,
                struct rational *ret);
 // The name of an asset; gives its index.

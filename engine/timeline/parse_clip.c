@@ -13,6 +13,7 @@ enum {
     HAS_TIME = 8,    // "in", "speed", "loop"
     HAS_FALLBACK = 16,
     HAS_EFFECT = 32, // opacity and fades, and the adjust parameters
+    HAS_SOURCE = 64, // "source", required, "delay" and "hold"
 };
 
 static const struct {
@@ -33,7 +34,12 @@ static const struct {
     [CLIP_TIMELINE] = {"timeline", HAS_PICTURE | HAS_SOUND | HAS_ASSET | HAS_TIME, FIT_CONTAIN,
                        NULL},
     [CLIP_ADJUST] = {"adjust", HAS_EFFECT, FIT_NONE, NULL},
+    [CLIP_CAMERA] = {"camera", HAS_PICTURE | HAS_SOUND | HAS_SOURCE | HAS_FALLBACK, FIT_CONTAIN,
+                     NULL},
 };
+// Of cameras, seconds.
+#define DELAY_NS   INT64_C(400000000)
+#define HOLD_NS    INT64_C(1000000000)
 #define KIND_COUNT (sizeof kinds / sizeof kinds[0])
 
 // Fields of each group; a clip's list is made of the groups that its kind has.
@@ -47,6 +53,7 @@ static const char *const time_fields[] = {"in", "speed", "loop", NULL};
 static const char *const sound_field[] = {"sound", NULL};
 static const char *const asset_field[] = {"asset", NULL};
 static const char *const fallback_field[] = {"fallback", NULL};
+static const char *const source_fields[] = {"source", "delay", "hold", NULL};
 
 static void list_fields(enum clip_kind kind, const char **list)
 {
@@ -55,7 +62,8 @@ static void list_fields(enum clip_kind kind, const char **list)
         const char *const *fields;
     } groups[] = {{HAS_PICTURE, picture_fields}, {HAS_EFFECT, effect_fields},
                   {HAS_TIME, time_fields},       {HAS_SOUND, sound_field},
-                  {HAS_ASSET, asset_field},      {HAS_FALLBACK, fallback_field}};
+                  {HAS_ASSET, asset_field},      {HAS_FALLBACK, fallback_field},
+                  {HAS_SOURCE, source_fields}};
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         for (const char *const *field = groups[i].fields; kinds[kind].has & groups[i].has && *field;
              field++)
@@ -205,6 +213,71 @@ static int parse_style(struct parser *parser, const json_t *object, struct clip 
     return result;
 }
 
+static int read_fallback(struct parser *parser, const json_t *object, struct clip *clip)
+{
+    json_t *fallback = NULL;
+    int result = read_object(parser, object, "fallback", &fallback);
+    if (result < 0 || !fallback)
+        return result;
+    size_t length = path_enter(parser, "fallback", 0);
+    result = parse_fallback(parser, fallback, &clip->fallback);
+    path_leave(parser, length);
+    return result;
+}
+
+// The timeline's own copy of a source's name.
+static int add_source(struct parser *parser, const char *field, const char *name, const char **ret)
+{
+    struct timeline *t = parser->timeline;
+    for (size_t i = 0; i < t->source_count; i++)
+        if (!strcmp(t->sources[i], name)) {
+            *ret = t->sources[i];
+            return 0;
+        }
+    if (t->source_count == TIMELINE_SOURCES_MAX)
+        return refuse_as(parser, field, -E2BIG, "timeline_too_large",
+                         "more than %d different live sources, nested timelines included",
+                         TIMELINE_SOURCES_MAX);
+    if (!t->sources)
+        t->sources = calloc(TIMELINE_SOURCES_MAX, sizeof *t->sources);
+    char *copy = t->sources ? strdup(name) : NULL;
+    if (!copy)
+        return refuse_memory(parser);
+    *ret = t->sources[t->source_count++] = copy;
+    return 0;
+}
+
+static int parse_camera(struct parser *parser, const json_t *object, struct clip *clip)
+{
+    clip->delay_ns = DELAY_NS;
+    clip->hold_ns = HOLD_NS;
+    const json_t *source = json_object_get(object, "source");
+    int result = require(parser, object, "source");
+    if (result < 0)
+        return result;
+    if (!json_is_string(source))
+        return refuse(parser, "source", "timeline_wrong_type", "must be the name of a live source");
+    if (!timeline_source_valid(json_string_value(source)))
+        return refuse(parser, "source", "timeline_bad_value",
+                      "must be a name of 1 to %d letters A-Z a-z, digits, '-', '_' and '.', that "
+                      "does not begin with '.'",
+                      TIMELINE_SOURCE_BYTES);
+    if ((result = add_source(parser, "source", json_string_value(source), &clip->source)) < 0 ||
+        (result = read_farm_time(parser, object, "delay", 0.2, 10, &clip->delay_ns)) < 0 ||
+        (result = read_farm_time(parser, object, "hold", 0, 60, &clip->hold_ns)) < 0)
+        return result;
+    return read_fallback(parser, object, clip);
+}
+
+static int parse_nested(struct parser *parser, struct clip *clip)
+{
+    int result = load_nested(parser, parser->timeline->assets[clip->asset].uri, &clip->nested);
+    const char *name;
+    for (size_t i = 0; !result && i < clip->nested->source_count; i++)
+        result = add_source(parser, "asset", clip->nested->sources[i], &name);
+    return result;
+}
+
 static int parse_material(struct parser *parser, const json_t *object, struct clip *clip)
 {
     int result;
@@ -214,17 +287,8 @@ static int parse_material(struct parser *parser, const json_t *object, struct cl
         (result = read_speed(parser, object, "speed", &clip->speed)) < 0 ||
         (result = read_bool(parser, object, "loop", &clip->loop)) < 0)
         return result;
-    json_t *fallback = NULL;
-    if ((result = read_object(parser, object, "fallback", &fallback)) < 0)
-        return result;
-    if (fallback) {
-        size_t length = path_enter(parser, "fallback", 0);
-        result = parse_fallback(parser, fallback, &clip->fallback);
-        path_leave(parser, length);
-    }
-    if (result == 0 && clip->kind == CLIP_TIMELINE)
-        result = load_nested(parser, parser->timeline->assets[clip->asset].uri, &clip->nested);
-    return result;
+    result = read_fallback(parser, object, clip);
+    return !result && clip->kind == CLIP_TIMELINE ? parse_nested(parser, clip) : result;
 }
 
 static int read_span(struct parser *parser, const json_t *object, struct clip *clip)
@@ -279,5 +343,7 @@ int parse_clip(struct parser *parser, const json_t *object, size_t track, size_t
         (result = parse_sound(parser, object, clip)) < 0 ||
         (result = parse_style(parser, object, clip)) < 0)
         return result;
+    if (clip->kind == CLIP_CAMERA)
+        return parse_camera(parser, object, clip);
     return kinds[clip->kind].has & HAS_ASSET ? parse_material(parser, object, clip) : 0;
 }

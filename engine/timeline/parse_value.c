@@ -359,6 +359,26 @@ int read_seconds(struct parser *parser, const json_t *object, const char *field,
     return 0;
 }
 
+int read_farm_time(struct parser *parser, const json_t *object, const char *field, double min_s,
+                   double max_s, int64_t *ret_ns)
+{
+    json_t *value = json_object_get(object, field);
+    struct rational exact;
+    if (!value)
+        return 0;
+    double seconds = json_number_value(value); // 0 where it is none
+    if (parse_rational(json_string_value(value), "s", &exact))
+        seconds = (double)exact.num / (double)exact.den;
+    else if (!json_is_number(value))
+        return refuse(parser, field, "timeline_bad_time",
+                      "must be seconds: a number, or written \"2/5s\"");
+    if (!(seconds >= min_s && seconds <= max_s))
+        return refuse(parser, field, "timeline_out_of_range",
+                      "is %.9g; must be %.9g to %.9g seconds", seconds, min_s, max_s);
+    *ret_ns = (int64_t)(seconds * 1e9 + 0.5);
+    return 0;
+}
+
 int read_speed(struct parser *parser, const json_t *object, const char *field, struct rational *ret)
 {
     json_t *value = json_object_get(object, field);

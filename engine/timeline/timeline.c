@@ -55,6 +55,9 @@ static void timeline_free(struct timeline *timeline)
     for (size_t i = 0; i < timeline->font_count; i++)
         free(timeline->fonts[i]);
     free(timeline->fonts);
+    for (size_t i = 0; i < timeline->source_count; i++)
+        free(timeline->sources[i]);
+    free(timeline->sources);
     free(timeline->name);
     free(timeline);
 }
@@ -94,6 +97,26 @@ void timeline_leave_optional(struct timeline *timeline)
             if (track->clips[k].nested)
                 timeline_leave_optional(track->clips[k].nested);
     }
+}
+
+bool timeline_source_valid(const char *name)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    size_t length = strlen(name);
+    return length && length <= TIMELINE_SOURCE_BYTES && name[0] != '.' &&
+           !name[strspn(name, plain)];
+}
+
+size_t timeline_sources(const struct timeline *timeline, const char **names, size_t max)
+{
+    for (size_t i = 0; i < timeline->source_count && i < max; i++)
+        names[i] = timeline->sources[i];
+    return timeline->source_count;
+}
+
+bool timeline_has_camera(const struct timeline *timeline)
+{
+    return timeline->source_count > 0;
 }
 
 static const char *place_of(const struct clip *clip, char ret[80])

@@ -2,7 +2,8 @@
 //
 // The JSON's shape is proto/timeline.schema.json; this parser is the authority on what is accepted
 // and a test holds both together. Times in a timeline are whole frames of its own rate, or rational
-// seconds written "3/2s" or "12s"; never floating-point seconds.
+// seconds written "3/2s" or "12s"; never floating-point seconds, but for what is farm time: a
+// camera's delay and hold, kept in whole nanoseconds.
 //
 // Purity: evaluation uses integers, and doubles with + - * / and sqrt only (exact by IEEE 754, no
 // contraction), so every machine gets the same bits. No libm transcendental is called.
@@ -24,8 +25,10 @@
 #define TIMELINE_CLIPS_MAX     10000  // in a timeline with all that it nests
 #define TIMELINE_KEYFRAMES_MAX 100000 // likewise
 #define TIMELINE_NESTING_MAX   8
-#define TIMELINE_NESTED_MAX    256        // different timelines nested in one
-#define TIMELINE_LAYERS_MAX    4096       // at one instant, those of nested timelines counted
+#define TIMELINE_NESTED_MAX    256  // different timelines nested in one
+#define TIMELINE_SOURCES_MAX   64   // different live sources, those of nested timelines counted
+#define TIMELINE_SOURCE_BYTES  64   // of a source's name
+#define TIMELINE_LAYERS_MAX    4096 // at one instant, those of nested timelines counted
 #define TIMELINE_FRAMES_MAX    1000000000 // of any time in a timeline
 
 enum clip_kind {
@@ -38,6 +41,7 @@ enum clip_kind {
     CLIP_AUDIO,
     CLIP_TIMELINE, // nested
     CLIP_ADJUST,   // changes everything beneath it
+    CLIP_CAMERA,   // a live source, at the channel's time whatever the timeline's
 };
 
 enum blend_mode { BLEND_NORMAL, BLEND_MULTIPLY, BLEND_SCREEN, BLEND_ADD };
@@ -138,7 +142,7 @@ struct pattern_style {
     double tone_hz, tone_db; // 0 Hz: silent. PATTERN_FLASH: a white frame with a beep each second
 };
 
-// What to show when a clip's asset is missing or broken.
+// What to show when a clip's asset is missing or broken, or its live source is not there.
 enum fallback_kind { FALLBACK_TRANSPARENT, FALLBACK_COLOUR, FALLBACK_ASSET };
 struct fallback {
     enum fallback_kind kind;
@@ -211,15 +215,17 @@ struct transition {
 
 struct clip {
     enum clip_kind kind;
-    char *id;                // unique in the timeline; when not given, its place: "2/0"
-    int64_t start, duration; // timeline frames; duration > 0
-    int64_t transition;      // from the clip before it: length in frames, 0 = cut. The two clips
-                             // overlap by exactly this much and have the same blend mode
-    struct transition *how;  // NULL: a dissolve
-    int asset;               // index into timeline.assets; -1 where the kind has none
-    struct rational in;      // seconds into the source, >= 0
-    struct rational speed;   // source seconds per second, > 0
-    bool loop;               // start again when the source ends before the clip does
+    char *id;                  // unique in the timeline; when not given, its place: "2/0"
+    int64_t start, duration;   // timeline frames; duration > 0
+    int64_t transition;        // from the clip before it: length in frames, 0 = cut. The two clips
+                               // overlap by exactly this much and have the same blend mode
+    struct transition *how;    // NULL: a dissolve
+    int asset;                 // index into timeline.assets; -1 where the kind has none
+    struct rational in;        // seconds into the source, >= 0
+    struct rational speed;     // source seconds per second, > 0
+    bool loop;                 // start again when the source ends before the clip does
+    const char *source;        // CLIP_CAMERA: its name, one of the timeline's
+    int64_t delay_ns, hold_ns; // CLIP_CAMERA: see engine/live/camera.h
     enum fit fit;
     struct property position;         // of the anchor, pixels of the timeline's format
     struct property size;             // width height in pixels; 0 0 = by `fit`
@@ -275,6 +281,8 @@ struct timeline {
     struct asset_name *assets;
     size_t font_count;
     char **fonts; // asset URIs of font files, the only ones that text may use
+    size_t source_count;
+    char **sources; // live ones, of nested timelines too; each once
     size_t track_count;
     struct track *tracks; // bottom to top
     uint8_t sha256[32];   // of the bytes parsed
@@ -299,6 +307,14 @@ void timeline_unref(struct timeline **timeline); // accepts NULL inside
 bool timeline_has_optional(const struct timeline *timeline, int track_from, int track_to);
 // Hides all optional tracks, nested ones too: their sound stays. Before anybody else has it.
 void timeline_leave_optional(struct timeline *timeline);
+
+// Letters, digits, '-', '_' and '.', at most 64, no '.' at the start: a folder can bear it.
+bool timeline_source_valid(const char *name);
+// The live sources that a timeline names, in any of its tracks or of those that it nests, each
+// once: the first `max` of them, valid as long as the timeline is. Returns how many there are, at
+// most TIMELINE_SOURCES_MAX.
+size_t timeline_sources(const struct timeline *timeline, const char **names, size_t max);
+bool timeline_has_camera(const struct timeline *timeline);
 
 // A problem with a clip's material as a person knows it: the path is the clip's place,
 // "tracks[2].clips[0]", or its id where it was given one; the text begins with the asset's name,

@@ -12,6 +12,7 @@ import WebSocket from "ws";
 import { Client } from "./client.js";
 import { assertMatches, document, schemaOf } from "./contract.js";
 import { Server, top } from "./server.js";
+import { sourceTests } from "./sources.js";
 
 const MiB = 1 << 20;
 const canary = "canary-b7e1c05f-stream-key";
@@ -235,6 +236,8 @@ test("a slate is a timeline that is known", async () => {
   assert.deepEqual(slate, { timeline: name, sha256 });
   assert.equal((await accepted(200, "DELETE", path)).slate, null);
 });
+
+sourceTests(() => ({ server, client, accepted, refused, program, canary }));
 
 test("media is imported once, served whole and in ranges, and used by a timeline", async () => {
   const clip = join(server.folder, "clip.mkv");
@@ -465,8 +468,8 @@ test("unknown paths and wrong methods are problems", async () => {
 });
 
 test("HEAD answers like GET, without a body", async () => {
-  for (const path of ["/status", "/nodes", "/channels", "/channels/one", "/timelines", "/timelines/demo", "/media",
-    "/channels/one/events"])
+  for (const path of ["/status", "/nodes", "/channels", "/channels/one", "/sources", "/sources/cam1", "/timelines",
+    "/timelines/demo", "/media", "/channels/one/events"])
     assert.equal((await call("HEAD", path)).status, 200, path);
   assert.equal((await call("HEAD", "/channels/none")).status, 404);
   // Two requests on one connection: a body after a HEAD would be taken for the second answer.
@@ -556,6 +559,10 @@ test("the WebSocket sends the state at once, then every second, and news of time
   do status = await next("broadcast:status");
   while (!status.channels.some((c) => c.name === "late"));
   await accepted(204, "DELETE", "/channels/late");
+  await accepted(200, "PUT", "/sources/late", { json: { input: { kind: "srt-listen", listen: ":9000" } } });
+  do status = await next("broadcast:status");
+  while (!status.sources.some((s) => s.name === "late"));
+  await accepted(204, "DELETE", "/sources/late");
   // What a client says is a command, or refused in words; what is no text is nothing.
   socket.send(Buffer.alloc(1000));
   for (const [said, code, path, id] of [
@@ -623,6 +630,9 @@ test("without the database the state is still told, and changes are refused", as
   await server.database("down");
   const status = await accepted(200, "GET", "/status");
   assert.equal(status.database, "down");
+  assert.deepEqual(status.sources.map((s) => s.name), ["cam1"]);
+  await refused(503, null, null, "GET", "/sources");
+  await refused(503, null, null, "PUT", "/sources/offline", { json: { input: { kind: "srt-listen", listen: ":9" } } });
   await refused(503, null, null, "GET", "/channels");
   await refused(503, null, null, "POST", "/channels", { json: { name: "offline" } });
   await refused(503, null, null, "PUT", "/timelines/offline", { json: timeline() });

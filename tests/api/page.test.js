@@ -44,6 +44,8 @@ test("the page loads, connects and shows the channel", async () => {
 test("what changes shows without reloading", async () => {
   await client.call("POST", "/channels", { json: { name: "second" } });
   await shows("#choice", /second/);
+  await client.call("PUT", "/sources/cam1", { json: { input: { kind: "pull", url: "rtsp://anna:word@camera/1" } } });
+  await shows("#sources", /^cam1pullrtsp:\/\/camera\/\*\*\*any worker$/);
 });
 
 test("a silent coordinator is shown as stale, with the age, until it speaks again", async () => {

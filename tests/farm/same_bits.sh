@@ -3,9 +3,9 @@
 # plainly in one piece, against every cut of the z-order, coded links, kernels of every level, threads,
 # FFmpeg's own CPU levels, and starting in the middle. That the timelines use every property is what
 # torture_covers.py checks.
-# Usage: same_bits.sh VISTTER_BINARY SOURCE_FOLDER
+# Usage: same_bits.sh VISTTER_BINARY SOURCE_FOLDER MAKE_LOG_BINARY
 set -eu
-vistter=$1 source=$2
+vistter=$1 source=$2 make_log=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tracks=$("$source/tests/farm/make-torture" "$work/media")
@@ -90,5 +90,42 @@ for level in avx2 avx512; do
         sed 's/.*"kernels": "\([^"]*\)".*/\1/')
     [ "$used" = "$level" ] || echo "not tested: kernels in $level, which this processor lacks ($used)"
 done
+
+# Cameras, from before their sources are there until after one is gone.
+timeline=$work/media/cameras.json
+tracks=$(jq '.tracks | length' "$timeline")
+mkdir "$work/logs"
+for name in cam1 cam2; do begins=$("$make_log" "$work/media/$name.ts" "$work/logs" $name); done
+echo '[{"at_frame": 15, "track": "live", "clip": "wide", "transition": {"kind": "dissolve", "duration": 20}},
+       {"at_frame": 50, "track": "live", "clip": null}]' >"$work/takes"
+logs=(--logs "$work/logs" --epoch $((begins + 1000000000)) --live "$work/takes")
+for rate in 30 29.97; do
+    reference=$work/cameras.$rate
+    render "$reference" "${logs[@]}" --rate "$rate" --plain --frames 0..64
+    [ "$(cut -d' ' -f2 "$reference" | sort -u | wc -l)" -gt 50 ]
+    [ "$(cut -d' ' -f3 "$reference" | sort -u | wc -l)" -gt 50 ]
+    same "cameras, $rate reuse" "$reference" "${logs[@]}" --rate "$rate" --frames 0..64
+done
+reference=$work/cameras.30
+for from in 7 19 31 43 55; do
+    same "cameras, from $from" "$reference" "${logs[@]}" --frames $from..$((from + 5))
+done
+same "cameras, cut everywhere" "$reference" "${logs[@]}" --cuts "$(seq -s, $((tracks - 1)))" --coded --frames 0..64
+VISTTER_CPU=c same "cameras, kernels in C" "$reference" "${logs[@]}" --frames 0..64
+VISTTER_AV_CPU=0 same "cameras, FFmpeg CPU level 0" "$reference" "${logs[@]}" --frames 0..64
+# What a log does not know is refused, and so is a source without one.
+refused() { # words arguments...
+    local words=$1
+    shift
+    if "$vistter" render "$timeline" --quiet --cache "$work/cache" --hash /dev/null "$@" 2>"$work/err" ||
+        ! grep -q "$words" "$work/err"; then
+        failed=$((failed + 1))
+        echo "not refused with '$words': $* $(cat "$work/err")" >&2
+    fi
+}
+refused 'frame [0-9]*: the source.s .* has not come so far' "${logs[@]}" --frames 0..400
+refused 'live source "cam1"' --frames 0..4
+rm -r "$work/logs/cam2"
+refused 'no log of the live source "cam2"' "${logs[@]}" --frames 0..4
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

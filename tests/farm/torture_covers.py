@@ -83,7 +83,7 @@ list_known(schema, "timeline", set())
 failures = 0
 with tempfile.TemporaryDirectory() as folder:
     subprocess.run([source / "tests/farm/make-torture", folder], check=True, stdout=subprocess.DEVNULL)
-    for name in ("torture", "nested", "properties"):
+    for name in ("torture", "nested", "properties", "cameras", "scene"):
         document = json.loads(pathlib.Path(folder, f"{name}.json").read_text())
         for error in Draft202012Validator(schema).iter_errors(document):
             failures += 1

@@ -111,7 +111,7 @@ static void test_settings(void)
         if (cases[i].path)
             CHECK_TEXT(d.path, cases[i].path);
         else
-            CHECK_TEXT(s.resource, "cam1");
+            CHECK_TEXT(s.input.resource, s.input.kind == LIVE_INPUT_PULL ? "" : "cam1");
         CHECK_TRUE(!strstr(d.text, "sh0rt") && !strstr(d.text, "passwd")); // values may be secret
     }
 }

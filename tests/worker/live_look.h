@@ -10,7 +10,7 @@
 #define DELAY_NS  INT64_C(400000000)
 #define HOLD_NS   INT64_C(500000000)
 
-static char log_path[128]; // of the source that is looked at
+static char log_path[192]; // of the source that is looked at
 static int64_t epoch_ns;   // of the channel that shows it
 
 #define FRAMES_MAX 600
@@ -22,6 +22,12 @@ struct shown {
     int width;
     uint64_t picture, sound, content;
 };
+
+// The unit that a picture came from, by what the camera calls its content.
+static inline uint32_t seq_of(uint64_t content)
+{
+    return (uint32_t)content;
+}
 
 static struct camera *open_camera(struct rate rate)
 {
@@ -143,8 +149,8 @@ static inline void check_sync(int count)
             int64_t at_ns = epoch_ns - DELAY_NS + i * SECOND_NS / 48000, best = SECOND_NS;
             for (int n = 0; n < count; n++)
                 if (!all[n].result && all[n].number % CLIP_RATE == 0 &&
-                    llabs(times[all[n].content] - at_ns) < llabs(best))
-                    best = times[all[n].content] - at_ns;
+                    llabs(times[seq_of(all[n].content)] - at_ns) < llabs(best))
+                    best = times[seq_of(all[n].content)] - at_ns;
             CHECK(llabs(best), <=, 5000000);
             beeps++;
         }

@@ -78,6 +78,7 @@ static uint8_t revision[32];
 static char folder[] = "/tmp/vistter-stage-test-XXXXXX";
 static struct stage *providers[4]; // of links, by group
 static struct stage_times times;
+static const char *live_folder; // of logs
 
 static inline void peer_init(struct frame_peer *peer, int room)
 {
@@ -318,6 +319,7 @@ static inline struct stage *start(const struct test_plan *p, size_t group, struc
                                   .blocks = blocks,
                                   .host = HOST,
                                   .times = &times,
+                                  .live_folder = live_folder,
                                   .repeat_ns = repeat_ns};
     return stage_create(&config);
 }
@@ -387,15 +389,12 @@ static inline void write_file(const char *path, const char *text)
     fclose(file);
 }
 
-static inline void open_cache(void)
+// Puts a timeline into the cache's folder: it is the revision that plans have.
+static inline void store_timeline(const char *text)
 {
     char path[128], name[65], named[256];
-    CHECK_TRUE(mkdtemp(folder));
-    // The picture that is nowhere: its facts say nothing, so nobody waits for the rest.
-    snprintf(path, sizeof path, "%s/%064d.json", folder, 0);
-    write_file(path, "{}");
     snprintf(path, sizeof path, "%s/new", folder);
-    write_file(path, timeline_text);
+    write_file(path, text);
     CHECK_OK(media_hash_file(path, name, NULL));
     snprintf(named, sizeof named, "%s/%s", folder, name);
     CHECK_OK(rename(path, named));
@@ -403,8 +402,23 @@ static inline void open_cache(void)
         char hex[3] = {name[2 * i], name[2 * i + 1], 0};
         revision[i] = (uint8_t)strtoul(hex, NULL, 16);
     }
+}
+
+static inline void open_cache_of(const char *timeline)
+{
+    char path[128];
+    CHECK_TRUE(mkdtemp(folder));
+    // The picture that is nowhere: its facts say nothing, so nobody waits for the rest.
+    snprintf(path, sizeof path, "%s/%064d.json", folder, 0);
+    write_file(path, "{}");
+    store_timeline(timeline);
     struct media_cache_config config = {folder, 1 << 30};
     CHECK_OK(media_cache_create(&config, &cache, NULL));
+}
+
+static inline void open_cache(void)
+{
+    open_cache_of(timeline_text);
 }
 
 static inline void close_cache(void)

@@ -410,7 +410,10 @@ void ingest_tick(struct ingest *g, int64_t now_ns)
 void ingest_stats(const struct ingest *g, struct ingest_stats *ret)
 {
     *ret = g->stats;
+    uint32_t crc;
     ret->slope = g->stamper.loop.slope;
+    ret->done_ns = live_log_done_ns(g->log, UNIT_PICTURE);
+    live_log_newest(g->log, &ret->seq, &crc);
     for (int i = 0; i < UNIT_STREAMS; i++)
         ret->streams[i] = g->streams[i].stats;
 }

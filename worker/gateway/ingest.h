@@ -30,6 +30,8 @@ struct ingest_stats {
     uint64_t unlogged; // units that the log could not take
     int log_error;     // of the newest of them
     int64_t slope;     // of the source's clock against the farm's, 1e-9
+    uint64_t seq;      // of the newest unit in the log
+    int64_t done_ns;   // up to there the log knows the pictures
 };
 
 struct ingest;

@@ -123,7 +123,7 @@ static void on_unit(void *opaque, const struct ingest_unit *unit)
 static int demux(struct gateway *g, AVIOContext *io)
 {
     struct demux_config config = {.io = io,
-                                  .url = g->settings.url,
+                                  .url = g->settings.input.url,
                                   .stop = should_stop,
                                   .on_begin = on_begin,
                                   .on_unit = on_unit,
@@ -219,17 +219,18 @@ static void serve(struct gateway *g, struct status *status, const sigset_t *sign
     }
 }
 
-static int refuse(const struct diagnostic *d)
+static int refuse(const struct diagnostic *d, int status_fd)
 {
     char text[1024];
     fprintf(stderr, "vistter-gateway: %s\n", diagnostic_format(d, text, sizeof text));
+    status_refuse(status_fd, text);
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     static struct gateway g;
-    int64_t settings_fd, status_fd;
+    int64_t settings_fd = 0, status_fd = 1;
     const struct setting table[] = {
         {.name = "settings-fd",
          .type = SETTING_INTEGER,
@@ -245,12 +246,12 @@ int main(int argc, char **argv)
          .help = "Descriptor that a line of JSON is written to each second."},
         {0}};
     struct diagnostic d;
+    signal(SIGPIPE, SIG_IGN);
     (void)prctl(PR_SET_DUMPABLE, 0); // secrets are in memory
     if (settings_load(table, "vistter-gateway [OPTIONS] <SETTINGS",
                       "Takes one live source into its log.", argc, argv, NULL, NULL, &d) < 0 ||
         gateway_settings_read((int)settings_fd, &g.settings, &d) < 0)
-        return refuse(&d);
-    signal(SIGPIPE, SIG_IGN);
+        return refuse(&d, (int)status_fd);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -267,9 +268,9 @@ int main(int argc, char **argv)
             error =
                 diagnostic_set(&d, -EINVAL, "live_folder", g.settings.folder,
                                "holds a log of the future; if the clock was set back, empty it");
-    if (!error && g.settings.kind != INPUT_PULL)
-        error = srt_input_open(&g.settings, &g.srt, &d);
-    g.paced = !strncmp(g.settings.url, "http", 4);
+    if (!error && g.settings.input.kind != LIVE_INPUT_PULL)
+        error = srt_input_open(&g.settings.input, &g.srt, &d);
+    g.paced = !strncmp(g.settings.input.url, "http", 4);
     pthread_t source;
     if (!error) {
         g.ingest = ingest_create(log);
@@ -288,5 +289,5 @@ int main(int argc, char **argv)
     live_log_destroy(&log);
     explicit_bzero(&g.settings, sizeof g.settings);
     log_info("stopped", "error=%d", error);
-    return error < 0 ? refuse(&d) : 0;
+    return error < 0 ? refuse(&d, (int)status_fd) : 0;
 }

@@ -30,7 +30,7 @@
 
 struct srt_input {
     // -- constant after open
-    struct gateway_settings settings;
+    struct live_input settings;
     struct srt_address listen, address;
     SRTSOCKET listener; // SRT_INVALID_SOCK: we call
     int epoll;
@@ -58,7 +58,7 @@ static int set_text(SRTSOCKET s, SRT_SOCKOPT option, const char *text)
     return *text ? srt_setsockflag(s, option, text, (int)strlen(text)) : 0;
 }
 
-static SRTSOCKET create_socket(const struct gateway_settings *settings)
+static SRTSOCKET create_socket(const struct live_input *settings)
 {
     SRTSOCKET s = srt_create_socket();
     if (s == SRT_INVALID_SOCK)
@@ -112,8 +112,8 @@ static int on_caller(void *opaque, SRTSOCKET s, int version, const struct sockad
         return -1;
     }
     pthread_mutex_lock(&in->lock);
-    in->pending++;
-    in->pending_ns = clock_monotonic_ns();
+    if (!in->pending++) // the first: one that calls again and again is told of too
+        in->pending_ns = clock_monotonic_ns();
     pthread_mutex_unlock(&in->lock);
     return 0;
 }
@@ -148,7 +148,7 @@ static int begin_listening(struct srt_input *in, struct diagnostic *reterr)
     return 0;
 }
 
-int srt_input_open(const struct gateway_settings *settings, struct srt_input **ret,
+int srt_input_open(const struct live_input *settings, struct srt_input **ret,
                    struct diagnostic *reterr)
 {
     int error = srt_library_ref(reterr);
@@ -161,9 +161,9 @@ int srt_input_open(const struct gateway_settings *settings, struct srt_input **r
     pthread_mutex_init(&in->lock, NULL);
     in->epoll = srt_epoll_create();
     (void)srt_epoll_set(in->epoll, SRT_EPOLL_ENABLE_EMPTY);
-    if (settings->kind != INPUT_SRT_CALL)
+    if (settings->kind != LIVE_INPUT_SRT_CALL)
         error = srt_address_resolve(settings->listen, true, &in->listen, reterr);
-    if (!error && settings->kind == INPUT_SRT_LISTEN)
+    if (!error && settings->kind == LIVE_INPUT_SRT_LISTEN)
         error = begin_listening(in, reterr);
     if (error < 0)
         srt_input_close(&in);
@@ -231,7 +231,7 @@ static int begin_call(struct srt_input *in)
         return -ENOENT;
     }
     SRTSOCKET s = create_socket(&in->settings);
-    bool rendezvous = in->settings.kind == INPUT_SRT_RENDEZVOUS;
+    bool rendezvous = in->settings.kind == LIVE_INPUT_SRT_RENDEZVOUS;
     int events = SRT_EPOLL_OUT | SRT_EPOLL_ERR;
     if (s == SRT_INVALID_SOCK || set_text(s, SRTO_STREAMID, in->settings.stream_id) ||
         set_text(s, SRTO_PASSPHRASE, in->settings.passphrase) ||
@@ -271,7 +271,7 @@ int srt_input_connect(struct srt_input *in)
         in->next = SRT_INVALID_SOCK;
         return 1;
     }
-    if (in->settings.kind == INPUT_SRT_LISTEN) {
+    if (in->settings.kind == LIVE_INPUT_SRT_LISTEN) {
         SRTSOCKET s = accept_caller(in);
         if (s == SRT_INVALID_SOCK) {
             wait_for_events(in);

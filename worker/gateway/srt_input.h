@@ -6,13 +6,13 @@
 // Thread: the source's, apart from srt_input_stats.
 #pragma once
 
-#include "worker/gateway/settings.h"
+#include "engine/live/input.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct srt_input;
-int srt_input_open(const struct gateway_settings *settings, struct srt_input **ret,
+int srt_input_open(const struct live_input *settings, struct srt_input **ret,
                    struct diagnostic *reterr);
 void srt_input_close(struct srt_input **input);
 

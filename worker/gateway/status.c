@@ -61,6 +61,28 @@ static void add_srt(json_t *line, const struct srt_input_stats *s)
                                   "refusals", (json_int_t)s->refused, "refusal", s->refusal));
 }
 
+// A pipe that is writable takes a line whole; where nobody reads this one is left out.
+static int say(int fd, json_t *line)
+{
+    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    json_decref(line);
+    if (!text)
+        return 0;
+    size_t size = strlen(text);
+    text[size] = '\n'; // in place of the end
+    struct pollfd pipe = {.fd = fd, .events = POLLOUT};
+    ssize_t n = 0;
+    if (poll(&pipe, 1, 0) == 1)
+        n = write(fd, text, size + 1);
+    free(text);
+    return n < 0 && errno == EPIPE ? -EPIPE : 0;
+}
+
+void status_refuse(int fd, const char *text)
+{
+    (void)say(fd, json_pack("{s:s, s:s}", "state", "refused", "text", text));
+}
+
 int status_tell(struct status *status, const struct status_facts *f, int64_t now_ns)
 {
     const struct ingest_stats *s = &f->ingest;
@@ -71,9 +93,10 @@ int status_tell(struct status *status, const struct status_facts *f, int64_t now
             ? (json_int_t)((bytes - status->bytes) * 8000 / (uint64_t)(since_ns / 1000000 + 1))
             : 0;
     json_t *line =
-        json_pack("{s:s, s:s, s:s, s:i, s:I, s:f, s:I, s:I}", "source", status->source, "state",
-                  state_of(status, f, now_ns), "text", f->text, "gen", (int)s->gen, "bitrate",
-                  bitrate, "clock_ppm", (double)-s->slope / 1000, "refused", (json_int_t)s->refused,
+        json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:I, s:I}", "source", status->source,
+                  "state", state_of(status, f, now_ns), "text", f->text, "gen", (int)s->gen, "seq",
+                  (json_int_t)s->seq, "done_ns", (json_int_t)s->done_ns, "bitrate", bitrate,
+                  "clock_ppm", (double)-s->slope / 1000, "refused", (json_int_t)s->refused,
                   "log_errors", (json_int_t)s->unlogged);
     status->bytes = bytes;
     status->told_ns = now_ns;
@@ -81,15 +104,5 @@ int status_tell(struct status *status, const struct status_facts *f, int64_t now
     add_stream(line, "sound", UNIT_SOUND, &s->streams[UNIT_SOUND]);
     if (f->has_srt)
         add_srt(line, &f->srt);
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    json_decref(line);
-    size_t size = strlen(text);
-    text[size] = '\n'; // in place of the end
-    // A pipe that is writable takes a line whole; where nobody reads this one is left out.
-    struct pollfd pipe = {.fd = status->fd, .events = POLLOUT};
-    ssize_t n = 0;
-    if (poll(&pipe, 1, 0) == 1)
-        n = write(status->fd, text, size + 1);
-    free(text);
-    return n < 0 && errno == EPIPE ? -EPIPE : 0;
+    return say(status->fd, line);
 }

@@ -1,6 +1,7 @@
 // What a gateway says about its source once a second: a line of JSON on a descriptor.
 //
-//   {"source": "cam1", "state": "live", "text": "", "gen": 2, "bitrate": 4012000,
+//   {"source": "cam1", "state": "live", "text": "", "gen": 2, "seq": 4711,
+//    "done_ns": 1796000000000000000, "bitrate": 4012000,
 //    "clock_ppm": -12.0, "refused": 0, "log_errors": 0,
 //    "video": {"codec": "h264", "width": 1280, "height": 720, "rate": 25.0,
 //              "units": 812, "damaged": 0, "gaps": 1},
@@ -33,5 +34,7 @@ struct status_facts {
     struct srt_input_stats srt;
     const char *text;
 };
+// The last line of one that cannot begin: {"state": "refused", "text": ...}.
+void status_refuse(int fd, const char *text);
 // -EPIPE: nobody reads any more.
 int status_tell(struct status *status, const struct status_facts *facts, int64_t now_ns);

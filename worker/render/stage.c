@@ -23,6 +23,11 @@
 #define BEHIND_NS INT64_C(5000000000) // and says so when it has not followed for so long
 // How long a full peer queue is given to drain before it is tried again.
 #define PEER_RETRY_NS 4000000
+// Logs of live sources grow with each of their pictures.
+#define LOG_LOOK_NS INT64_C(5000000)
+// Who has waited for one is behind for no fault of its own; who is too slow for a log waits no
+// more.
+#define LOG_LATELY_NS INT64_C(1000000000)
 // Longer than the slowest start of a source.
 #define HUNG_NS INT64_C(20000000000)
 // Tracks' costs are means over about so many seconds of programme.
@@ -90,7 +95,7 @@ static void note_report(struct stage *s, int64_t frame, const struct render_repo
     pthread_mutex_unlock(&s->lock);
 }
 
-// -EAGAIN: what lies beneath is still on its way.
+// -EAGAIN: what lies beneath, or a camera's log, is still on its way.
 static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t start_frame,
                       bool store)
 {
@@ -99,13 +104,21 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
     struct render_report report;
     int64_t local = frame - start_frame;
     int64_t start_ns = clock_monotonic_ns();
+    if (s->waits_log && renderer_waits(s->renderer, frame))
+        return -EAGAIN;
     int error = s->beneath ? beneath_picture(s->beneath, frame, credit, &beneath) : 0;
+    s->waits_beneath = error == -EAGAIN;
+    s->waits_log = false;
     if (error == -EAGAIN)
         return error;
     if (!error)
         error = renderer_frame(s->renderer, local < 0 ? 0 : local, frame, beneath, &group, s->sound,
                                &report);
     picture_unref(&beneath);
+    s->waits_log = error == -EAGAIN;
+    stage_note_log(s, s->waits_log ? &report.first : NULL);
+    if (s->waits_log)
+        return error;
     int64_t rendered_ns = clock_monotonic_ns();
     struct coded_frame coded = {0};
     // Consumers take another provider's frame of a key's number for that key.
@@ -138,8 +151,7 @@ static int render_one(struct stage *s, int64_t frame, int64_t credit, int64_t st
 
 // ---- The thread -------------------------------------------------------------------------------
 
-// Called with the lock held. Does not wait when something has come since `woken` was cleared.
-static void wait_changed(struct stage *s, int64_t timeout_ns)
+void stage_wait(struct stage *s, int64_t timeout_ns)
 {
     if (s->woken || s->closing)
         return;
@@ -182,6 +194,12 @@ static int warm_up(struct stage *s, struct diagnostic *reterr)
         renderer_frame(s->renderer, s->warm_local, s->warm_frame, black, &group, s->sound, &report);
     group_frame_unref(&group);
     picture_unref(&black);
+    if (error == -EAGAIN) {
+        report.problems = 0;
+        error = stage_await_logs(s);
+        if (error)
+            return error;
+    }
     if (error)
         return diagnostic_set(reterr, error, "render_failed", "", "the first frame: %s",
                               strerror(-error));
@@ -227,6 +245,8 @@ static int open_renderer(struct stage *s, struct diagnostic *reterr)
         .base = s->base,
         .sound = true,
         .resolver = prepared_resolver(s->prepared),
+        .live_folder = s->live_folder,
+        .epoch_ns = s->epoch_ns,
     };
     int error = renderer_create(&config, &s->renderer, reterr);
     return error || s->third ? error : warm_up(s, reterr);
@@ -240,7 +260,7 @@ static int await_links(struct stage *s)
     while (s->beneath && !s->closing && (address = beneath_waits_for(s->beneath))) {
         snprintf(s->status.waits_for, sizeof s->status.waits_for, "%s", address);
         s->woken = false;
-        wait_changed(s, LINKS_LOOK_NS);
+        stage_wait(s, LINKS_LOOK_NS);
     }
     s->status.waits_for[0] = 0;
     int result = s->closing ? -EAGAIN : 0;
@@ -265,9 +285,7 @@ static int fetch(struct stage *s, int *ret_missing, struct diagnostic *reterr)
                         "channel=%" PRIu64 " plan=%" PRIu32 " group=%" PRIu32 " for=\"%s\"",
                         s->channel, s->plan_epoch, s->group, text);
         told = told || *text;
-        pthread_mutex_lock(&s->lock);
-        memcpy(s->status.lacks, text, sizeof s->status.lacks);
-        pthread_mutex_unlock(&s->lock);
+        stage_set_lacks(s, text);
     }
     return error;
 }
@@ -344,7 +362,7 @@ static bool follow(struct stage *s)
         return false;
     int64_t local = at - s->start_frame;
     pthread_mutex_unlock(&s->lock);
-    renderer_follow(s->renderer, local < 0 ? 0 : local);
+    renderer_follow(s->renderer, local < 0 ? 0 : local, at);
     pthread_mutex_lock(&s->lock);
     s->position = at;
     return true;
@@ -365,25 +383,28 @@ static void *stage_main(void *opaque)
         leave_out(s);
         bool full = stage_serve(s);
         int64_t credit, frame = stage_next(s, &credit);
-        s->status.share = frame < 0 || s->waits_beneath ? 1 : consumers_share(&s->consumers, true);
+        bool late = clock_monotonic_ns() - s->log_waited_ns < LOG_LATELY_NS;
+        bool waits = s->waits_beneath || late;
+        s->status.share = frame < 0 || waits ? 1 : consumers_share(&s->consumers, true);
         if (frame < 0 && follow(s))
             continue;
         if (frame < 0) {
-            wait_changed(s, full ? PEER_RETRY_NS : 1000000000);
+            stage_wait(s, full ? PEER_RETRY_NS : 1000000000);
             continue;
         }
-        if (consumers_wait(&s->consumers))
+        if (!late && consumers_wait(&s->consumers))
             atomic_store(&s->times->short_ns, clock_monotonic_ns());
         int64_t start_frame = s->start_frame;
         bool store = consumers_all_share(&s->consumers);
         pthread_mutex_unlock(&s->lock);
         int error = render_one(s, frame, credit, start_frame, store);
         pthread_mutex_lock(&s->lock);
-        s->waits_beneath = error == -EAGAIN;
+        if (s->waits_log)
+            s->log_waited_ns = clock_monotonic_ns();
         if (error && error != -EAGAIN)
             s->woken = false; // out of memory: gives the rest of the node time to let some go
         if (error)
-            wait_changed(s, 100000000);
+            stage_wait(s, s->waits_log ? LOG_LOOK_NS : 100000000);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -438,6 +459,9 @@ struct stage *stage_create(const struct stage_config *config)
     s->without_optional = plan->without_optional;
     s->third = is_third(group, config->node);
     s->cache = config->cache;
+    s->live_folder = config->live_folder ? base_strdup(config->live_folder) : NULL;
+    s->epoch_ns = plan->epoch_ns;
+    s->log_waited_ns = INT64_MIN / 2;
     s->times = config->times;
     s->consumers.host = config->blocks ? config->host : 0;
     s->consumers.repeat_ns = config->repeat_ns;
@@ -519,6 +543,7 @@ void stage_destroy(struct stage **stage)
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s->sound);
+    free(s->live_folder);
     free(s->poisoned);
     free(s);
 }

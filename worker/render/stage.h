@@ -13,7 +13,9 @@
 // consumer would begin if its provider failed: while nobody takes frames the stage follows there,
 // clips open and decoders near (renderer_follow). Frames that another worker makes too are left out
 // for as long as any stage of the worker is short of time, or the worker has given them up
-// (worker/strain.h); the stage follows then.
+// (worker/strain.h); the stage follows then. A frame with a camera that its log does not know yet
+// (engine/live/camera.h) is waited for, however long: that is neither a failure nor being short of
+// time.
 #pragma once
 
 #include "engine/link/block_pool.h"
@@ -40,6 +42,7 @@ struct stage_config {
     struct block_pool *blocks; // memory shared with consumers on this host; NULL: none is
     uint64_t host;             // block_host
     struct stage_times *times; // of all stages of the worker
+    const char *live_folder;   // of logs, see render_config; copied
     int64_t repeat_ns; // a frame that was sent again is not sent again to that peer for so long
 };
 
@@ -63,8 +66,8 @@ void stage_want(struct stage *stage, struct frame_peer *peer, const struct frame
 void stage_gone(struct stage *stage, struct frame_peer *peer);
 
 // Whether it has been at one thing for twenty seconds: a decoder, a renderer or a peer that does
-// not come back. Preparing, waiting for others and failing are none of that. Thread: one, all the
-// time.
+// not come back. Preparing, waiting for others or for a log, and failing are none of that. Thread:
+// one, all the time.
 bool stage_hung(struct stage *stage, int64_t now_ns);
 
 // What the worker reports of a stage. Thread: any.
@@ -75,7 +78,8 @@ struct stage_status {
     char reason[512];    // why refused
     int start_ms;        // opening and the first frame took so long; 0: not yet
     char waits_for[128]; // PREPARING: address of a provider beneath that is not connected
-    char lacks[512];     // PREPARING: what of its media cannot be had now
+    char lacks[512];     // what cannot be had now: PREPARING, of its media, or the log of a live
+                         // source; later, what of a log has been waited for longer than a second
     double render_median_ms, render_p99_ms, code_median_ms, code_p99_ms;
     int64_t frame;
     uint64_t frames, bytes;

@@ -1,5 +1,5 @@
 // A stage from the inside: shared by what serves its consumers and all else. Private to stage.c and
-// stage_serve.c; threads and locks as stated at the fields.
+// stage_*.c; threads and locks as stated at the fields.
 #pragma once
 
 #include "engine/base/cost.h"
@@ -38,6 +38,8 @@ struct stage {
     bool without_optional;          // the plan shows no optional tracks
     bool third;                     // whom takers ask last: it opens nothing before
     int64_t warm_frame, warm_local; // where the plan will probably take effect
+    char *live_folder;              // NULL: none
+    int64_t epoch_ns;
     pthread_t thread;
     bool started; // else it is refused
     struct cost render_cost, code_cost;
@@ -61,15 +63,29 @@ struct stage {
     struct ring ring;
     struct coder *coder;
     int32_t *sound;
-    bool waits_beneath;  // the last try had to wait for another worker
-    bool uncertain;      // the last frame may be another elsewhere
-    int64_t position;    // where the renderer was last
-    int64_t followed_ns; // when it last was where it has to be
-    int64_t copied_ns;   // when it last had no spare copies to leave out
+    bool waits_beneath;    // the last try had to wait for another worker
+    bool waits_log;        // or for the log of a live source
+    int64_t log_waited_ns; // when it last did
+    int64_t log_wait_ns;   // since when; 0: it does not wait
+    bool log_told;         // that it has been long
+    bool uncertain;        // the last frame may be another elsewhere
+    int64_t position;      // where the renderer was last
+    int64_t followed_ns;   // when it last was where it has to be
+    int64_t copied_ns;     // when it last had no spare copies to leave out
 };
 
 // Called with the lock held.
 void stage_wake(struct stage *stage);
+// Called with the lock held. Does not wait when something has come since `woken` was cleared. Stage
+// thread.
+void stage_wait(struct stage *s, int64_t timeout_ns);
+// The following: stage thread, without the lock.
+void stage_set_lacks(struct stage *s, const char text[512]);
+// What the frame under way lacks of a log; NULL: nothing. When that has lasted, it is told.
+void stage_note_log(struct stage *s, const struct diagnostic *lacks);
+// What cameras see where the plan takes effect is not known yet; that their logs are here can be,
+// and is waited for. -EAGAIN: closing.
+int stage_await_logs(struct stage *s);
 // Sends what is here and asked for. Returns whether a peer's queue was full, so that the caller
 // comes back soon. Stage thread, with the lock held.
 bool stage_serve(struct stage *stage);

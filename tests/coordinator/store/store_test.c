@@ -97,6 +97,7 @@ static int writes_refused(struct store *s, int expected)
     struct store_commit commit = {channel, 9,     9, 9,    REVISION, (const uint8_t *)"x",
                                   1,       false, 0, false};
     struct store_node node = {.name = "never", .role = "edge"};
+    struct store_source source = {.name = "never", .input = (char[]){"{}"}};
     uint64_t id;
     int refused = 0;
     refused += store_media_put(s, REVISION, "never", "{}", NULL) == expected;
@@ -109,6 +110,8 @@ static int writes_refused(struct store *s, int expected)
     refused += store_plan_reserve(s, channel, 99, NULL) == expected;
     refused += store_plan_put(s, &commit, NULL) == expected;
     refused += store_node_put(s, &node, NULL) == expected;
+    refused += store_source_put(s, &source, NULL) == expected;
+    refused += store_source_delete(s, "never", NULL) == expected;
     return refused;
 }
 
@@ -116,18 +119,18 @@ static void test_lease(void)
 {
     uint64_t epoch, later;
     struct store *first = open_store("first");
-    CHECK(writes_refused(first, -ESTALE), ==, 10); // nobody leads yet
+    CHECK(writes_refused(first, -ESTALE), ==, 12); // nobody leads yet
     CHECK_OK(lease(first, TTL_MS, &epoch));
     struct store_channel c = example("one");
     CHECK_OK(store_channel_create(first, &c, &channel, NULL));
     store = open_store("second");
     CHECK_ERROR(lease(store, TTL_MS, &later), -EAGAIN);
-    CHECK(writes_refused(store, -ESTALE), ==, 10);
+    CHECK(writes_refused(store, -ESTALE), ==, 12);
     CHECK_OK(lease(first, 1, &epoch)); // runs out at once
     while (lease(store, 600000, &later) == -EAGAIN)
         ;
     CHECK(later, >, epoch);
-    CHECK(writes_refused(first, -EIO), ==, 10); // its time is over, by its own clock
+    CHECK(writes_refused(first, -EIO), ==, 12); // its time is over, by its own clock
     CHECK_ERROR(lease(first, TTL_MS, &epoch), -EAGAIN);
     store_close(&first);
 }

@@ -3,71 +3,14 @@
 #include "engine/live/log.h"
 
 #include "engine/base/clock.h"
-#include "tests/check.h"
+#include "engine/live/segments.h"
+#include "tests/engine/live/made_up.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define FRAME_NS INT64_C(40000000)
-
-static char folder[64], path[128];
-
-static void fresh(const char *name)
-{
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-}
-
-static struct live_log *create(struct live_log_limits limits)
-{
-    struct live_log *log = NULL;
-    struct diagnostic d = {0};
-    CHECK_OK(live_log_create(path, "cam1", limits, &log, &d));
-    return log;
-}
-
-static struct live_reader *open_reader(void)
-{
-    struct live_reader *reader = NULL;
-    CHECK_OK(live_reader_open(path, &reader, NULL));
-    return reader;
-}
-
-static int64_t due(int i)
-{
-    return INT64_C(1700000000000000000) + i * FRAME_NS;
-}
-
-// Picture i; its body tells which one it is, and its size.
-static int append_picture(struct live_log *log, int i, int gop, size_t size)
-{
-    static uint8_t body[200000];
-    memset(body, i, size);
-    struct unit u = {.kind = UNIT_DATA,
-                     .flags = i % gop == 0 ? UNIT_KEY : 0,
-                     .gen = 1,
-                     .pts = i * 3600,
-                     .dts = i * 3600,
-                     .chan_ns = due(i),
-                     .done_ns = due(i),
-                     .index = i,
-                     .body = body,
-                     .size = size};
-    return live_log_append(log, &u);
-}
-
-static void append_format(struct live_log *log, const char *codec)
-{
-    struct unit_format format = {.width = 1280, .height = 720};
-    snprintf(format.codec, sizeof format.codec, "%s", codec);
-    uint8_t body[UNIT_FORMAT_BYTES];
-    struct unit u = {
-        .kind = UNIT_FORMAT, .gen = 1, .chan_ns = due(0), .done_ns = due(0) - 1, .body = body};
-    u.size = unit_format_write(&format, body);
-    CHECK_OK(live_log_append(log, &u));
-}
 
 // RFC 3720, B.4, and 8 bytes at a time against one.
 static void test_crc(void)
@@ -168,7 +111,7 @@ static void test_follow(void)
 static void test_torn(void)
 {
     for (int cut = 0; cut < 140; cut += 13) {
-        char name[32], file[200];
+        char name[32], file[PATH_MAX];
         snprintf(name, sizeof name, "torn-%d", cut);
         fresh(name);
         struct live_log *log = create(LIVE_LOG_LIMITS);
@@ -176,8 +119,12 @@ static void test_torn(void)
             CHECK_OK(append_picture(log, i, 25, 60));
         CHECK_ERROR(append_picture(log, 2, 25, 60), -EINVAL); // not above what is done
         live_log_destroy(&log);
-        snprintf(file, sizeof file, "%s/%016d.units", path, 1);
-        CHECK_OK(truncate(file, 3 * 140 - cut));
+        uint32_t history;
+        uint64_t *segments;
+        size_t count;
+        CHECK_OK(segments_list(path, &history, &segments, &count));
+        CHECK_OK(truncate(segment_path(path, history, segments[0], file), 3 * 140 - cut));
+        free(segments);
         struct live_reader *reader = open_reader();
         struct unit u;
         int whole = cut ? 2 : 3;

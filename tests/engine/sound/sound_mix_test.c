@@ -108,7 +108,7 @@ static struct diagnostic first;
 static void mix_one(const char *clip, int64_t n)
 {
     struct timeline *t = timeline_of("25", &clip, 1);
-    struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver);
+    struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver, NULL);
     memset(frame, 0x55, sizeof frame);
     problems = sound_mixer_frame(m, n, n, 0, 1, frame, &first);
     sound_mixer_destroy(&m);
@@ -124,7 +124,7 @@ static void test_continuity(void)
     for (size_t r = 0; r < 4; r++)
         for (size_t o = 0; o < sizeof offsets / sizeof offsets[0]; o++) {
             struct timeline *t = timeline_of(names[r], &clip, 1);
-            struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver);
+            struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver, NULL);
             int64_t next = 0;
             int jumps = 0;
             for (int64_t n = 7; n < 1007; n++) {
@@ -266,7 +266,7 @@ static void test_tracks(void)
     CHECK(frame[0], ==, 1920);
     CHECK(frame[2 * 1919], ==, (19201 + 1919) / 10);
     struct timeline *t = timeline_of("25", clips, 3);
-    struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver);
+    struct sound_mixer *m = sound_mixer_create(t, t->rate, &resolver, NULL);
     static int32_t sum[4000], part[4000];
     for (int cut = 0; cut <= 3; cut++) {
         problems = sound_mixer_frame(m, 10, 10, 0, cut, sum, NULL);
@@ -286,7 +286,7 @@ static void test_tone(void)
                        "\"pattern\": {\"kind\": \"bars\", \"tone\": {\"level\": -6}}";
     for (size_t r = 0; r < 4; r++) {
         struct timeline *t = timeline_of("25", &clip, 1);
-        struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver);
+        struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver, NULL);
         int64_t place = 0;
         int wrong = 0;
         for (int64_t n = 0; n < 100; n++) {
@@ -313,7 +313,7 @@ static void test_flash(void)
                        "\"pattern\": {\"kind\": \"flash\"}";
     for (size_t r = 0; r < 4; r++) {
         struct timeline *t = timeline_of(names[r], &clip, 1);
-        struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver);
+        struct sound_mixer *m = sound_mixer_create(t, rates[r], &resolver, NULL);
         struct source_config config = {.clip = &t->tracks[0].clips[0],
                                        .scale_x = 1,
                                        .scale_y = 1,

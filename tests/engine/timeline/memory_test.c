@@ -94,6 +94,7 @@ int main(void)
     test_document("demo.json");
     test_document("all_kinds.json");
     test_document("nested.json");
+    test_document("cameras.json");
     test_document("shapes.json");
     test_document("unordered.json");
     return check_end();

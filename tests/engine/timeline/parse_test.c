@@ -156,9 +156,9 @@ static void test_defaults(void)
     if (!t)
         return;
     static const enum fit fits[] = {
-        [CLIP_VIDEO] = FIT_CONTAIN,   [CLIP_IMAGE] = FIT_CONTAIN, [CLIP_SEQUENCE] = FIT_CONTAIN,
-        [CLIP_TEXT] = FIT_NONE,       [CLIP_SHAPE] = FIT_NONE,    [CLIP_PATTERN] = FIT_FILL,
-        [CLIP_TIMELINE] = FIT_CONTAIN};
+        [CLIP_VIDEO] = FIT_CONTAIN,    [CLIP_IMAGE] = FIT_CONTAIN, [CLIP_SEQUENCE] = FIT_CONTAIN,
+        [CLIP_TEXT] = FIT_NONE,        [CLIP_SHAPE] = FIT_NONE,    [CLIP_PATTERN] = FIT_FILL,
+        [CLIP_TIMELINE] = FIT_CONTAIN, [CLIP_CAMERA] = FIT_CONTAIN};
     for (size_t i = 0; i < t->track_count; i++) {
         const struct clip *c = &t->tracks[i].clips[0];
         CHECK(c->kind, ==, i); // the document has one track for each, in the order of the enum
@@ -176,6 +176,39 @@ static void test_defaults(void)
     CHECK_TRUE(audio->in.num == 8 && audio->in.den == 5);
     CHECK(t->tracks[CLIP_TIMELINE].clips[0].nested->duration, ==, 50);
     CHECK(t->tracks[CLIP_TEXT].clips[0].text->size, ==, 48);
+    timeline_unref(&t);
+}
+
+static void test_cameras(void)
+{
+    struct timeline *t = NULL;
+    struct diagnostic d;
+    CHECK_OK(file_parse(DATA "/valid/all_kinds.json", &t, &d));
+    const struct clip *c = t ? &t->tracks[CLIP_CAMERA].clips[0] : NULL;
+    CHECK_TRUE(c && c->delay_ns == 400000000 && c->hold_ns == 1000000000 && c->asset == -1);
+    timeline_unref(&t);
+    CHECK_OK(file_parse(DATA "/valid/demo.json", &t, &d));
+    CHECK_TRUE(t && !timeline_has_camera(t) && !timeline_sources(t, NULL, 0));
+    timeline_unref(&t);
+    CHECK_OK(file_parse(DATA "/valid/cameras.json", &t, &d));
+    if (!t)
+        return;
+    c = t->tracks[0].clips;
+    CHECK_TEXT(c[0].source, "cam1");
+    CHECK_TRUE(c[0].delay_ns == 200000000 && c[0].hold_ns == INT64_C(60000000000));
+    CHECK_TRUE(c[0].fallback.kind == FALLBACK_ASSET && c[0].sound_fade_in == 10);
+    CHECK_TEXT(c[1].source, "a.B-c_9");
+    CHECK_TRUE(c[1].delay_ns == INT64_C(10000000000) && !c[1].hold_ns && c[1].transition == 10);
+    CHECK_TRUE(t->tracks[2].clips[0].delay_ns == 400000000);
+    CHECK_TRUE(t->tracks[2].clips[0].hold_ns == 500000000);
+    // Each once, those of the scene too.
+    const char *names[TIMELINE_SOURCES_MAX] = {NULL};
+    CHECK_TRUE(timeline_has_camera(t));
+    CHECK(timeline_sources(t, names, TIMELINE_SOURCES_MAX), ==, 3);
+    CHECK_TEXT(names[0], "cam1");
+    CHECK_TEXT(names[1], "a.B-c_9");
+    CHECK_TEXT(names[2], "in-scene");
+    CHECK(timeline_sources(t, names, 1), ==, 3);
     timeline_unref(&t);
 }
 
@@ -379,6 +412,24 @@ static void test_bomb(void)
     }
 }
 
+static void test_many_sources(void)
+{
+    for (int count = TIMELINE_SOURCES_MAX; count <= TIMELINE_SOURCES_MAX + 1; count++) {
+        struct text text = {0};
+        struct timeline *t = NULL;
+        struct diagnostic d;
+        text_add(&text, HEAD "{\"clips\":[");
+        for (int i = 0; i < 2 * count; i++)
+            text_add(&text,
+                     "%s{\"kind\":\"camera\",\"source\":\"cam%d\",\"start\":%d,\"duration\":1}",
+                     i ? "," : "", i / 2, i);
+        text_add(&text, "]}]}");
+        CHECK_ERROR(parse_text(&text, &t, &d), count > TIMELINE_SOURCES_MAX ? -E2BIG : 0);
+        CHECK_TEXT(d.path, count > TIMELINE_SOURCES_MAX ? "tracks[0].clips[128].source" : "");
+        timeline_unref(&t);
+    }
+}
+
 // A dissolve between nested timelines shows both: 64 tracks of 64 are allowed, twice as many not.
 static int load_wide(void *opaque, const char *uri, char **ret_bytes, size_t *ret_size,
                      struct diagnostic *reterr)
@@ -541,6 +592,7 @@ int main(void)
     test_demo();
     test_defaults();
     test_borders();
+    test_cameras();
     test_times();
     test_sharing();
     test_many_clips();
@@ -551,6 +603,7 @@ int main(void)
     test_size();
     test_bomb();
     test_wide_dissolve();
+    test_many_sources();
     test_many_nested_clips();
     test_brackets_in_text();
     test_nested_words();

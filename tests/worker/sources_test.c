@@ -1,0 +1,135 @@
+// A worker's live sources, with real gateways: started, started again, ended, and handed over.
+#include "engine/base/clock.h"
+#include "tests/check.h"
+#include "worker/sources.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SECOND_NS INT64_C(1000000000)
+#define CALLS     "{\"kind\":\"srt-call\",\"address\":\"127.0.0.1:9\"}"
+
+typedef Vistter__Control__V1__SourceReport source_report;
+
+static struct sources *sources;
+static uint8_t key[32];
+
+// As the leader says it: cam1 at this home, 0: there is none.
+static void tell(const char *home, uint64_t term, const char *input)
+{
+    Vistter__Control__V1__DesiredState state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
+    Vistter__Control__V1__SourcePlan plan = VISTTER__CONTROL__V1__SOURCE_PLAN__INIT, *plans = &plan;
+    Vistter__Control__V1__LinkPlan link = VISTTER__CONTROL__V1__LINK_PLAN__INIT, *links = &link;
+    plan.source = (char[]){"cam1"};
+    plan.term = term;
+    plan.home = (char *)(uintptr_t)home;
+    plan.address = (char[]){"127.0.0.1:9"};
+    plan.input = (char *)(uintptr_t)input;
+    link.consumer = (char[]){"w1"};
+    link.link_id = (char[]){"source-cam1"};
+    link.key = (ProtobufCBinaryData){sizeof key, key};
+    plan.links = &links;
+    plan.n_links = 1;
+    state.sources = &plans;
+    state.n_sources = home ? 1 : 0;
+    sources_follow(sources, &state);
+}
+
+static const source_report *report(void)
+{
+    source_report **list;
+    return sources_report(sources, &list) ? list[0] : NULL;
+}
+
+// Goes on as the worker does, until `is` of the report, for half a minute at most.
+static bool comes(bool (*is)(const source_report *r))
+{
+    for (int64_t end = clock_monotonic_ns() + 30 * SECOND_NS; clock_monotonic_ns() < end;) {
+        sources_step(sources, clock_monotonic_ns());
+        if (is(report()))
+            return true;
+        clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 50);
+    }
+    return false;
+}
+
+static pid_t child(void)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%d", &pid) != 1)
+        pid = 0;
+    if (f)
+        fclose(f);
+    return pid;
+}
+
+static bool is_there(const source_report *r)
+{
+    return r && r->home && strstr(r->status, "\"connecting\"") && r->seq && !*r->error;
+}
+static bool has_crashed(const source_report *r)
+{
+    return r && strstr(r->error, "crashed");
+}
+static bool is_refused(const source_report *r)
+{
+    return r && strstr(r->status, "\"refused\"") && strstr(r->status, "input.listen") &&
+           strstr(r->error, "ended");
+}
+static bool follows(const source_report *r)
+{
+    return r && !r->home && r->seq && strstr(r->error, "cannot be reached");
+}
+static bool is_gone(const source_report *r)
+{
+    return !r;
+}
+
+int main(void)
+{
+    char folder[] = "/tmp/vistter-sources-XXXXXX", command[64];
+    struct diagnostic why;
+    CHECK_TRUE(mkdtemp(folder));
+    struct sources_config config = {folder, "w1", 120};
+    CHECK_OK(sources_create(&config, &sources, &why));
+    tell("w1", 1, CALLS);
+    CHECK_TRUE(comes(is_there));
+    pid_t first = child();
+    CHECK(first, >, 0);
+    tell("w1", 1, CALLS); // the same again changes nothing
+    sources_step(sources, clock_monotonic_ns());
+    CHECK(child(), ==, first);
+    kill(first, SIGKILL);
+    CHECK_TRUE(comes(has_crashed));
+    CHECK_TRUE(comes(is_there));
+    CHECK(child(), !=, first);
+    // Saved anew, and wrong.
+    tell("w1", 1, "{\"kind\":\"srt-listen\",\"listen\":\"nowhere\"}");
+    CHECK_TRUE(comes(is_refused));
+    tell("w1", 1, CALLS);
+    CHECK_TRUE(comes(is_there));
+    // Another is home: the log stays, and is followed.
+    tell("w2", 2, "");
+    CHECK_TRUE(comes(follows));
+    CHECK(child(), ==, 0);
+    CHECK(report()->term, ==, 2);
+    tell("w1", 3, CALLS); // and goes on here
+    CHECK_TRUE(comes(is_there));
+    tell(NULL, 0, NULL);
+    CHECK_TRUE(comes(is_gone));
+    CHECK(child(), ==, 0);
+    tell("w1", 4, CALLS);
+    CHECK_TRUE(comes(is_there));
+    sources_destroy(&sources); // a worker that ends leaves no child
+    CHECK(child(), ==, 0);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK_OK(system(command));
+    return check_end();
+}

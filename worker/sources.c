@@ -1,0 +1,301 @@
+#include "worker/sources.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/link/frame_link.h"
+#include "engine/live/log_follower.h"
+#include "worker/gateway_child.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef Vistter__Control__V1__SourcePlan source_plan;
+typedef Vistter__Control__V1__SourceReport source_report;
+
+#define SECOND_NS INT64_C(1000000000)
+#define END_NS    (2 * SECOND_NS) // for gateways when the worker ends
+
+struct source {
+    char name[FRAME_LOG_NAME_MAX + 1];
+    bool home, wanted;
+    uint64_t term;
+    char *input;                                         // of a home; secret
+    char address[128], link_id[FRAME_LOG_NAME_MAX + 16]; // of the home, for who follows it
+    uint8_t key[LINK_KEY_BYTES];
+    // -- what runs: at most one of them
+    struct gateway_child gateway;
+    bool has_gateway, stopping;
+    struct log_follower *follower;
+    int64_t retry_ns;
+    char error[640];
+    struct log_follower_stats stats; // as reported
+    source_report report;
+};
+
+struct sources {
+    char folder[PATH_MAX - FRAME_LOG_NAME_MAX - 8];
+    char node[128];
+    int latency_ms, count;
+    struct source *list[SOURCES_MAX]; // by nothing
+    source_report *reports[SOURCES_MAX];
+};
+
+int sources_create(const struct sources_config *config, struct sources **ret,
+                   struct diagnostic *reterr)
+{
+    struct sources *s = base_alloc(sizeof *s);
+    int length = snprintf(s->folder, sizeof s->folder, "%s", config->folder);
+    snprintf(s->node, sizeof s->node, "%s", config->node);
+    s->latency_ms = config->latency_ms;
+    if (length >= (int)sizeof s->folder || (mkdir(s->folder, 0700) && errno != EEXIST)) {
+        int error = length >= (int)sizeof s->folder ? -ENAMETOOLONG : -errno;
+        free(s);
+        return diagnostic_set(reterr, error, "live_folder", config->folder,
+                              "the folder for live sources cannot be made: %s", strerror(-error));
+    }
+    *ret = s;
+    return 0;
+}
+
+static void wipe(char **text)
+{
+    if (*text)
+        explicit_bzero(*text, strlen(*text));
+    free(*text);
+    *text = NULL;
+}
+
+// ---- What runs --------------------------------------------------------------------------------
+
+// Nobody else may write the log before a gateway has gone. -EAGAIN: not yet.
+static int end_run(struct source *s)
+{
+    if (s->has_gateway && gateway_child_stop(&s->gateway))
+        return -EAGAIN;
+    if (s->has_gateway)
+        gateway_child_finish(&s->gateway);
+    s->has_gateway = s->stopping = false;
+    log_follower_destroy(&s->follower);
+    return 0;
+}
+
+static void begin_gateway(struct sources *all, struct source *s)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s/%s", all->folder, s->name);
+    json_t *input = json_loads(s->input, 0, NULL);
+    json_t *settings =
+        json_pack("{s:s, s:s, s:o}", "source", s->name, "folder", folder, "input", input);
+    char *text = settings ? json_dumps(settings, JSON_COMPACT) : NULL;
+    json_decref(settings);
+    if (!text) {
+        snprintf(s->error, sizeof s->error, "what the source is, is no JSON");
+        s->retry_ns = INT64_MAX;
+        return;
+    }
+    s->error[0] = 0;
+    gateway_child_init(&s->gateway, text);
+    s->has_gateway = true;
+}
+
+static void begin_follower(struct sources *all, struct source *s, int64_t now_ns)
+{
+    struct log_follower_config config = {
+        .source = s->name,
+        .root = all->folder,
+        .address = s->address,
+        .consumer = all->node,
+        .link_id = s->link_id,
+        .latency_ms = all->latency_ms,
+    };
+    struct diagnostic why = {0};
+    memcpy(config.key, s->key, sizeof config.key);
+    int error = log_follower_create(&config, &s->follower, &why);
+    explicit_bzero(config.key, sizeof config.key);
+    s->retry_ns = now_ns + SECOND_NS;
+    snprintf(s->error, sizeof s->error, "%s", error ? why.text : "");
+}
+
+static void source_step(struct sources *all, struct source *s, int64_t now_ns)
+{
+    if (s->stopping && end_run(s))
+        return;
+    if (s->has_gateway)
+        gateway_child_step(&s->gateway, now_ns);
+    else if (!s->follower && now_ns >= s->retry_ns && s->home)
+        begin_gateway(all, s);
+    else if (!s->follower && now_ns >= s->retry_ns && *s->address)
+        begin_follower(all, s, now_ns);
+}
+
+void sources_step(struct sources *all, int64_t now_ns)
+{
+    int kept = 0;
+    for (int i = 0; i < all->count; i++) {
+        struct source *s = all->list[i];
+        if (s->wanted || end_run(s)) {
+            all->list[kept++] = s;
+        } else {
+            wipe(&s->input);
+            free(s);
+        }
+    }
+    all->count = kept;
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i]->wanted)
+            source_step(all, all->list[i], now_ns);
+}
+
+// ---- What is told -----------------------------------------------------------------------------
+
+static struct source *source_of(struct sources *all, const source_plan *plan)
+{
+    for (int i = 0; i < all->count; i++)
+        if (!strcmp(all->list[i]->name, plan->source))
+            return all->list[i];
+    if (all->count == SOURCES_MAX || !frame_log_name_valid(plan->source)) {
+        log_error("source_refused", "source=%s", plan->source);
+        return NULL;
+    }
+    struct source *s = base_alloc(sizeof *s);
+    snprintf(s->name, sizeof s->name, "%s", plan->source);
+    return all->list[all->count++] = s;
+}
+
+// The link of a follower; NULL: it has none.
+static const Vistter__Control__V1__LinkPlan *link_of(const source_plan *plan, const char *node)
+{
+    for (size_t i = 0; i < plan->n_links; i++)
+        if (!strcmp(plan->links[i]->consumer, node) && plan->links[i]->key.len == LINK_KEY_BYTES)
+            return plan->links[i];
+    return NULL;
+}
+
+static void follow_home(struct source *s, const source_plan *plan, const char *node)
+{
+    const Vistter__Control__V1__LinkPlan *link = link_of(plan, node);
+    bool same_home =
+        !s->home && link && !strcmp(s->address, plan->address) && s->term == plan->term;
+    struct log_follower_stats stats = {0};
+    if (s->follower)
+        log_follower_stats(s->follower, &stats);
+    // Another leader makes other keys. A link that stands needs none until it breaks.
+    bool same_key = link && !memcmp(s->key, link->key.data, LINK_KEY_BYTES);
+    if (link) {
+        snprintf(s->address, sizeof s->address, "%s", plan->address);
+        snprintf(s->link_id, sizeof s->link_id, "%s", link->link_id);
+        memcpy(s->key, link->key.data, LINK_KEY_BYTES);
+    } else {
+        s->address[0] = 0;
+    }
+    if (!same_home || (!same_key && !stats.connected))
+        s->stopping = true;
+    s->home = false;
+    wipe(&s->input);
+}
+
+static void be_home(struct source *s, const source_plan *plan)
+{
+    if (!s->home || !s->input || strcmp(s->input, plan->input) != 0) {
+        s->stopping = true;
+        wipe(&s->input);
+        s->input = base_strdup(plan->input);
+    }
+    s->home = true;
+    s->address[0] = 0;
+}
+
+void sources_follow(struct sources *all, const Vistter__Control__V1__DesiredState *state)
+{
+    for (int i = 0; i < all->count; i++)
+        all->list[i]->wanted = false;
+    for (size_t i = 0; i < state->n_sources; i++) {
+        const source_plan *plan = state->sources[i];
+        struct source *s = source_of(all, plan);
+        if (!s)
+            continue;
+        if (!strcmp(plan->home, all->node))
+            be_home(s, plan);
+        else
+            follow_home(s, plan, all->node);
+        s->wanted = true;
+        s->term = plan->term;
+        s->retry_ns = 0;
+    }
+    sources_step(all, clock_monotonic_ns());
+}
+
+// ---- What is reported -------------------------------------------------------------------------
+
+static void report_gateway(struct source *s, source_report *r)
+{
+    const struct gateway_child *g = &s->gateway;
+    json_t *status = json_loads(g->status, 0, NULL);
+    r->seq = (uint64_t)json_integer_value(json_object_get(status, "seq"));
+    r->done_ns = json_integer_value(json_object_get(status, "done_ns"));
+    r->status = s->gateway.status;
+    r->error = s->gateway.error;
+    json_decref(status);
+}
+
+static void report_follower(struct source *s, source_report *r)
+{
+    struct log_follower_stats *stats = &s->stats;
+    log_follower_stats(s->follower, stats);
+    r->seq = stats->seq;
+    r->done_ns = stats->done_ns[UNIT_PICTURE];
+    s->error[0] = 0;
+    if (stats->error)
+        snprintf(s->error, sizeof s->error, "the copy cannot be written: %s",
+                 strerror(-stats->error));
+    else if (!stats->connected)
+        snprintf(s->error, sizeof s->error, "%s cannot be reached", s->address);
+}
+
+size_t sources_report(struct sources *all, source_report ***ret)
+{
+    for (int i = 0; i < all->count; i++) {
+        struct source *s = all->list[i];
+        source_report *r = all->reports[i] = &s->report;
+        vistter__control__v1__source_report__init(r);
+        r->source = s->name;
+        r->term = s->term;
+        r->home = s->home;
+        r->error = s->error;
+        if (s->has_gateway)
+            report_gateway(s, r);
+        else if (s->follower)
+            report_follower(s, r);
+    }
+    *ret = all->reports;
+    return (size_t)all->count;
+}
+
+void sources_destroy(struct sources **sources)
+{
+    struct sources *all = *sources;
+    if (!all)
+        return;
+    *sources = NULL;
+    int64_t end_ns = clock_monotonic_ns() + END_NS;
+    for (int i = 0; i < all->count; i++)
+        all->list[i]->wanted = false;
+    while (all->count && clock_monotonic_ns() < end_ns) {
+        sources_step(all, clock_monotonic_ns());
+        if (all->count)
+            clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 50);
+    }
+    for (int i = 0; i < all->count; i++) { // that do not listen
+        gateway_child_finish(&all->list[i]->gateway);
+        wipe(&all->list[i]->input);
+        free(all->list[i]);
+    }
+    free(all);
+}
