@@ -16,7 +16,7 @@
 
 #define THREADS   8
 #define TTL_MS    3000
-#define BOUND_NS  INT64_C(8000000000) // well above what store.h promises, far below for ever
+#define BOUND_NS  INT64_C(30000000000) // well above what store.h promises, far below for ever
 #define REVISION  "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define REVISION2 "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
