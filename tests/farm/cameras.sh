@@ -19,6 +19,7 @@ encoder() {
     start encoder ffmpeg -v error -nostdin -re -f lavfi -i testsrc2=s=320x180:r=30 -f lavfi -i sine=500 -c:v libx264 -preset ultrafast \
         -tune zerolatency -g 30 -pix_fmt yuv420p -c:a aac -f flv "rtmp://127.0.0.1:$rtmp_port/live/secretkey"
 }
+before_stop() { for each in camera encoder; do [ ! -e "$run/$each.pid" ] || stop "$each"; done; }
 source_of() { vistter --json source show "$1"; }
 source_is() { source_of "$1" | jq -e --arg state "$2" '.status.state == $state' >/dev/null; }
 has_home() { source_of "$1" | jq -e --arg home "$2" '.home == $home' >/dev/null; }
