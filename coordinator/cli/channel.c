@@ -221,38 +221,36 @@ static int channel_delete(const struct command *command, int argc, char **argv)
     return status;
 }
 
+static void show_channel(json_t *answer)
+{
+    view_channel(answer, stdout);
+}
+
 static int channel_status(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
         return status;
     const char *const segments[] = {"channels", a.items[0], NULL};
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_channel(reply.json, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_channel);
     arguments_finish(&a);
     return status;
+}
+
+static void show_channels(json_t *answer)
+{
+    view_channels(answer, 0, stdout);
 }
 
 static int channel_list(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"channels", NULL};
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
         return status;
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_channels(reply.json, 0, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_channels);
     arguments_finish(&a);
     return status;
 }

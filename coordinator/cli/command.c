@@ -250,6 +250,19 @@ int arguments_call(struct arguments *arguments, const char *method, const char *
     return complain(&problem);
 }
 
+int arguments_show(struct arguments *arguments, const char *const *segments,
+                   void (*show)(json_t *answer))
+{
+    struct client_reply reply;
+    int status = arguments_call(arguments, "GET", segments, NULL, &reply);
+    if (!status && arguments->json)
+        print_json(reply.json);
+    else if (!status)
+        show(reply.json);
+    client_reply_finish(&reply);
+    return status;
+}
+
 int arguments_change(struct arguments *arguments, const char *method, const char *const *segments,
                      json_t *body, const char *format, ...)
 {

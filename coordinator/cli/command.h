@@ -70,6 +70,10 @@ int arguments_refuse(const struct arguments *arguments, const char *format, ...)
 int arguments_call(struct arguments *arguments, const char *method, const char *const *segments,
                    const json_t *body, struct client_reply *ret);
 
+// The same for commands that show what there is: as JSON, or by `show`.
+int arguments_show(struct arguments *arguments, const char *const *segments,
+                   void (*show)(json_t *answer));
+
 // The same for commands that have nothing more to say than one line, or the server's JSON; takes
 // the reference to `body`.
 int arguments_change(struct arguments *arguments, const char *method, const char *const *segments,

@@ -3,20 +3,19 @@
 
 #include <string.h>
 
+static void show_nodes(json_t *answer)
+{
+    view_nodes(answer, 0, stdout);
+}
+
 static int node_list(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"nodes", NULL};
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
         return status;
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_nodes(reply.json, 0, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_nodes);
     arguments_finish(&a);
     return status;
 }

@@ -37,20 +37,19 @@ static int output_add(const struct command *command, int argc, char **argv)
     return status;
 }
 
+static void show_outputs(json_t *answer)
+{
+    view_outputs(answer, 0, stdout);
+}
+
 static int output_list(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
         return status;
     const char *const segments[] = {"channels", a.items[0], "outputs", NULL};
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_outputs(reply.json, 0, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_outputs);
     arguments_finish(&a);
     return status;
 }

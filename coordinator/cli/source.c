@@ -136,38 +136,36 @@ static int source_put(const struct command *command, int argc, char **argv)
     return status;
 }
 
+static void show_sources(json_t *answer)
+{
+    view_sources(answer, 0, stdout);
+}
+
 static int source_list(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"sources", NULL};
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
         return status;
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_sources(reply.json, 0, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_sources);
     arguments_finish(&a);
     return status;
+}
+
+static void show_source(json_t *answer)
+{
+    view_source(answer, stdout);
 }
 
 static int source_show(const struct command *command, int argc, char **argv)
 {
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 1, 1, &status))
         return status;
     const char *const segments[] = {"sources", a.items[0], NULL};
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        view_source(reply.json, stdout);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_source);
     arguments_finish(&a);
     return status;
 }

@@ -18,7 +18,7 @@ static size_t count_parts(const json_t *owners, const char *part)
     return sum;
 }
 
-static void show_status(const json_t *state)
+static void show_status(json_t *state)
 {
     const json_t *nodes = json_object_get(state, "nodes");
     const json_t *channels = json_object_get(state, "channels");
@@ -51,16 +51,10 @@ static int status_show(const struct command *command, int argc, char **argv)
 {
     static const char *const segments[] = {"status", NULL};
     struct arguments a;
-    struct client_reply reply;
     int status;
     if (!arguments_parse(&a, command, argc, argv, NULL, 0, 0, &status))
         return status;
-    status = arguments_call(&a, "GET", segments, NULL, &reply);
-    if (!status && a.json)
-        print_json(reply.json);
-    else if (!status)
-        show_status(reply.json);
-    client_reply_finish(&reply);
+    status = arguments_show(&a, segments, show_status);
     arguments_finish(&a);
     return status;
 }
