@@ -25,8 +25,8 @@ struct node {
     char name[CONTROL_NAME_MAX + 1];
     uint8_t header[HEADER_BYTES_MAX];
     size_t header_size; // 0: its pipe is gone
-    uint32_t pipe;
-    int64_t alive_ns; // when it was last sent a message
+    uint32_t pipe;      // the last that a message came by, gone or not
+    int64_t alive_ns;   // when it was last sent a message
     struct replay_guard guard;
 };
 
@@ -168,10 +168,15 @@ static bool node_note(struct control_server *server, const char *name, nng_msg *
     if (!node)
         node = node_add(server, name);
     if (node && replay_guard_accept(&node->guard, report->instance, report->sequence)) {
+        uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(message));
         accepted = true;
-        node->header_size = nng_msg_header_len(message);
-        memcpy(node->header, nng_msg_header(message), node->header_size);
-        node->pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(message));
+        // What was still in the queue when its pipe went is heard, but says nothing of where to
+        // answer.
+        if (pipe != node->pipe || node->header_size > 0) {
+            node->header_size = nng_msg_header_len(message);
+            memcpy(node->header, nng_msg_header(message), node->header_size);
+            node->pipe = pipe;
+        }
         *ret_alive_due = now - node->alive_ns >= ALIVE_PERIOD_NS;
     }
     pthread_mutex_unlock(&server->lock);

@@ -19,6 +19,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; // on the monotonic clock
 static int reports, states, connections, wrong;
+static bool held; // who takes a report waits
 static uint64_t last_sequence, last_instance, last_version;
 static const ProtobufCMessageDescriptor *const report_type =
     &vistter__control__v1__node_report__descriptor;
@@ -34,6 +35,8 @@ static void on_report(void *opaque, const node_report_message *report)
     last_instance = report->instance;
     last_sequence = report->sequence;
     pthread_cond_broadcast(&changed);
+    while (held)
+        pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
 
@@ -107,6 +110,17 @@ static bool report_until(struct control_client *client, const int *counter, int 
     return count_of(counter) >= count;
 }
 
+static bool gone_soon(struct control_server *server, const desired_state_message *state)
+{
+    int64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
+    while (control_server_send(server, "worker1", state) != -ENOENT) {
+        if (clock_monotonic_ns() > end_ns)
+            return false;
+        news_wait();
+    }
+    return true;
+}
+
 // ---- The session ------------------------------------------------------------------------------
 
 static void test_exchange(const uint8_t *key)
@@ -154,10 +168,46 @@ static void test_exchange(const uint8_t *key)
     CHECK(count_of(&states), ==, 3);
     // Its pipe is gone with the node.
     control_client_destroy(&client);
-    int64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
-    while (control_server_send(server, "worker1", &state) != -ENOENT &&
-           clock_monotonic_ns() < end_ns)
+    CHECK_TRUE(gone_soon(server, &state));
+    control_server_destroy(&server);
+}
+
+static void hold(bool on)
+{
+    pthread_mutex_lock(&lock);
+    held = on;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+// Reports still in the queue when a node's pipe goes do not make it look reachable again.
+static void test_gone_with_reports_queued(const uint8_t *key)
+{
+    struct control_server *server = server_start(key, 0);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%d", control_server_port(server));
+    struct control_client *client = client_start(key, address);
+    CHECK_TRUE(report_until(client, &reports, count_of(&reports) + 1));
+    struct control_link_stats stats;
+    control_server_stats(server, &stats);
+    uint64_t before = stats.received;
+    hold(true);
+    CHECK_TRUE(report_until(client, &reports, count_of(&reports) + 1)); // this one is being taken
+    for (int i = 0; i < 3; i++) {
+        node_report_message report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+        (void)control_client_report(client, &report);
         news_wait();
+    }
+    desired_state_message state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
+    control_client_destroy(&client);
+    CHECK_TRUE(gone_soon(server, &state));
+    hold(false);
+    int64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
+    do {
+        news_wait();
+        control_server_stats(server, &stats);
+    } while (stats.received < before + 3 && clock_monotonic_ns() < end_ns);
+    CHECK(stats.received, >=, before + 3); // the queue was heard
     CHECK_ERROR(control_server_send(server, "worker1", &state), -ENOENT);
     control_server_destroy(&server);
 }
@@ -498,6 +548,7 @@ int main(int argc, char **argv)
     test_replay_guard();
     test_too_large(key);
     test_exchange(key);
+    test_gone_with_reports_queued(key);
     test_alive(key);
     test_silence(key);
     test_stranger(key);
