@@ -4,6 +4,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/link/frame_link.h"
+#include "engine/live/decoders.h"
 #include "engine/live/log_follower.h"
 #include "worker/gateway_child.h"
 
@@ -26,6 +27,7 @@ struct source {
     char name[FRAME_LOG_NAME_MAX + 1];
     bool home, wanted;
     uint64_t term;
+    bool quarantined;
     char *input;                                         // of a home; secret
     char address[128], link_id[FRAME_LOG_NAME_MAX + 16]; // of the home, for who follows it
     uint8_t key[LINK_KEY_BYTES];
@@ -91,8 +93,8 @@ static void begin_gateway(struct sources *all, struct source *s)
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s/%s", all->folder, s->name);
     json_t *input = json_loads(s->input, 0, NULL);
-    json_t *settings =
-        json_pack("{s:s, s:s, s:o}", "source", s->name, "folder", folder, "input", input);
+    json_t *settings = json_pack("{s:s, s:s, s:b, s:o}", "source", s->name, "folder", folder,
+                                 "quarantined", s->quarantined, "input", input);
     char *text = settings ? json_dumps(settings, JSON_COMPACT) : NULL;
     json_decref(settings);
     if (!text) {
@@ -203,8 +205,10 @@ static void follow_home(struct source *s, const source_plan *plan, const char *n
 
 static void be_home(struct source *s, const source_plan *plan)
 {
-    if (!s->home || !s->input || strcmp(s->input, plan->input) != 0) {
+    if (!s->home || !s->input || strcmp(s->input, plan->input) != 0 ||
+        s->quarantined != plan->quarantined) {
         s->stopping = true;
+        s->quarantined = plan->quarantined;
         wipe(&s->input);
         s->input = base_strdup(plan->input);
     }
@@ -269,6 +273,7 @@ size_t sources_report(struct sources *all, source_report ***ret)
         r->term = s->term;
         r->home = s->home;
         r->error = s->error;
+        r->bad_unit = live_decoders_newest_blamed(s->name);
         if (s->has_gateway)
             report_gateway(s, r);
         else if (s->follower)

@@ -151,10 +151,18 @@ struct follower {
 
 #define SOURCE_LINK_BYTES (FARM_SOURCE_BYTES + 8)
 
+#define QUARANTINE_UNITS 3
 struct source {
     char name[FARM_SOURCE_BYTES], pinned[PLANNER_NAME_BYTES], home[PLANNER_NAME_BYTES];
     char *input;   // secret; NULL: is no more
     uint64_t term; // of this home; 0: nobody ever was
+    // What has ended decoders: its newest unit, and when units were heard of since the last
+    // quarantine, a ring. Then whether it is not taken in, until when, and how often that was so.
+    uint64_t bad_unit;
+    int bad_count, quarantines;
+    int64_t bad_ns[QUARANTINE_UNITS];
+    bool quarantined;
+    int64_t quarantined_until_ns;
     int follower_count;
     struct follower followers[FOLLOWERS_MAX];
 };

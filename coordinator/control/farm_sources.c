@@ -13,6 +13,13 @@ typedef Vistter__Control__V1__LinkPlan link_message;
 
 // A log so little behind the home's may go on in its place.
 #define CAUGHT_UP_NS INT64_C(1000000000)
+// So many units that end decoders, in so long, and a source is not taken in for a while, each time
+// for twice as long, up to a limit, until it has been well for the last of these.
+#define SECOND_NS         INT64_C(1000000000)
+#define BAD_TIME_NS       INT64_C(60000000000)
+#define QUARANTINE_NS     INT64_C(30000000000)
+#define QUARANTINE_LEVELS 5
+#define WELL_NS           INT64_C(600000000000)
 // Who follows goes on so long: the plan before may still be on air.
 #define FOLLOW_ON_NS INT64_C(30000000000)
 
@@ -48,6 +55,10 @@ int farm_set_sources(struct farm *farm, const struct farm_source *wanted, size_t
         const struct source *before = source_find(farm, wanted[i].name);
         if (before)
             list[i] = *before;
+        if (before && strcmp(before->input, wanted[i].input) != 0) { // it is another now
+            list[i].quarantined = false;
+            list[i].bad_count = list[i].quarantines = 0;
+        }
         snprintf(list[i].name, sizeof list[i].name, "%s", wanted[i].name);
         snprintf(list[i].pinned, sizeof list[i].pinned, "%s", wanted[i].worker);
         list[i].input = base_strdup(wanted[i].input);
@@ -146,6 +157,46 @@ static void home_step(struct farm *farm, struct source *s)
              (unsigned long long)s->term);
     snprintf(s->home, sizeof s->home, "%s", next->name);
     farm->generation++;
+}
+
+// ---- What ends decoders -----------------------------------------------------------------------
+
+static void quarantine_begin(struct farm *farm, struct source *s, int64_t now_ns)
+{
+    if (now_ns - s->quarantined_until_ns > WELL_NS)
+        s->quarantines = 0;
+    int64_t time_ns = QUARANTINE_NS << s->quarantines;
+    s->quarantines += s->quarantines < QUARANTINE_LEVELS;
+    s->quarantined = true;
+    s->quarantined_until_ns = now_ns + time_ns;
+    farm->generation++;
+    log_warning("source_quarantined", "source=%s seconds=%lld", s->name,
+                (long long)(time_ns / SECOND_NS));
+}
+
+static void quarantine_end(struct farm *farm, struct source *s)
+{
+    s->quarantined = false;
+    s->bad_count = 0;
+    farm->generation++;
+    log_info("source_released", "source=%s", s->name);
+}
+
+// Whoever decodes it tells the same units.
+static void quarantine_step(struct farm *farm, struct source *s, int64_t now_ns)
+{
+    if (s->quarantined && now_ns >= s->quarantined_until_ns)
+        quarantine_end(farm, s);
+    for (int i = 0; i < farm->node_count; i++) {
+        const source_report *r = report_of(farm->nodes[i], s);
+        if (!r || r->bad_unit <= s->bad_unit)
+            continue;
+        s->bad_unit = r->bad_unit;
+        s->bad_ns[s->bad_count++ % QUARANTINE_UNITS] = now_ns;
+        int64_t first_ns = s->bad_ns[s->bad_count % QUARANTINE_UNITS];
+        if (s->bad_count >= QUARANTINE_UNITS && now_ns - first_ns < BAD_TIME_NS && !s->quarantined)
+            quarantine_begin(farm, s, now_ns);
+    }
 }
 
 // ---- Who follows ------------------------------------------------------------------------------
@@ -253,6 +304,7 @@ void sources_step(struct farm *farm, int64_t now_ns)
 {
     for (int i = 0; i < farm->source_count; i++) {
         home_step(farm, &farm->sources[i]);
+        quarantine_step(farm, &farm->sources[i], now_ns);
         followers_step(farm, &farm->sources[i], now_ns);
     }
 }
@@ -274,8 +326,10 @@ size_t sources_fill(const struct farm *farm, const char *node, struct source_par
         p->plan.term = s->term;
         p->plan.home = s->home;
         p->plan.address = at->report->frame_address;
-        if (home)
+        if (home) {
             p->plan.input = s->input;
+            p->plan.quarantined = s->quarantined;
+        }
         snprintf(p->link_id, sizeof p->link_id, "source-%s", s->name);
         for (int k = 0; k < s->follower_count; k++) {
             struct follower *f = &s->followers[k];
@@ -309,6 +363,7 @@ static void follower_view(const struct farm *farm, const struct source *s, const
 
 void sources_view(const struct farm *farm, struct farm_time now, struct farm_snapshot *ret)
 {
+    int64_t now_ns = now.monotonic_ns;
     ret->sources =
         farm->source_count ? base_alloc((size_t)farm->source_count * sizeof *ret->sources) : NULL;
     for (int i = 0; i < farm->source_count; i++) {
@@ -322,6 +377,11 @@ void sources_view(const struct farm *farm, struct farm_time now, struct farm_sna
         v->home_alive = home && home->alive;
         v->status = base_strdup(says ? r->status : "");
         snprintf(v->error, sizeof v->error, "%s", says ? r->error : "");
+        if (s->quarantined)
+            snprintf(v->error, sizeof v->error,
+                     "what it sends has ended decoders %d times, and is not taken in for %lld s "
+                     "more",
+                     s->bad_count, (long long)((s->quarantined_until_ns - now_ns) / SECOND_NS));
         if (s->follower_count)
             v->followers = base_alloc((size_t)s->follower_count * sizeof *v->followers);
         for (int k = 0; k < s->follower_count; k++)

@@ -80,6 +80,13 @@ static void alarms_find(const struct farm *farm, const struct node *node, int64_
             !strcmp(c->current->placement.edges[0], node->name))
             alarm_add(ret, "gop_mismatch", c->id, c->gops_mismatched, c->gops_text);
     }
+    for (int i = 0; i < farm->source_count; i++) {
+        const struct source *s = &farm->sources[i];
+        char text[FARM_SOURCE_BYTES + 64];
+        snprintf(text, sizeof text, "%s: what it sends ends decoders", s->name);
+        if (s->quarantined && !strcmp(s->home, node->name))
+            alarm_add(ret, "source_quarantined", 0, (uint64_t)s->quarantines, text);
+    }
 }
 
 static void node_view(const struct farm *farm, const struct node *node, int64_t now_ns,
@@ -101,7 +108,7 @@ static void node_view(const struct farm *farm, const struct node *node, int64_t 
     ret->overload = report->overload;
     if (report->golden.len == PLANNER_GOLDEN_BYTES)
         memcpy(ret->golden, report->golden.data, PLANNER_GOLDEN_BYTES);
-    stages_view(report, 2 * farm->channel_count + 1, ret);
+    stages_view(report, 2 * farm->channel_count + 1 + farm->source_count, ret);
     alarms_find(farm, node, now_ns, ret);
 }
 

@@ -50,7 +50,10 @@ static struct decode_answer start(const struct decode_order *order, const int fd
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == keeper) {
             close(DECODE_KEEPER_FD);
-            serve(order, fds);
+            if (order->what == DECODE_FILE)
+                serve(order, fds);
+            else
+                serve_units(order, fds);
         }
         _exit(0);
     }
@@ -117,7 +120,7 @@ int main(void)
         if (size < 0)
             continue;
         struct decode_answer answer =
-            order.what == DECODE_START ? start(&order, fds) : end(order.pid);
+            order.what == DECODE_END ? end(order.pid) : start(&order, fds);
         for (int i = 0; i < DECODE_FDS; i++)
             if (fds[i] >= 0)
                 close(fds[i]);

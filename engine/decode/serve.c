@@ -10,10 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// As much as an import may use.
-#define MEMORY_BYTES_MAX ((size_t)4 << 30)
-
-static bool send_all(int fd, const void *bytes, size_t size)
+bool serve_send(int fd, const void *bytes, size_t size)
 {
     for (size_t done = 0; done < size;) {
         ssize_t n = write(fd, (const char *)bytes + done, size - done);
@@ -29,7 +26,7 @@ static int open_jailed(const struct decode_order *order, const int fds[DECODE_FD
 {
     void *board =
         mmap(NULL, DECODE_BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[DECODE_MEMORY], 0);
-    int error = board == MAP_FAILED ? -errno : jail_enter(MEMORY_BYTES_MAX);
+    int error = board == MAP_FAILED ? -errno : jail_enter(SERVE_MEMORY_BYTES_MAX);
     if (error < 0)
         return diagnostic_set(reterr, error, "decoder_jail", order->path,
                               "is not decoded, since this system cannot lock its decoder up: %s",
@@ -52,8 +49,8 @@ static bool tell_opening(const struct decode_order *order, const int fds[DECODE_
         picture_decoder_size(*ret, &reply.width, &reply.height);
         reply.index_bytes = (int64_t)index_bytes;
     }
-    bool told = send_all(fds[DECODE_CHANNEL], &reply, sizeof reply) &&
-                send_all(fds[DECODE_CHANNEL], index, index_bytes);
+    bool told = serve_send(fds[DECODE_CHANNEL], &reply, sizeof reply) &&
+                serve_send(fds[DECODE_CHANNEL], index, index_bytes);
     free(index);
     return told && reply.error >= 0;
 }
@@ -96,7 +93,7 @@ void serve(const struct decode_order *order, const int fds[DECODE_FDS])
         reply.error = slots ? fill_slot(slots + slot_bytes * (size_t)request.slot, d,
                                         request.picture, &reply.format, &reply.problem)
                             : -ENOMEM;
-        if (!send_all(channel, &reply, sizeof reply))
+        if (!serve_send(channel, &reply, sizeof reply))
             return;
     }
 }

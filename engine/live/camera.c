@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 // A decoder that has not given a picture after so many units more will not give it.
 #define REORDER_MAX 40
@@ -24,6 +25,8 @@ int camera_open(const struct camera_config *config, struct camera **ret, struct 
     if (error < 0)
         return error;
     struct camera *c = base_alloc(sizeof *c);
+    const char *slash = strrchr(config->folder, '/');
+    c->decoders = live_decoders_create(slash ? slash + 1 : config->folder);
     c->config = *config;
     c->config.folder = NULL;
     c->pictures.cost_ns = COST_NS;
@@ -41,6 +44,7 @@ void camera_destroy(struct camera **camera)
     camera_pictures_clear(c);
     camera_sounds_clear(c);
     camera_log_finish(&c->log);
+    live_decoders_destroy(&c->decoders);
     resampler_destroy(&c->sounds.resampler);
     free(c->sounds.window);
     free(c->sounds.present);
@@ -80,16 +84,16 @@ static void drop_ready(struct camera_pictures *p, int count)
         p->ready[i] = p->ready[i + count];
 }
 
-static void close_decoder(struct camera_pictures *p)
+static void close_session(struct camera_pictures *p)
 {
-    live_decoder_destroy(&p->decoder);
+    p->open = false;
     drop_ready(p, p->ready_count);
     p->run = 0;
 }
 
 void camera_pictures_clear(struct camera *c)
 {
-    close_decoder(&c->pictures);
+    close_session(&c->pictures);
     picture_unref(&c->pictures.shown.picture);
 }
 
@@ -121,17 +125,17 @@ static uint64_t content_of(const struct camera_unit *u)
 }
 
 // Takes what the decoder has: pictures of the session's home, in the order in which they are shown.
-// One that comes out of it is lost, so that it is lost for all readers.
-static void pull(struct camera *c)
+// One that comes out of it is lost, so that it is lost for all readers. 0, -ERESTART.
+static int pull(struct camera *c)
 {
     struct camera_pictures *p = &c->pictures;
     const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
     for (;;) {
         struct picture *picture = NULL;
         int64_t tag = UNIT_NO_TIME;
-        int error = live_decoder_picture(p->decoder, &picture, &tag);
-        if (error == -EAGAIN || error == -ENODATA)
-            return;
+        int error = live_decoders_picture(c->decoders, PICTURE_DECODER, &picture, &tag);
+        if (error == -ENODATA || error == -ERESTART)
+            return error == -ENODATA ? 0 : error;
         int64_t i = tag == UNIT_NO_TIME ? -1 : units_find(units, (uint64_t)tag);
         bool ours = i >= 0 && !(units_at(units, i)->flags & UNIT_LATE) &&
                     home_of(units, i) == p->home && units_at(units, i)->chan_ns > p->out_ns;
@@ -174,8 +178,9 @@ static int begin_at(struct camera *c, int64_t key, int64_t home)
 {
     struct camera_pictures *p = &c->pictures;
     const struct camera_unit *u = units_at(&c->log.streams[UNIT_PICTURE], key);
-    close_decoder(p);
-    int error = live_decoder_create(u->format, &p->decoder, NULL);
+    close_session(p);
+    int error = live_decoders_open(c->decoders, PICTURE_DECODER, u->format, NULL);
+    p->open = !error;
     p->run = u->run;
     p->start = p->next = key;
     p->home = home;
@@ -208,6 +213,8 @@ static int session_goes_on(struct camera *c)
     if (p->next == units_end(units))
         return -EAGAIN;
     const struct camera_unit *u = units_at(units, p->next);
+    if (live_decoders_blame(c->decoders, u->seq)) // nor what comes after it
+        return 0;
     if (p->tail_ns != INT64_MAX)
         return u->chan_ns < p->tail_ns;
     if (p->next <= p->home || !(u->flags & UNIT_KEY))
@@ -224,24 +231,31 @@ static int session_goes_on(struct camera *c)
 }
 
 // Gives the decoder the session's next unit, or tells it that there is none, and takes what comes.
-static void feed(struct camera *c, bool more)
+// 0, -ERESTART: the session is to be begun anew.
+static int feed(struct camera *c, bool more)
 {
     struct camera_pictures *p = &c->pictures;
     int64_t start_ns = clock_monotonic_ns();
+    int error;
     if (more) {
         const struct camera_unit *u = units_at(&c->log.streams[UNIT_PICTURE], p->next++);
-        (void)live_decoder_push(p->decoder, u->body, u->size, (int64_t)u->seq); // shows below
+        error = live_decoders_push(c->decoders, PICTURE_DECODER, u->seq, u->body, u->size,
+                                   (int64_t)u->seq);
     } else {
         // Should the run go on after a gap, decoding begins at its key again.
-        (void)live_decoder_push(p->decoder, NULL, 0, 0);
+        error = live_decoders_push(c->decoders, PICTURE_DECODER, 0, NULL, 0, 0);
         p->ended = true;
     }
-    pull(c);
+    if (error != -ERESTART) // what cannot be decoded gives no picture
+        error = pull(c);
+    if (error < 0)
+        close_session(p);
     p->cost_ns += (clock_monotonic_ns() - start_ns - p->cost_ns) / 16;
+    return error;
 }
 
 // Decodes on until the wanted unit's picture is there. 0; -EAGAIN: it needs units that have not
-// come yet; -EIO: it does not come from here.
+// come yet; -EIO: it does not come from here; -ERESTART.
 static int advance(struct camera *c, int64_t i)
 {
     struct camera_pictures *p = &c->pictures;
@@ -255,7 +269,9 @@ static int advance(struct camera *c, int64_t i)
         int more = session_goes_on(c);
         if (more < 0)
             return more;
-        feed(c, more > 0);
+        int error = feed(c, more > 0);
+        if (error < 0)
+            return error;
     }
 }
 
@@ -268,13 +284,13 @@ static bool is_ready(const struct camera_pictures *p, const struct camera_unit *
 }
 
 // As advance.
-static int decode(struct camera *c, int64_t i)
+static int decode_from(struct camera *c, int64_t i)
 {
     struct camera_pictures *p = &c->pictures;
     const struct camera_units *units = &c->log.streams[UNIT_PICTURE];
     const struct camera_unit *wanted = units_at(units, i);
     int64_t home = home_of(units, i), key = home;
-    bool under_way = p->decoder && p->home == home && p->start == home;
+    bool under_way = p->open && p->home == home && p->start == home;
     if (under_way && (is_ready(p, wanted) || (!p->ended && p->out_ns < wanted->chan_ns))) {
         int error = advance(c, i);
         if (error != -EIO)
@@ -290,6 +306,15 @@ static int decode(struct camera *c, int64_t i)
         key = key_before(units, i, key - 1);
     }
     return -EIO;
+}
+
+// As advance, but for -ERESTART.
+static int decode(struct camera *c, int64_t i)
+{
+    int error = -ERESTART;
+    for (int tries = 0; tries < RESTARTS_MAX && error == -ERESTART; tries++)
+        error = decode_from(c, i);
+    return error == -ERESTART ? -EAGAIN : error;
 }
 
 // ---- Which one -------------------------------------------------------------------------------
@@ -389,12 +414,12 @@ void camera_follow(struct camera *c, int64_t n)
         return;
     forget_before(c, i);
     int64_t home = home_of(units, i);
-    bool under_way = p->decoder && p->home == home && p->start == home;
+    bool under_way = p->open && p->home == home && p->start == home;
     if (home < 0 || (i - (under_way ? p->next : home)) * p->cost_ns <= SOURCE_FOLLOW_NS ||
         (!under_way && begin_at(c, home, home) < 0))
         return;
     int64_t end_ns = clock_monotonic_ns() + FOLLOW_TURN_NS;
     while ((i - p->next) * p->cost_ns > SOURCE_FOLLOW_NS / 2 && clock_monotonic_ns() < end_ns &&
-           session_goes_on(c) > 0)
-        feed(c, true);
+           session_goes_on(c) > 0 && !feed(c, true))
+        continue;
 }

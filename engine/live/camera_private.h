@@ -3,7 +3,7 @@
 
 #include "engine/live/camera.h"
 #include "engine/live/camera_log.h"
-#include "engine/live/decoder.h"
+#include "engine/live/decoders.h"
 #include "engine/live/resample.h"
 
 // ---- Pictures --------------------------------------------------------------------------------
@@ -17,13 +17,13 @@ struct camera_ready {
 };
 
 struct camera_pictures {
-    struct live_decoder *decoder; // NULL: none open
-    int64_t run, start, next;     // the run it is in, the unit it began with, the one it gets next
-    int64_t home;                 // the key whose pictures are wanted
-    int64_t tail_ns; // chan_ns of the key after that, once only what leans on it is left
-    int64_t out_ns;  // chan_ns of the newest that came out
-    bool ended;      // it was told that no more comes
-    int64_t cost_ns; // of decoding a unit, about
+    bool open;                // a session is under way
+    int64_t run, start, next; // the run it is in, the unit it began with, the one it gets next
+    int64_t home;             // the key whose pictures are wanted
+    int64_t tail_ns;          // chan_ns of the key after that, once only what leans on it is left
+    int64_t out_ns;           // chan_ns of the newest that came out
+    bool ended;               // it was told that no more comes
+    int64_t cost_ns;          // of decoding a unit, about
     struct camera_ready ready[READY_MAX]; // came out, not wanted yet; by rising chan_ns
     int ready_count;
     struct camera_ready shown; // picture NULL: none yet
@@ -42,8 +42,8 @@ struct camera_piece {
 struct camera_block {
     uint32_t gen; // 0: unused
     int64_t number, next;
-    struct live_decoder *decoder; // NULL: the block is complete, or cannot be decoded
-    int times;                    // decoded samples for each of the format's; 0: none yet
+    bool open; // it is being decoded; else complete, or it cannot be
+    int times; // decoded samples for each of the format's; 0: none yet
     struct camera_piece *pieces;
     size_t count, capacity;
 };
@@ -58,8 +58,14 @@ struct camera_sounds {
     size_t window_max;
 };
 
+// Numbers of decoders: that of pictures, then those of blocks.
+enum { PICTURE_DECODER, BLOCK_DECODERS };
+// So often a picture or a block is begun anew, at a time, when the child that decodes ends.
+#define RESTARTS_MAX 8
+
 struct camera {
     struct camera_config config; // folder: not kept
+    struct live_decoders *decoders;
     struct camera_log log;
     struct camera_pictures pictures;
     struct camera_sounds sounds;

@@ -22,7 +22,6 @@
 
 static void block_clear(struct camera_block *b)
 {
-    live_decoder_destroy(&b->decoder);
     for (size_t i = 0; i < b->count; i++)
         free(b->pieces[i].pairs);
     free(b->pieces);
@@ -50,8 +49,14 @@ static int64_t unit_at_sample(const struct camera_units *units, uint32_t gen, in
     return units->first + (int64_t)from;
 }
 
-// False: the block, or what has to be heard before it, is not in the log.
-static bool block_begin(struct camera *c, struct camera_block *b, uint32_t gen, int64_t number)
+static int number_of(const struct camera *c, const struct camera_block *b)
+{
+    return BLOCK_DECODERS + (int)(b - c->sounds.blocks);
+}
+
+// -ENOENT: the block, or what has to be heard before it, is not in the log. -EINVAL: nobody can
+// decode it. -ERESTART, -EAGAIN.
+static int block_begin(struct camera *c, struct camera_block *b, uint32_t gen, int64_t number)
 {
     const struct camera_units *units = &c->log.streams[UNIT_SOUND];
     int64_t first = unit_at_sample(units, gen, number * BLOCK_SAMPLES), before = first;
@@ -61,16 +66,20 @@ static bool block_begin(struct camera *c, struct camera_block *b, uint32_t gen, 
     bool whole = first - before == PREROLL_UNITS ||
                  (before < units_end(units) && units_at(units, before)->index == 0);
     if (before == units_end(units) || units_at(units, before)->gen != gen || !whole)
-        return false;
+        return -ENOENT;
     block_clear(b);
-    *b = (struct camera_block){.gen = gen, .number = number, .next = before};
-    return live_decoder_create(units_at(units, before)->format, &b->decoder, NULL) == 0;
+    int error =
+        live_decoders_open(c->decoders, number_of(c, b), units_at(units, before)->format, NULL);
+    if (!error)
+        *b = (struct camera_block){.gen = gen, .number = number, .next = before, .open = true};
+    return error;
 }
 
 static int keep_piece(struct camera_block *b, const struct live_sound *sound, int64_t tag,
                       int sample_rate)
 {
-    if (tag < b->number * BLOCK_SAMPLES || sound->rate % sample_rate || sound->count <= 0)
+    if (tag < b->number * BLOCK_SAMPLES || tag >= (b->number + 1) * BLOCK_SAMPLES ||
+        sound->rate % sample_rate || sound->count <= 0)
         return 0;
     if (b->count == b->capacity) {
         size_t capacity = b->capacity ? 2 * b->capacity : 64;
@@ -90,46 +99,73 @@ static int keep_piece(struct camera_block *b, const struct live_sound *sound, in
     return 0;
 }
 
+// What the decoder has made; what it lacks is silent.
+static int block_pull(struct camera *c, struct camera_block *b, int sample_rate)
+{
+    for (;;) {
+        struct live_sound sound;
+        int64_t tag;
+        int error = live_decoders_sound(c->decoders, number_of(c, b), &sound, &tag);
+        if (error == -ENODATA || error == -ERESTART)
+            return error == -ENODATA ? 0 : error;
+        if (!error && tag != UNIT_NO_TIME)
+            error = keep_piece(b, &sound, tag, sample_rate);
+        if (error == -ENOMEM)
+            return error;
+    }
+}
+
 // Decodes what has come of the block.
 static int block_advance(struct camera *c, struct camera_block *b)
 {
     const struct camera_units *units = &c->log.streams[UNIT_SOUND];
     int error = 0;
-    for (; !error && b->decoder && b->next < units_end(units); b->next++) {
+    for (; !error && b->open && b->next < units_end(units); b->next++) {
         const struct camera_unit *u = units_at(units, b->next);
-        if (u->gen != b->gen || u->index >= (b->number + 1) * BLOCK_SAMPLES) {
-            live_decoder_destroy(&b->decoder);
-            break;
-        }
-        if (u->flags & UNIT_DAMAGED)
+        // A unit that ends decoders is silent, and what comes after it in the block.
+        b->open = u->gen == b->gen && u->index < (b->number + 1) * BLOCK_SAMPLES &&
+                  !live_decoders_blame(c->decoders, u->seq);
+        if (!b->open || u->flags & UNIT_DAMAGED)
             continue;
-        (void)live_decoder_push(b->decoder, u->body, u->size, u->index); // what it lacks is silent
-        for (;;) {
-            struct live_sound sound;
-            int64_t tag;
-            int result = live_decoder_sound(b->decoder, &sound, &tag);
-            if (result == -EAGAIN || result == -ENODATA)
-                break;
-            if (!result && tag != UNIT_NO_TIME)
-                error = keep_piece(b, &sound, tag, u->format->sample_rate);
-        }
+        error =
+            live_decoders_push(c->decoders, number_of(c, b), u->seq, u->body, u->size, u->index);
+        if (error != -ERESTART)
+            error = block_pull(c, b, u->format->sample_rate);
     }
+    if (error < 0)
+        block_clear(b);
     return error;
 }
 
 // The block, decoded as far as it is here; NULL: it cannot be had.
-static struct camera_block *block_get(struct camera *c, uint32_t gen, int64_t number)
+static int block_find(struct camera *c, uint32_t gen, int64_t number, struct camera_block **ret)
 {
     struct camera_sounds *s = &c->sounds;
     struct camera_block *oldest = &s->blocks[0];
+    *ret = NULL;
     for (int i = 0; i < BLOCKS_KEPT; i++) {
         struct camera_block *b = &s->blocks[i];
-        if (b->gen == gen && b->number == number)
-            return block_advance(c, b) < 0 ? NULL : b;
+        if (b->gen == gen && b->number == number) {
+            *ret = b;
+            return block_advance(c, b);
+        }
         if (b->gen < oldest->gen || (b->gen == oldest->gen && b->number < oldest->number))
             oldest = b;
     }
-    return !block_begin(c, oldest, gen, number) || block_advance(c, oldest) < 0 ? NULL : oldest;
+    int error = block_begin(c, oldest, gen, number);
+    if (error < 0)
+        return error == -ENOENT || error == -EINVAL ? 0 : error;
+    *ret = oldest;
+    return block_advance(c, oldest);
+}
+
+// As block_find, but for -ERESTART.
+static int block_get(struct camera *c, uint32_t gen, int64_t number, struct camera_block **ret)
+{
+    int error = -ERESTART;
+    for (int tries = 0; tries < RESTARTS_MAX && error == -ERESTART; tries++)
+        error = block_find(c, gen, number, ret);
+    return error == -ERESTART ? -EAGAIN : error;
 }
 
 // ---- The source's samples around a place -----------------------------------------------------
@@ -258,14 +294,15 @@ static int render(struct camera *c, const struct place *place, __int128 time, in
     // A frame is shorter than a block, so these are at most three.
     if (number < 0 || low - (number + 1) * BLOCK_SAMPLES > BLOCK_SAMPLES / 8)
         number++;
-    for (int i = 0; i < BLOCKS_KEPT && number * BLOCK_SAMPLES <= high; i++, number++) {
-        blocks[i] = number >= 0 ? block_get(c, place->gen, number) : NULL;
+    int error = 0;
+    for (int i = 0; !error && i < BLOCKS_KEPT && number * BLOCK_SAMPLES <= high; i++, number++) {
+        error = number >= 0 ? block_get(c, place->gen, number, &blocks[i]) : 0;
         times = blocks[i] && blocks[i]->times ? blocks[i]->times : times;
     }
-    if (!times || high < 0)
-        return 0;
+    if (error < 0 || !times || high < 0)
+        return error;
     int64_t first = low * times, width = (high - low + 1) * times;
-    int error = set_resampler(s, rate * times);
+    error = set_resampler(s, rate * times);
     if (!error)
         error = make_window(s, (size_t)width);
     if (error < 0)

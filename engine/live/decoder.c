@@ -22,6 +22,8 @@ struct live_decoder {
     int shown_width, shown_height; // what the converter is for
     int32_t *pairs;
     int pairs_max;
+    bool ahead; // `frame` has been asked for already, with this result
+    int ahead_result;
 };
 
 // Of codecs whose usual decoder computes in floating point, the other one.
@@ -98,11 +100,6 @@ void live_decoder_destroy(struct live_decoder **decoder)
     free(d);
 }
 
-void live_decoder_flush(struct live_decoder *d)
-{
-    avcodec_flush_buffers(d->context);
-}
-
 int live_decoder_push(struct live_decoder *d, const uint8_t *bytes, size_t size, int64_t tag)
 {
     if (!bytes)
@@ -118,13 +115,22 @@ int live_decoder_push(struct live_decoder *d, const uint8_t *bytes, size_t size,
 
 static int receive(struct live_decoder *d, int64_t *ret_tag)
 {
-    int error = avcodec_receive_frame(d->context, d->frame);
+    int error = d->ahead ? d->ahead_result : avcodec_receive_frame(d->context, d->frame);
+    d->ahead = false;
     if (error == AVERROR(EAGAIN))
         return -EAGAIN;
     if (error == AVERROR_EOF)
         return -ENODATA;
     *ret_tag = error < 0 ? UNIT_NO_TIME : d->frame->pts;
     return error < 0 ? -EIO : 0;
+}
+
+bool live_decoder_more(struct live_decoder *d)
+{
+    if (!d->ahead)
+        d->ahead_result = avcodec_receive_frame(d->context, d->frame);
+    d->ahead = d->ahead_result != AVERROR(EAGAIN) && d->ahead_result != AVERROR_EOF;
+    return d->ahead;
 }
 
 // A picture of another size is simply of another size: the converter is made anew.

@@ -1,5 +1,4 @@
-// The decoder of one stream of a live source. What strangers send is decoded behind these calls and
-// nowhere else, so that a child process can stand there.
+// The decoder of one stream of a live source, in the child process that decodes it (decoders.h).
 //
 // Pictures come out in the farm's layout at natural size; sound as stereo in integers at its own
 // rate. Only decoders that compute in integers are used, so that every node has the same bits.
@@ -7,14 +6,13 @@
 #pragma once
 
 #include "engine/frame/picture.h"
-#include "engine/live/unit.h"
+#include "engine/live/decoders.h"
 
 struct live_decoder;
 // -EINVAL: there is no decoder for it, or only one that computes in floating point.
 int live_decoder_create(const struct unit_format *format, struct live_decoder **ret,
                         struct diagnostic *reterr);
 void live_decoder_destroy(struct live_decoder **decoder);
-void live_decoder_flush(struct live_decoder *decoder); // forgets all that it was given
 
 // Gives the body of a unit, NULL for the end; what is made of it comes with its `tag`. Everything
 // must have been pulled before. 0, or -EIO: it cannot be decoded.
@@ -23,9 +21,7 @@ int live_decoder_push(struct live_decoder *decoder, const uint8_t *bytes, size_t
 // Gives a reference.
 int live_decoder_picture(struct live_decoder *decoder, struct picture **ret, int64_t *ret_tag);
 
-struct live_sound {
-    const int32_t *pairs; // as in engine/frame/sound.h; good until the next call
-    int count, rate;
-};
 // As above; without the reference.
 int live_decoder_sound(struct live_decoder *decoder, struct live_sound *ret, int64_t *ret_tag);
+// Whether one of these would give something more.
+bool live_decoder_more(struct live_decoder *decoder);

@@ -1,10 +1,12 @@
 // What a program and the children that decode for it (engine/decode) say to each other. Both are of
 // one build, so messages are structures as they are in memory.
 //
-// The keeper gets orders, one a packet, over descriptor DECODE_KEEPER_FD: DECODE_START with the
-// descriptors of DECODE_FDS, or DECODE_END; it gives an answer to each. A child gets requests over
-// its channel and gives a reply to each, and one before all that says whether the file could be
-// opened; where it was given no index, that one is followed by `index_bytes` of it.
+// The keeper gets orders, one a packet, over descriptor DECODE_KEEPER_FD: DECODE_FILE or
+// DECODE_UNITS with the descriptors of DECODE_FDS, or DECODE_END; it gives an answer to each. A
+// child gets requests over its channel and gives a reply to each, and of a file one before all that
+// says whether it could be opened; where it was given no index, that one is followed by
+// `index_bytes` of it. What is asked of those that decode units of live sources stands in
+// engine/live/decode_units.h.
 //
 // Pictures go through memory that both map: the child's board, then slots, whose size and count
 // follow from the size of the pictures.
@@ -18,8 +20,8 @@
 
 #define DECODE_KEEPER_FD 3
 
-enum decode_what { DECODE_START, DECODE_END };
-// Its end of the channel, the memory, the file, and the file's index where there is one.
+enum decode_what { DECODE_FILE, DECODE_UNITS, DECODE_END };
+// Its end of the channel, the memory; the file, and the file's index where there is one.
 enum { DECODE_CHANNEL, DECODE_MEMORY, DECODE_MEDIA, DECODE_INDEX, DECODE_FDS };
 
 struct decode_order {

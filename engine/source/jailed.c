@@ -2,22 +2,17 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/crash_note.h"
-#include "engine/base/hang.h"
 #include "engine/base/thread.h"
-#include "engine/source/nursery.h"
+#include "engine/source/decode_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libavutil/cpu.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 // Children that one picture may cost.
@@ -25,195 +20,37 @@
 // After those, when it is not the file that is to blame.
 #define PAUSE_MIN_NS    INT64_C(100000000)
 #define PAUSE_MAX_NS    INT64_C(5000000000)
-#define LOOK_MS         50
 #define INDEX_BYTES_MAX (INT64_C(256) << 20)
-
-// In place of an error: the child is to be buried. It has ended, does not get on, or says what no
-// decoder of ours would.
-enum { CHILD_ENDS = 1, CHILD_HANGS, CHILD_LIES };
-
-// Lasts as long as the decoder or one of its pictures does.
-struct slots {
-    uint8_t *memory;
-    size_t slot_bytes;
-    int count;
-    _Atomic int references;
-    _Atomic uint32_t taken; // a bit for each
-    struct slot {
-        struct slots *all;
-        int number;
-    } slot[DECODE_SLOTS_MAX];
-};
 
 struct jailed_decoder {
     // -- constant after open
     char *path;
     int threads, width, height;
-    int fds[DECODE_FDS]; // DECODE_CHANNEL is none of them
-    const hang_board *board;
+    int fds[DECODE_FDS]; // DECODE_MEDIA and DECODE_INDEX
     struct media_index *index;
-    struct slots *slots;
     // --
-    _Atomic bool stopped;
-    struct nursery_child child;
-    int64_t ended_ns; // processor time of the children before
+    struct decode_child child;
     int64_t pause_ns, paused_until_ns;
 };
 
-// ---- Memory -----------------------------------------------------------------------------------
-
-static int board_create(struct jailed_decoder *d, struct diagnostic *reterr)
-{
-    int fd = d->fds[DECODE_MEMORY] =
-        memfd_create("vistter-decode", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    void *board = MAP_FAILED;
-    if (fd >= 0 && !ftruncate(fd, DECODE_BOARD_BYTES))
-        board = mmap(NULL, DECODE_BOARD_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-    if (board == MAP_FAILED)
-        return diagnostic_set(reterr, -errno, "media_memory", d->path,
-                              "no memory can be shared with its decoder: %s", strerror(errno));
-    d->board = board;
-    return 0;
-}
-
-// Once the size of the pictures is known. From then on the memory keeps its size: no child can take
-// away what is read here.
-static int slots_create(struct jailed_decoder *d)
-{
-    int fd = d->fds[DECODE_MEMORY];
-    struct slots *s = base_alloc(sizeof *s);
-    s->slot_bytes = decode_slot_bytes(d->width, d->height);
-    s->count = decode_slot_count(d->width, d->height);
-    size_t size = s->slot_bytes * (size_t)s->count;
-    void *memory = MAP_FAILED;
-    if (!ftruncate(fd, (off_t)(DECODE_BOARD_BYTES + size)) &&
-        !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-        memory = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, DECODE_BOARD_BYTES);
-    if (memory == MAP_FAILED) {
-        free(s);
-        return -ENOMEM;
-    }
-    s->memory = memory;
-    s->references = 1;
-    for (int i = 0; i < s->count; i++)
-        s->slot[i] = (struct slot){s, i};
-    d->slots = s;
-    return 0;
-}
-
-static void slots_unref(struct slots *s)
-{
-    if (atomic_fetch_sub(&s->references, 1) != 1)
-        return;
-    munmap(s->memory, s->slot_bytes * (size_t)s->count);
-    free(s);
-}
-
-static void slot_release(void *opaque)
-{
-    struct slot *slot = opaque;
-    atomic_fetch_and(&slot->all->taken, ~(UINT32_C(1) << slot->number));
-    slots_unref(slot->all);
-}
-
-// Gives how many there are besides.
-static int slot_find(struct slots *s, int32_t *ret)
-{
-    uint32_t taken = atomic_load(&s->taken);
-    int free_count = 0;
-    for (int i = s->count - 1; i >= 0; i--)
-        if (!(taken >> i & 1)) {
-            *ret = i;
-            free_count++;
-        }
-    return free_count - 1; // there is always one: the last is never given away
-}
-
-static int slot_take(struct jailed_decoder *d, const struct decode_reply *reply, int32_t i,
-                     bool last, struct picture **ret)
-{
-    struct slots *s = d->slots;
-    uint8_t *plane[4];
-    ptrdiff_t stride[4];
-    decode_slot_planes(s->memory + s->slot_bytes * (size_t)i, d->width, d->height, plane, stride);
-    struct picture *copy = last ? picture_create(reply->format, d->width, d->height) : NULL;
-    if (last && !copy)
-        return -ENOMEM;
-    atomic_fetch_add(&s->references, 1);
-    atomic_fetch_or(&s->taken, UINT32_C(1) << i);
-    struct picture *picture =
-        picture_wrap(reply->format, d->width, d->height, plane, stride, slot_release, &s->slot[i]);
-    if (last) {
-        picture_copy(copy, picture);
-        picture_unref(&picture);
-        picture = copy;
-    }
-    *ret = picture;
-    return 0;
-}
-
 // ---- A child ----------------------------------------------------------------------------------
 
-static bool hangs(const struct jailed_decoder *d, struct hang_watch *watch)
+static int child_reply(struct jailed_decoder *d, struct decode_reply *ret)
 {
-    struct hang_step step = hang_step_read(d->board);
-    struct hang_sight sight = {nursery_child_cpu_ns(&d->child), nursery_child_asleep(&d->child)};
-    return hang_look(watch, &step, &sight, clock_monotonic_ns());
-}
-
-// -ECANCELED: nobody wants it any more.
-static int child_read(const struct jailed_decoder *d, void *ret, size_t size)
-{
-    struct hang_watch watch = {0};
-    for (size_t done = 0; done < size;) {
-        struct pollfd poller = {.fd = d->child.fd, .events = POLLIN};
-        int ready = poll(&poller, 1, LOOK_MS);
-        if (ready <= 0 && atomic_load(&d->stopped))
-            return -ECANCELED;
-        if (ready == 0 && hangs(d, &watch))
-            return CHILD_HANGS;
-        if (ready <= 0)
-            continue;
-        ssize_t n = read(d->child.fd, (char *)ret + done, size - done);
-        if (n == 0 || (n < 0 && errno != EINTR))
-            return CHILD_ENDS;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
-
-static int child_reply(const struct jailed_decoder *d, struct decode_reply *ret)
-{
-    int error = child_read(d, ret, sizeof *ret);
+    int error = decode_child_read(&d->child, ret, sizeof *ret);
     if (!error &&
         (ret->error > 0 || (ret->format != PICTURE_OPAQUE && ret->format != PICTURE_ALPHA)))
         return CHILD_LIES;
-    ret->problem.code[sizeof ret->problem.code - 1] = 0;
-    ret->problem.path[sizeof ret->problem.path - 1] = 0;
-    ret->problem.text[sizeof ret->problem.text - 1] = 0;
+    decode_child_trim(&ret->problem);
     return error;
-}
-
-static int child_end(struct jailed_decoder *d)
-{
-    int64_t cpu_ns;
-    int status = nursery_end(&d->child, &cpu_ns);
-    d->ended_ns += cpu_ns;
-    return status;
 }
 
 // Notes what it was at, unless it was killed from outside.
 static void child_bury(struct jailed_decoder *d, int64_t place, int why)
 {
-    int status = child_end(d), number = 0;
-    if (why == CHILD_HANGS)
-        number = CRASH_HUNG;
-    else if (why == CHILD_LIES || (status >= 0 && WIFEXITED(status)))
-        number = SIGABRT;
-    else if (status >= 0 && WTERMSIG(status) != SIGKILL)
-        number = WTERMSIG(status);
-    if (number)
-        crash_notes_add(d->path, place, number);
+    int blame = decode_child_bury(&d->child, why);
+    if (blame)
+        crash_notes_add(d->path, place, blame);
 }
 
 static int child_index(struct jailed_decoder *d, int64_t size)
@@ -222,7 +59,7 @@ static int child_index(struct jailed_decoder *d, int64_t size)
         return CHILD_LIES;
     uint8_t *bytes = malloc((size_t)size + 1);
     struct media_index *index = NULL;
-    int error = bytes ? child_read(d, bytes, (size_t)size) : -ENOMEM;
+    int error = bytes ? decode_child_read(&d->child, bytes, (size_t)size) : -ENOMEM;
     if (!error && index_unpack(bytes, (size_t)size, &index))
         error = CHILD_LIES;
     free(bytes);
@@ -242,20 +79,22 @@ static bool is_side(int side)
 static int child_opening(struct jailed_decoder *d, const struct decode_reply *reply)
 {
     if (!is_side(reply->width) || !is_side(reply->height) ||
-        (d->slots && (reply->width != d->width || reply->height != d->height)))
+        (d->child.slots && (reply->width != d->width || reply->height != d->height)))
         return CHILD_LIES;
     int error = d->fds[DECODE_INDEX] < 0 ? child_index(d, reply->index_bytes) : 0;
-    if (error || d->slots)
+    if (error || d->child.slots)
         return error;
     d->width = reply->width;
     d->height = reply->height;
-    return slots_create(d);
+    return decode_child_make_slots(&d->child, DECODE_BOARD_BYTES,
+                                   decode_slot_bytes(d->width, d->height),
+                                   decode_slot_count(d->width, d->height));
 }
 
 // It has done nothing wrong.
 static int child_leave(struct jailed_decoder *d, int error, struct diagnostic *reterr)
 {
-    child_end(d);
+    decode_child_end(&d->child);
     return diagnostic_set(reterr, error, "decoder_left", d->path, "is not decoded further: %s",
                           strerror(-error));
 }
@@ -273,15 +112,15 @@ static int refusal(const struct decode_reply *reply, struct diagnostic *reterr)
 static int child_start(struct jailed_decoder *d, struct diagnostic *reterr)
 {
     struct decode_order order = {
-        .what = DECODE_START, .threads = d->threads, .cpu_flags = av_get_cpu_flags()};
+        .what = DECODE_FILE, .threads = d->threads, .cpu_flags = av_get_cpu_flags()};
     struct decode_reply reply;
     snprintf(order.path, sizeof order.path, "%s", d->path);
-    int error = nursery_start(&order, d->fds, &d->child, reterr);
+    int error = decode_child_start(&d->child, &order, d->fds, reterr);
     if (error)
         return error;
     error = child_reply(d, &reply);
     if (!error && reply.error < 0) {
-        child_end(d);
+        decode_child_end(&d->child);
         return refusal(&reply, reterr);
     }
     if (!error)
@@ -292,11 +131,8 @@ static int child_start(struct jailed_decoder *d, struct diagnostic *reterr)
 static int child_ask(struct jailed_decoder *d, const struct decode_request *request,
                      struct decode_reply *ret)
 {
-    ssize_t n;
-    do
-        n = send(d->child.fd, request, sizeof *request, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == sizeof *request ? child_reply(d, ret) : CHILD_ENDS;
+    int error = decode_child_write(&d->child, request, sizeof *request);
+    return error ? error : child_reply(d, ret);
 }
 
 // ---- Pictures ---------------------------------------------------------------------------------
@@ -309,7 +145,7 @@ static int ask(struct jailed_decoder *d, const struct decode_request *request,
     for (int tries = 0; tries < TRIES && !paused; tries++) {
         int64_t place = -1;
         int error = crash_notes_check(d->path, reterr);
-        if (!error && d->child.fd < 0)
+        if (!error && d->child.process.fd < 0)
             error = child_start(d, reterr);
         if (error < 0)
             return error;
@@ -340,14 +176,14 @@ int jailed_decoder_get(struct jailed_decoder *d, int64_t i, struct picture **ret
 {
     struct decode_request request = {.picture = i};
     struct decode_reply reply;
-    bool last = slot_find(d->slots, &request.slot) == 0;
+    bool last = decode_child_slot(&d->child, &request.slot) == 0;
     int error = ask(d, &request, &reply, reterr);
     if (error)
         return error;
     if (reply.error < 0)
         return refusal(&reply, reterr);
-    error = slot_take(d, &reply, request.slot, last, ret);
-    return error ? diagnostic_set(reterr, error, "media_memory", d->path, "not enough memory") : 0;
+    *ret = decode_child_picture(&d->child, request.slot, reply.format, d->width, d->height, last);
+    return *ret ? 0 : diagnostic_set(reterr, -ENOMEM, "media_memory", d->path, "not enough memory");
 }
 
 // ---- Life -------------------------------------------------------------------------------------
@@ -376,12 +212,11 @@ int jailed_decoder_open(const char *path, struct jailed_decoder **ret, struct di
     struct jailed_decoder *d = base_alloc(sizeof *d);
     d->path = base_strdup(path);
     d->threads = threads;
-    d->child.fd = -1;
     for (int i = 0; i < DECODE_FDS; i++)
         d->fds[i] = -1;
-    int error = open_files(d, reterr);
+    int error = decode_child_init(&d->child, path, reterr);
     if (error >= 0)
-        error = board_create(d, reterr);
+        error = open_files(d, reterr);
     if (error >= 0)
         error = ask(d, NULL, NULL, reterr);
     if (error < 0) {
@@ -398,15 +233,10 @@ void jailed_decoder_close(struct jailed_decoder **decoder)
     if (!d)
         return;
     *decoder = NULL;
-    if (d->child.fd >= 0)
-        child_end(d);
-    for (int i = 0; i < DECODE_FDS; i++)
+    decode_child_finish(&d->child);
+    for (int i = DECODE_MEDIA; i < DECODE_FDS; i++)
         if (d->fds[i] >= 0)
             close(d->fds[i]);
-    if (d->board)
-        munmap((void *)(uintptr_t)d->board, DECODE_BOARD_BYTES);
-    if (d->slots)
-        slots_unref(d->slots);
     index_destroy(&d->index);
     free(d->path);
     free(d);
@@ -428,7 +258,7 @@ int jailed_decode_still(const char *path, struct picture **ret, struct diagnosti
 
 void jailed_decoder_stop(struct jailed_decoder *d)
 {
-    atomic_store(&d->stopped, true);
+    atomic_store(&d->child.stopped, true);
 }
 
 const struct media_index *jailed_decoder_index(const struct jailed_decoder *d)
@@ -444,5 +274,5 @@ void jailed_decoder_size(const struct jailed_decoder *d, int *ret_width, int *re
 
 int64_t jailed_decoder_cpu_ns(const struct jailed_decoder *d)
 {
-    return d->ended_ns + nursery_child_cpu_ns(&d->child);
+    return decode_child_cpu_ns(&d->child);
 }

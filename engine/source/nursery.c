@@ -119,11 +119,14 @@ static bool keeper_ask(const struct decode_order *order, const int *fds, size_t 
 static int start(const struct decode_order *order, const int fds[DECODE_FDS],
                  struct decode_answer *ret, struct diagnostic *reterr)
 {
+    size_t count = DECODE_MEDIA;
+    while (count < DECODE_FDS && fds[count] >= 0)
+        count++;
     for (int tries = 0; tries < 2; tries++) {
         int error = keeper_fd < 0 ? keeper_start(reterr) : 0;
         if (error)
             return error;
-        if (keeper_ask(order, fds, fds[DECODE_INDEX] < 0 ? DECODE_FDS - 1 : DECODE_FDS, ret))
+        if (keeper_ask(order, fds, count, ret))
             return ret->pid;
         keeper_forget();
     }

@@ -1,9 +1,8 @@
-// The processes that decode for this one, a child for each open file (engine/decode). They are
-// forked from a keeper, which has the libraries in memory already and sees nothing that strangers
-// sent: a start takes a millisecond instead of the thirty of a program's. The keeper is started
-// with the first child, ends with this process, and its children with it; one that has ended is
-// started anew.
-// Thread: any; a child belongs to one.
+// The processes that decode for this one, a child for each open file or live source
+// (engine/decode). They are forked from a keeper, which has the libraries in memory already and
+// sees nothing that strangers sent: a start takes a millisecond instead of the thirty of a
+// program's. The keeper is started with the first child, ends with this process, and its children
+// with it; one that has ended is started anew. Thread: any; a child belongs to one.
 #pragma once
 
 #include "engine/source/decode_order.h"
@@ -21,8 +20,8 @@ struct nursery_child {
     struct nursery_child *next;
 };
 
-// `fds`: of DECODE_FDS, borrowed; the channel's is made here, DECODE_INDEX may be -1. The child
-// stays where it is until it is ended. Negative errno with words.
+// `fds`: of DECODE_FDS, borrowed; the channel's is made here, those from DECODE_MEDIA on may be -1.
+// The child stays where it is until it is ended. Negative errno with words.
 int nursery_start(const struct decode_order *order, const int fds[DECODE_FDS],
                   struct nursery_child *ret, struct diagnostic *reterr);
 // Ends it if it has not ended. How it did, as waitpid says, and what it has used; -1: not known.

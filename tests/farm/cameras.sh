@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
 # Cameras on a channel: one calls a worker over SRT, another one's RTMP stream is pulled. Switched live, what both edges
 # have mixed is an offline render from the log of either worker. The worker that the cameras come in at dies, and is
-# back: the channel goes on, and so do the cameras.
-# Usage: cameras.sh BUILD_FOLDER SOURCE_FOLDER
+# back: the channel goes on, and so do the cameras. Then one sends what ends decoders (tests/shim).
+# Usage: cameras.sh BUILD_FOLDER SOURCE_FOLDER SHIM
 . "$2/tests/farm/lib.sh"
 port=$((port + 10)) # those of workers and edges follow on VISTTER_FRAMES
 next_port VISTTER_CAMERA udp
 film=/usr/share/forensics-samples/original-files/movie2/movie-hello.mp4
 printf %s "a passphrase of cam1" >"$var/passphrase"
 
+shim=$3
+worker_begin() { (export LD_PRELOAD="$shim" DECODER_CRASH=vistter-crash && worker_start "$1"); }
+
 # Again and again, as a camera's encoder calls again when nobody listens.
-camera() { # name passphrase
-    start "$1" bash -c 'while :; do ffmpeg -v error -nostdin -re -stream_loop -1 -i "$1" -vf scale=320:180 -c:v libx264 -preset ultrafast \
-        -tune zerolatency -g 25 -c:a aac -f mpegts "srt://127.0.0.1:$2?pkt_size=1316&streamid=#!::r=cam1,m=publish&passphrase=$3"; sleep 0.3; done' \
-        camera "$film" "$VISTTER_CAMERA" "$2"
+camera() { # name passphrase [words-in-its-first-picture seconds-a-call]
+    start "$1" bash -c 'trap "kill \$!; exit" TERM; while :; do ffmpeg -v error -nostdin -re -stream_loop -1 -t "$5" -i "$1" -vf scale=320:180 -c:v libx264 -preset ultrafast \
+        -tune zerolatency -g 25 -bsf:v "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+$4" -c:a aac \
+        -f mpegts "srt://127.0.0.1:$2?pkt_size=1316&streamid=#!::r=cam1,m=publish&passphrase=$3" & wait $!; sleep 0.3 & wait $!; done' \
+        camera "$film" "$VISTTER_CAMERA" "$2" "${3:-vistter}" "${4:-86400}"
 }
 encoder() {
     start encoder ffmpeg -v error -nostdin -re -f lavfi -i testsrc2=s=320x180:r=30 -f lavfi -i sine=500 -c:v libx264 -preset ultrafast \
@@ -33,7 +37,9 @@ cat >"$var/show.json" <<'JSON'
  {"name":"corner","live":true,"clips":[
   {"id":"small","kind":"camera","source":"cam2","size":[96,54],"position":[260,140],"radius":8}]}]}
 JSON
-farm_of 2 --cuts 1,2
+farm_of 0 --cuts 1,2
+worker_begin 1
+worker_begin 2
 edge2_start --hash-file "$var/mixed2"
 wait_until 30 "4 nodes did not join" nodes_are 4
 vistter source put cam1 --srt-listen "127.0.0.1:$VISTTER_CAMERA" --passphrase-file "$var/passphrase" --worker worker1 >/dev/null
@@ -109,7 +115,7 @@ stop worker1 KILL
 from=$(newest)
 wait_until 20 "cam1 has no other home" has_home cam1 worker2
 wait_until 30 "the channel does not go on" mixed_to "$((from + 150))"
-worker_start 1
+worker_begin 1
 wait_until 30 "cam1 did not come home" has_home cam1 worker1
 wait_until 30 "cam1 is not live again" source_is cam1 live
 from=$(newest)
@@ -117,6 +123,25 @@ wait_until 30 "the channel does not go on" mixed_to "$((from + 150))"
 same_as_logs "after a worker's death" "$from"
 echo "$(($(concealed) - calm)) group frames concealed at a worker's death"
 check "edges agree" [ "$(vistter --json channel status show | jq .gops.mismatched)" = 0 ]
+
+# What it sends ends whoever decodes it: the channel goes on, and it is not taken in for a while, or until it is another.
+calm=$(concealed)
+stop camera
+camera camera "$(<"$var/passphrase")" vistter-crash 3
+wait_until 60 "cam1 is not quarantined" source_is cam1 quarantined
+check "in words" grep -q "not taken in" <(vistter source show cam1)
+alarmed() { vistter --json node list | jq -e 'any(.[].alarms[]; .code == "source_quarantined" and (.text | test("cam1")))' >/dev/null; }
+check "an alarm" alarmed
+from=$(newest)
+wait_until 30 "the channel does not go on" mixed_to "$((from + 50))"
+check "it cost nothing else" [ "$(concealed)" = "$calm" ]
+stop camera
+camera camera "$(<"$var/passphrase")"
+vistter source put cam1 --srt-listen "127.0.0.1:$VISTTER_CAMERA" --passphrase-file "$var/passphrase" --latency 250 --worker worker1 >/dev/null
+wait_until 30 "cam1 is not live after all" source_is cam1 live
+from=$(newest)
+wait_until 30 "the channel does not go on" mixed_to "$((from + 150))"
+same_as_logs "after what ends decoders" "$from"
 
 # What cannot be is refused in words.
 refuses() { ! vistter "$@" >"$var/out" 2>&1 && grep -qF "$said" "$var/out"; }

@@ -540,7 +540,7 @@ static void test_keeping(void)
         CHECK(units_end(&units[UNIT_SOUND]), >=, 250);
         CHECK(units[UNIT_SOUND].count, <=, 200);
     }
-    CHECK_TRUE(!followed->pictures.decoder); // a group of 25 is soon caught up with
+    CHECK_TRUE(!followed->pictures.open); // a group of 25 is soon caught up with
     followed->pictures.cost_ns = SOURCE_FOLLOW_NS;
     for (int64_t n = 130; n < 148; n++) {
         int64_t left_ns;
@@ -548,7 +548,7 @@ static void test_keeping(void)
         CHECK_OK(camera_picture(seen, n, &p, &content, &state, NULL));
         picture_unref(&p);
         left_ns = (seen->pictures.next - followed->pictures.next) * followed->pictures.cost_ns;
-        CHECK_TRUE(followed->pictures.decoder || n < 132);
+        CHECK_TRUE(followed->pictures.open || n < 132);
         if (followed->pictures.home == seen->pictures.home)
             CHECK_TRUE(left_ns <= 5 * followed->pictures.cost_ns + SOURCE_FOLLOW_NS);
     }

@@ -19,6 +19,8 @@ static struct sources *sources;
 static uint8_t key[32];
 
 // As the leader says it: cam1 at this home, 0: there is none.
+static bool quarantined; // as it is told
+
 static void tell(const char *home, uint64_t term, const char *input)
 {
     Vistter__Control__V1__DesiredState state = VISTTER__CONTROL__V1__DESIRED_STATE__INIT;
@@ -29,6 +31,7 @@ static void tell(const char *home, uint64_t term, const char *input)
     plan.home = (char *)(uintptr_t)home;
     plan.address = (char[]){"127.0.0.1:9"};
     plan.input = (char *)(uintptr_t)input;
+    plan.quarantined = quarantined;
     link.consumer = (char[]){"w1"};
     link.link_id = (char[]){"source-cam1"};
     link.key = (ProtobufCBinaryData){sizeof key, key};
@@ -74,6 +77,10 @@ static bool is_there(const source_report *r)
 {
     return r && r->home && strstr(r->status, "\"connecting\"") && r->seq && !*r->error;
 }
+static bool is_quarantined(const source_report *r)
+{
+    return r && r->home && strstr(r->status, "\"quarantined\"") && r->seq && !*r->error;
+}
 static bool has_crashed(const source_report *r)
 {
     return r && strstr(r->error, "crashed");
@@ -113,6 +120,12 @@ int main(void)
     // Saved anew, and wrong.
     tell("w1", 1, "{\"kind\":\"srt-listen\",\"listen\":\"nowhere\"}");
     CHECK_TRUE(comes(is_refused));
+    tell("w1", 1, CALLS);
+    CHECK_TRUE(comes(is_there));
+    quarantined = true;
+    tell("w1", 1, CALLS);
+    CHECK_TRUE(comes(is_quarantined)); // the log goes on, with a gap
+    quarantined = false;
     tell("w1", 1, CALLS);
     CHECK_TRUE(comes(is_there));
     // Another is home: the log stays, and is followed.

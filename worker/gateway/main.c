@@ -182,7 +182,9 @@ static void run_pull(struct gateway *g)
 static void *run_source(void *opaque)
 {
     struct gateway *g = opaque;
-    if (g->srt)
+    if (g->settings.quarantined)
+        wait_until(g, INT64_MAX);
+    else if (g->srt)
         run_srt(g);
     else
         run_pull(g);
@@ -193,7 +195,8 @@ static void *run_source(void *opaque)
 
 static int tell(struct gateway *g, struct status *status)
 {
-    struct status_facts facts = {.has_srt = g->srt, .text = atomic_load(&g->text)};
+    struct status_facts facts = {
+        .quarantined = g->settings.quarantined, .has_srt = g->srt, .text = atomic_load(&g->text)};
     pthread_mutex_lock(&g->lock);
     ingest_stats(g->ingest, &facts.ingest);
     pthread_mutex_unlock(&g->lock);
@@ -260,7 +263,7 @@ int main(int argc, char **argv)
     av_log_set_level(AV_LOG_QUIET);             // FFmpeg's messages hold URLs
     pthread_mutex_init(&g.lock, NULL);
     g.offset_ns = clock_realtime_ns() - clock_monotonic_ns();
-    g.text = "";
+    g.text = g.settings.quarantined ? "what it sends has ended decoders too often" : "";
     struct live_log *log = NULL;
     int error = live_log_create(g.settings.folder, g.settings.source, LIVE_LOG_LIMITS, &log, &d);
     for (int i = 0; !error && i < UNIT_STREAMS; i++)
@@ -268,7 +271,7 @@ int main(int argc, char **argv)
             error =
                 diagnostic_set(&d, -EINVAL, "live_folder", g.settings.folder,
                                "holds a log of the future; if the clock was set back, empty it");
-    if (!error && g.settings.input.kind != LIVE_INPUT_PULL)
+    if (!error && g.settings.input.kind != LIVE_INPUT_PULL && !g.settings.quarantined)
         error = srt_input_open(&g.settings.input, &g.srt, &d);
     g.paced = !strncmp(g.settings.input.url, "http", 4);
     pthread_t source;

@@ -32,12 +32,17 @@ static int parse(const json_t *root, struct gateway_settings *s, struct diagnost
     json_t *value;
     json_object_foreach((json_t *)root, key, value)
     {
-        if (strcmp(key, "source") && strcmp(key, "folder") && strcmp(key, "input"))
+        if (strcmp(key, "source") && strcmp(key, "folder") && strcmp(key, "input") &&
+            strcmp(key, "quarantined"))
             return refuse(reterr, key, "is not known here");
     }
     int error = text(root, "source", s->source, sizeof s->source, reterr);
     if (!error)
         error = text(root, "folder", s->folder, sizeof s->folder, reterr);
+    value = json_object_get(root, "quarantined");
+    if (!error && value && !json_is_boolean(value))
+        error = refuse(reterr, "quarantined", "must be true or false");
+    s->quarantined = json_is_true(value);
     for (const char *c = s->source; *c && !error; c++)
         if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
             error = refuse(reterr, "source", "may have letters, digits, '-', '_' and '.' only");

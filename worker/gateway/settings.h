@@ -1,17 +1,21 @@
 // What one gateway is told, as JSON on a descriptor: it holds secrets, which thereby reach no
 // command line, no environment and no file.
 //
-//   {"source": "cam1", "folder": "/var/lib/vistter/live/cam1", "input": {...}}
+//   {"source": "cam1", "folder": "/var/lib/vistter/live/cam1", "quarantined": false,
+//    "input": {...}}
 //
-// input: as engine/live/input.h has it.
+// input: as engine/live/input.h has it. quarantined: nothing is taken in, its log has a gap; false
+// if it is not said.
 #pragma once
 
 #include "engine/live/input.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct gateway_settings {
     char source[65], folder[512];
+    bool quarantined;
     struct live_input input; // secret
 };
 

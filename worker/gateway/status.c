@@ -25,6 +25,8 @@ static const char *state_of(struct status *status, const struct status_facts *f,
     if (faults != status->faults)
         status->fault_ns = now_ns;
     status->faults = faults;
+    if (f->quarantined)
+        return "quarantined";
     if (!heard_ns(&f->ingest))
         return "connecting";
     if (now_ns - heard_ns(&f->ingest) > LIVE_NS)

@@ -12,7 +12,8 @@
 //            "refusals": 1, "refusal": "the passphrase is wrong"}}
 //
 // state: "connecting" (has never been there), "live", "unstable" (live, but something was missing
-// within the last five seconds), "lost" (was there). "text" is for a person and never holds a
+// within the last five seconds), "lost" (was there), "quarantined" (nothing is taken in: it has
+// ended decoders too often). "text" is for a person and never holds a
 // secret. "video", "sound" and "srt" are missing where there is none.
 // Thread: the main thread.
 #pragma once
@@ -29,6 +30,7 @@ struct status {
 };
 
 struct status_facts {
+    bool quarantined;
     struct ingest_stats ingest;
     bool has_srt;
     struct srt_input_stats srt;

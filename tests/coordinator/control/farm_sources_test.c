@@ -19,6 +19,8 @@ static struct worker {
     uint64_t seq;
     int64_t done_ns;
     bool forgets; // reports nothing
+    uint64_t bad_unit;
+    bool quarantined;
 } workers[4];
 static struct farm *farm;
 static struct farm_time now;
@@ -50,6 +52,7 @@ static void on_send(void *opaque, const char *node, const farm_state_message *st
         CHECK_TEXT(p->source, "cam1");
         w->term = p->term;
         w->home = !strcmp(p->home, node);
+        w->quarantined = p->quarantined;
         w->follows = !w->home;
         snprintf(w->home_name, sizeof w->home_name, "%s", p->home);
         snprintf(w->address, sizeof w->address, "%s", p->address);
@@ -82,6 +85,7 @@ static void report(int i)
     s.home = w->home;
     s.seq = w->seq;
     s.done_ns = w->done_ns;
+    s.bad_unit = w->bad_unit;
     s.status = (char[]){"{\"state\":\"live\"}"};
     if ((w->home || w->follows) && !w->forgets) {
         r.sources = list;
@@ -256,11 +260,70 @@ static void test_view(void)
     farm_destroy(&farm);
 }
 
+// A unit that ends decoders, on all who decode it.
+static void bad_unit(uint64_t seq)
+{
+    for (int i = 0; i < 3; i++)
+        workers[i].bad_unit = seq;
+    run(1000);
+}
+
+static bool is_quarantined(void)
+{
+    struct farm_snapshot *snapshot = farm_snapshot_create(farm, now);
+    int alarms = 0;
+    for (int i = 0; i < snapshot->node_count; i++)
+        for (int k = 0; k < snapshot->nodes[i].alarm_count; k++)
+            alarms += !strcmp(snapshot->nodes[i].alarms[k].code, "source_quarantined");
+    bool quarantined = workers[home()].quarantined;
+    CHECK(alarms, ==, quarantined);
+    CHECK(strstr(snapshot->sources[0].error, "not taken in") != NULL, ==, quarantined);
+    farm_snapshot_destroy(&snapshot);
+    return quarantined;
+}
+
+// Three units in a minute, and it is not taken in for half a minute, then for a whole one; another
+// input is taken in at once.
+static void test_quarantine(void)
+{
+    start(3);
+    set("");
+    run(3000);
+    bad_unit(100);
+    bad_unit(130);
+    CHECK_TRUE(!is_quarantined());
+    run(60000);
+    bad_unit(160);
+    CHECK_TRUE(!is_quarantined()); // in more than a minute
+    bad_unit(170);
+    bad_unit(180);
+    CHECK_TRUE(is_quarantined());
+    run(28000);
+    CHECK_TRUE(is_quarantined());
+    run(2000);
+    CHECK_TRUE(!is_quarantined());
+    for (uint64_t seq = 200; seq < 230; seq += 10)
+        bad_unit(seq);
+    CHECK_TRUE(is_quarantined());
+    run(57000);
+    CHECK_TRUE(is_quarantined());
+    run(3000);
+    CHECK_TRUE(!is_quarantined());
+    for (uint64_t seq = 300; seq < 330; seq += 10)
+        bad_unit(seq);
+    CHECK_TRUE(is_quarantined());
+    CHECK_OK(farm_set_sources(farm, &(struct farm_source){"cam1", "", "{\"secret\":2}"}, 1));
+    run(100);
+    CHECK_TRUE(!is_quarantined());
+    farm_destroy(&farm);
+}
+
 int main(void)
 {
     test_home();
     test_loss();
     test_leader();
     test_view();
+    test_quarantine();
     return check_end();
 }
