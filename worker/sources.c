@@ -5,8 +5,10 @@
 #include "engine/base/thread.h"
 #include "engine/link/frame_link.h"
 #include "engine/live/decoders.h"
+#include "engine/live/input.h"
 #include "engine/live/log_follower.h"
-#include "worker/gateway_child.h"
+#include "worker/child.h"
+#include "worker/rtmp.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,15 +31,17 @@ struct source {
     uint64_t term;
     bool quarantined;
     char *input;                                         // of a home; secret
+    char rtmp_key[DOOR_KEY_MAX + 1];                     // "": is not sent to our RTMP server
     char address[128], link_id[FRAME_LOG_NAME_MAX + 16]; // of the home, for who follows it
     uint8_t key[LINK_KEY_BYTES];
     // -- what runs: at most one of them
-    struct gateway_child gateway;
+    struct child gateway;
     bool has_gateway, stopping;
     struct log_follower *follower;
     int64_t retry_ns;
     char error[640];
     struct log_follower_stats stats; // as reported
+    char *status;                    // the same, where it is not the gateway's alone
     source_report report;
 };
 
@@ -47,6 +51,7 @@ struct sources {
     int latency_ms, count;
     struct source *list[SOURCES_MAX]; // by nothing
     source_report *reports[SOURCES_MAX];
+    struct rtmp *rtmp;
 };
 
 int sources_create(const struct sources_config *config, struct sources **ret,
@@ -62,8 +67,12 @@ int sources_create(const struct sources_config *config, struct sources **ret,
         return diagnostic_set(reterr, error, "live_folder", config->folder,
                               "the folder for live sources cannot be made: %s", strerror(-error));
     }
-    *ret = s;
-    return 0;
+    int error = rtmp_create(config->rtmp_folder, config->rtmp_listen, &s->rtmp, reterr);
+    if (error)
+        free(s);
+    else
+        *ret = s;
+    return error;
 }
 
 static void wipe(char **text)
@@ -79,22 +88,31 @@ static void wipe(char **text)
 // Nobody else may write the log before a gateway has gone. -EAGAIN: not yet.
 static int end_run(struct source *s)
 {
-    if (s->has_gateway && gateway_child_stop(&s->gateway))
+    if (s->has_gateway && child_stop(&s->gateway))
         return -EAGAIN;
     if (s->has_gateway)
-        gateway_child_finish(&s->gateway);
+        child_finish(&s->gateway);
     s->has_gateway = s->stopping = false;
     log_follower_destroy(&s->follower);
     return 0;
 }
+
+static const char *const gateway_argv[] = {"vistter-gateway", NULL};
 
 static void begin_gateway(struct sources *all, struct source *s)
 {
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s/%s", all->folder, s->name);
     json_t *input = json_loads(s->input, 0, NULL);
-    json_t *settings = json_pack("{s:s, s:s, s:b, s:o}", "source", s->name, "folder", folder,
-                                 "quarantined", s->quarantined, "input", input);
+    if (*s->rtmp_key) {
+        char url[256];
+        rtmp_url(all->rtmp, s->name, url, sizeof url);
+        json_decref(input);
+        input = json_pack("{s:s, s:s}", "kind", "pull", "url", url);
+    }
+    json_t *settings = json_pack("{s:s, s:s, s:b, s:o, s:b}", "source", s->name, "folder", folder,
+                                 "quarantined", s->quarantined, "input", input, "relay",
+                                 *s->rtmp_key != 0);
     char *text = settings ? json_dumps(settings, JSON_COMPACT) : NULL;
     json_decref(settings);
     if (!text) {
@@ -103,7 +121,7 @@ static void begin_gateway(struct sources *all, struct source *s)
         return;
     }
     s->error[0] = 0;
-    gateway_child_init(&s->gateway, text);
+    child_init(&s->gateway, "the gateway", gateway_argv, text);
     s->has_gateway = true;
 }
 
@@ -130,11 +148,19 @@ static void source_step(struct sources *all, struct source *s, int64_t now_ns)
     if (s->stopping && end_run(s))
         return;
     if (s->has_gateway)
-        gateway_child_step(&s->gateway, now_ns);
+        child_step(&s->gateway, now_ns);
     else if (!s->follower && now_ns >= s->retry_ns && s->home)
         begin_gateway(all, s);
     else if (!s->follower && now_ns >= s->retry_ns && *s->address)
         begin_follower(all, s, now_ns);
+}
+
+static void source_free(struct source *s)
+{
+    wipe(&s->input);
+    free(s->status);
+    explicit_bzero(s, sizeof *s);
+    free(s);
 }
 
 void sources_step(struct sources *all, int64_t now_ns)
@@ -145,11 +171,11 @@ void sources_step(struct sources *all, int64_t now_ns)
         if (s->wanted || end_run(s)) {
             all->list[kept++] = s;
         } else {
-            wipe(&s->input);
-            free(s);
+            source_free(s);
         }
     }
     all->count = kept;
+    rtmp_step(all->rtmp, now_ns);
     for (int i = 0; i < all->count; i++)
         if (all->list[i]->wanted)
             source_step(all, all->list[i], now_ns);
@@ -201,16 +227,41 @@ static void follow_home(struct source *s, const source_plan *plan, const char *n
         s->stopping = true;
     s->home = false;
     wipe(&s->input);
+    explicit_bzero(s->rtmp_key, sizeof s->rtmp_key);
+}
+
+static void set_rtmp_key(struct source *s)
+{
+    struct live_input in;
+    json_t *input = json_loads(s->input, 0, NULL);
+    bool rtmp = !live_input_parse(input, s->name, &in, NULL) && in.kind == LIVE_INPUT_RTMP;
+    json_decref(input);
+    memset(s->rtmp_key, 0, sizeof s->rtmp_key);
+    if (rtmp)
+        memcpy(s->rtmp_key, in.key, strnlen(in.key, DOOR_KEY_MAX));
+    explicit_bzero(&in, sizeof in);
+}
+
+static void follow_keys(struct sources *all)
+{
+    struct door_key keys[SOURCES_MAX];
+    size_t count = 0;
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i]->wanted && *all->list[i]->rtmp_key)
+            keys[count++] = (struct door_key){all->list[i]->name, all->list[i]->rtmp_key};
+    rtmp_follow(all->rtmp, keys, count);
 }
 
 static void be_home(struct source *s, const source_plan *plan)
 {
-    if (!s->home || !s->input || strcmp(s->input, plan->input) != 0 ||
-        s->quarantined != plan->quarantined) {
-        s->stopping = true;
+    bool same_mode = s->quarantined == plan->quarantined;
+    if (!s->home || !s->input || strcmp(s->input, plan->input) != 0 || !same_mode) {
+        bool relayed = s->home && *s->rtmp_key && same_mode;
         s->quarantined = plan->quarantined;
         wipe(&s->input);
         s->input = base_strdup(plan->input);
+        set_rtmp_key(s);
+        s->stopping = !relayed || !*s->rtmp_key; // a gateway has no part in keys
     }
     s->home = true;
     s->address[0] = 0;
@@ -233,19 +284,39 @@ void sources_follow(struct sources *all, const Vistter__Control__V1__DesiredStat
         s->term = plan->term;
         s->retry_ns = 0;
     }
+    follow_keys(all);
     sources_step(all, clock_monotonic_ns());
 }
 
 // ---- What is reported -------------------------------------------------------------------------
 
-static void report_gateway(struct source *s, source_report *r)
+// Beside what the gateway says: who sends, and who may not.
+static void report_rtmp(const struct sources *all, struct source *s, json_t *status,
+                        source_report *r)
 {
-    const struct gateway_child *g = &s->gateway;
+    struct rtmp_facts f = rtmp_facts(all->rtmp, s->name);
+    if (*f.error)
+        r->error = (char *)(uintptr_t)f.error;
+    json_t *rtmp = json_pack("{s:s, s:s, s:I, s:I, s:s, s:s}", "listen", f.listen, "sender",
+                             f.sender, "connections", (json_int_t)f.connections, "refusals",
+                             (json_int_t)f.refusals, "refused", f.refused, "refusal", f.refusal);
+    json_object_set_new(status, "rtmp", rtmp);
+    free(s->status);
+    s->status = json_dumps(status, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    if (s->status)
+        r->status = s->status;
+}
+
+static void report_gateway(const struct sources *all, struct source *s, source_report *r)
+{
+    const struct child *g = &s->gateway;
     json_t *status = json_loads(g->status, 0, NULL);
     r->seq = (uint64_t)json_integer_value(json_object_get(status, "seq"));
     r->done_ns = json_integer_value(json_object_get(status, "done_ns"));
     r->status = s->gateway.status;
     r->error = s->gateway.error;
+    if (*s->rtmp_key && status)
+        report_rtmp(all, s, status, r);
     json_decref(status);
 }
 
@@ -275,7 +346,7 @@ size_t sources_report(struct sources *all, source_report ***ret)
         r->error = s->error;
         r->bad_unit = live_decoders_newest_blamed(s->name);
         if (s->has_gateway)
-            report_gateway(s, r);
+            report_gateway(all, s, r);
         else if (s->follower)
             report_follower(s, r);
     }
@@ -298,9 +369,9 @@ void sources_destroy(struct sources **sources)
             clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 50);
     }
     for (int i = 0; i < all->count; i++) { // that do not listen
-        gateway_child_finish(&all->list[i]->gateway);
-        wipe(&all->list[i]->input);
-        free(all->list[i]);
+        child_finish(&all->list[i]->gateway);
+        source_free(all->list[i]);
     }
+    rtmp_destroy(&all->rtmp);
     free(all);
 }

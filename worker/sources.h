@@ -1,5 +1,6 @@
 // The live sources of a worker: a gateway for each that it is home to, a copy of the home's log for
-// each that it follows, all in one folder of logs. As the newest desired state has them.
+// each that it follows, all in one folder of logs, and an RTMP server (worker/rtmp.h) while any is
+// sent to it. As the newest desired state has them.
 // Thread: main.
 #pragma once
 
@@ -13,6 +14,7 @@ struct sources_config {
     const char *folder; // of the logs; is made
     const char *node;   // this worker's name
     int latency_ms;     // of links to other workers
+    const char *rtmp_folder, *rtmp_listen;
 };
 int sources_create(const struct sources_config *config, struct sources **ret,
                    struct diagnostic *reterr);

@@ -45,7 +45,7 @@ struct worker {
     uint64_t host;
     struct frame_server *server;
     struct log_server *logs; // of live sources, for other workers
-    char live_folder[PATH_MAX];
+    char live_folder[PATH_MAX], rtmp_folder[PATH_MAX];
     struct links *links; // to the providers of what lies beneath our groups
     struct control_client *control;
     struct state_file *state_file;
@@ -507,8 +507,8 @@ static int open_links(struct worker *w, struct diagnostic *reterr)
                                          .on_gone = on_gone,
                                          .opaque = w,
                                          .srt_only = w->settings.srt_only};
-    struct sources_config sources = {w->live_folder, w->settings.name,
-                                     w->settings.frame_latency_ms};
+    struct sources_config sources = {w->live_folder, w->settings.name, w->settings.frame_latency_ms,
+                                     w->rtmp_folder, w->settings.rtmp_listen};
     struct control_client_config control = {
         .addresses = w->settings.coordinators,
         .node = w->settings.name,
@@ -547,6 +547,7 @@ int worker_create(const struct worker_settings *settings, struct worker **ret,
     struct worker *w = base_alloc(sizeof *w);
     w->settings = *settings;
     snprintf(w->live_folder, sizeof w->live_folder, "%s/live", settings->cache);
+    snprintf(w->rtmp_folder, sizeof w->rtmp_folder, "%s/rtmp", settings->cache);
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->state_lock, NULL);
     w->state_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

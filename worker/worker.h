@@ -28,7 +28,7 @@
 
 struct worker_settings {
     const char *name, *coordinators, *cluster_key, *frame_listen, *frame_address, *cache,
-        *state_folder;
+        *state_folder, *rtmp_listen;
     int64_t cache_bytes;
     int frame_latency_ms;
     bool srt_only; // frames are shared with nobody on this host

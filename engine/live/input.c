@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kinds[] = {"srt-listen", "srt-call", "srt-rendezvous", "pull"};
+static const char *const kinds[] = {"srt-listen", "srt-call", "srt-rendezvous", "pull", "rtmp"};
+#define KINDS (int)(sizeof kinds / sizeof kinds[0])
 
 struct parser {
     const json_t *object;
@@ -87,6 +88,14 @@ static void url(struct parser *p, const char *given)
     refuse(p, "url", "must begin with rtmp, rtmps, rtsp, http, https, srt, udp or rtp");
 }
 
+static void key(struct parser *p, const char *given)
+{
+    static const char permitted[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if (strlen(given) < 16 || given[strspn(given, permitted)])
+        refuse(p, "key", "must have 16 to 64 letters, digits, '-' and '_'");
+}
+
 // Whether it can be one; names are looked up by the gateway only, which may take seconds.
 static void address(struct parser *p, const char *name, const char *given, bool host_needed)
 {
@@ -108,14 +117,15 @@ static void input(struct parser *p, struct live_input *in)
         {"kind", "address", "stream_id", "passphrase", "key_bytes", "latency_ms"},
         {"kind", "address", "listen", "passphrase", "key_bytes", "latency_ms"},
         {"kind", "url"},
+        {"kind", "key"},
     };
     char kind[20] = "";
     text(p, "kind", true, kind, sizeof kind);
     int i = 0;
-    while (i < 4 && strcmp(kinds[i], kind) != 0)
+    while (i < KINDS && strcmp(kinds[i], kind) != 0)
         i++;
-    if (i == 4) {
-        refuse(p, "kind", "must be srt-listen, srt-call, srt-rendezvous or pull");
+    if (i == KINDS) {
+        refuse(p, "kind", "must be srt-listen, srt-call, srt-rendezvous, pull or rtmp");
         return;
     }
     in->kind = (enum live_input_kind)i;
@@ -129,6 +139,7 @@ static void input(struct parser *p, struct live_input *in)
     text(p, "stream_id", false, in->stream_id, sizeof in->stream_id);
     text(p, "passphrase", false, in->passphrase, sizeof in->passphrase);
     text(p, "url", in->kind == LIVE_INPUT_PULL, in->url, sizeof in->url);
+    text(p, "key", in->kind == LIVE_INPUT_RTMP, in->key, sizeof in->key);
     number(p, "key_bytes", 16, 32, &in->key_bytes);
     number(p, "latency_ms", 20, 8000, &in->latency_ms);
     if (listens)
@@ -141,6 +152,8 @@ static void input(struct parser *p, struct live_input *in)
         refuse(p, "key_bytes", "must be 16, 24 or 32");
     if (in->kind == LIVE_INPUT_PULL)
         url(p, in->url);
+    if (in->kind == LIVE_INPUT_RTMP)
+        key(p, in->key);
 }
 
 int live_input_parse(const json_t *object, const char *source, struct live_input *ret,
@@ -189,6 +202,7 @@ void live_input_hide(struct live_input *in)
         hide_url(in);
     hide(in->passphrase);
     hide(in->stream_id);
+    hide(in->key);
 }
 
 json_t *live_input_show(const struct live_input *input)
@@ -201,6 +215,8 @@ json_t *live_input_show(const struct live_input *input)
         json_object_set_new(shown, "url", json_string(in.url));
         return shown;
     }
+    if (in.kind == LIVE_INPUT_RTMP)
+        return shown;
     if (listens)
         json_object_set_new(shown, "listen", json_string(in.listen));
     if (in.kind == LIVE_INPUT_SRT_LISTEN) {

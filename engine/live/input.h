@@ -7,6 +7,8 @@
 //      "latency_ms" (200 where it is not said)
 //   {"kind": "pull", "url": "rtsp://camera/1"}
 //      rtmp, rtmps, rtsp, rtsps, http, https (HLS too), srt, udp, rtp
+//   {"kind": "rtmp", "key": "..."}
+//      senders publish to the home's RTMP server by that key (16 to 64 letters, digits, "-", "_")
 //
 // Pure. Thread: any.
 #pragma once
@@ -18,6 +20,7 @@ enum live_input_kind {
     LIVE_INPUT_SRT_CALL,
     LIVE_INPUT_SRT_RENDEZVOUS,
     LIVE_INPUT_PULL,
+    LIVE_INPUT_RTMP,
 };
 
 struct live_input {
@@ -26,6 +29,7 @@ struct live_input {
     char stream_id[513];
     char passphrase[80]; // secret
     char url[2048];      // secret: may hold a key, or a user's password
+    char key[65];        // secret: whoever has it is the sender
     int key_bytes;       // 0: the sender's choice
     int latency_ms;
 };
@@ -37,8 +41,8 @@ int live_input_parse(const struct json_t *object, const char *source, struct liv
                      struct diagnostic *reterr);
 
 // Leaves in `input` what anybody may see: of a URL scheme, host and port, since user, path and
-// query may each be a key; instead of a passphrase or a stream id (for some platforms it is the
-// key) that there is one. Twice is as once.
+// query may each be a key; instead of a key, a passphrase or a stream id (for some platforms it is
+// the key) that there is one. Twice is as once.
 void live_input_hide(struct live_input *input);
 // The same as JSON, with the members that this kind has, and "has_passphrase" and "has_stream_id".
 // A new reference; NULL when out of memory.

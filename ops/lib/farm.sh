@@ -27,7 +27,7 @@ PORTS
     [ ${#pg_socket} -le 85 ] ||
         die "$var is too long a name for the database's socket; VISTTER_VAR=FOLDER names another"
     local packages=
-    [ -z "$(missing_packages build run)" ] || packages=yes
+    [ -z "$(missing_packages build worker run)" ] || packages=yes
     need_space "$var" 2048 "$build" 200 ${packages:+/usr 2000 /var/cache/apt 700}
 }
 
@@ -68,13 +68,15 @@ CONF
 
 coordinators=127.0.0.1:$control_port # that nodes dial
 
-# Frames are served on a fixed port, so that a restarted worker is found where it was.
+# Frames are served on a fixed port, so that a restarted worker is found where it was: UDP. Encoders of sources of the kind
+# rtmp call at the same number of TCP.
 worker_start() { # number [flags]
     local name=worker$1 port=$((frame_port + $1))
     shift
     start "$name" "$build/worker/vistter-worker" --name "$name" \
         --coordinators "$coordinators" --cluster-key "$var/keys/cluster.key" \
-        --frame-listen "127.0.0.1:$port" --cache "$var/cache/$name" --state-folder "$var/worker" "$@"
+        --frame-listen "127.0.0.1:$port" --rtmp-listen "127.0.0.1:$port" --cache "$var/cache/$name" \
+        --state-folder "$var/worker" "$@"
 }
 
 coordinator_start() { # [flags]

@@ -70,6 +70,12 @@ static void test_settings(void)
          NULL},
         {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': 'rtsp://c/1'}}",
          NULL},
+        {"{'source': 'cam1', 'folder': '/f', 'relay': true, 'input': {'kind': 'pull', 'url': "
+         "'rtmp://c/live/cam1'}}",
+         NULL},
+        {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'rtmp', 'key': "
+         "'sh0rt-of-sixteen'}}",
+         "input.kind"},
         {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'pull', 'url': "
          "'file:///etc/passwd'}}",
          "input.url"},

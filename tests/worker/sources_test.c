@@ -104,7 +104,7 @@ int main(void)
     char folder[] = "/tmp/vistter-sources-XXXXXX", command[64];
     struct diagnostic why;
     CHECK_TRUE(mkdtemp(folder));
-    struct sources_config config = {folder, "w1", 120};
+    struct sources_config config = {folder, "w1", 120, folder, "127.0.0.1:1935"};
     CHECK_OK(sources_create(&config, &sources, &why));
     tell("w1", 1, CALLS);
     CHECK_TRUE(comes(is_there));

@@ -92,6 +92,7 @@ static void send_state(struct coordinator *c, uint64_t version, bool plan)
 static struct worker_settings settings_of(const char *coordinators, const char *listen)
 {
     return (struct worker_settings){.name = "worker-1",
+                                    .rtmp_listen = "127.0.0.1:1935",
                                     .coordinators = coordinators,
                                     .cluster_key = key_path,
                                     .frame_listen = listen,

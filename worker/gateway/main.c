@@ -36,6 +36,7 @@
 #define MESSAGE_MAX  1456 // of SRT
 #define RETRY_NS     (SECOND_NS / 2)
 #define RETRY_NS_MAX (8 * SECOND_NS)
+#define RELAY_NS     (SECOND_NS / 5) // a sender may be back at once
 
 struct gateway {
     // -- constant after the start
@@ -129,7 +130,8 @@ static int demux(struct gateway *g, AVIOContext *io)
                                   .on_unit = on_unit,
                                   .opaque = g};
     int error = demux_run(&config);
-    log_info("source_ended", "source=%s error=%d", g->settings.source, error);
+    if (error >= 0 || !g->settings.relay) // nobody need send
+        log_info("source_ended", "source=%s error=%d", g->settings.source, error);
     return error;
 }
 
@@ -163,17 +165,26 @@ static void run_srt(struct gateway *g)
     }
 }
 
+static const char *pull_text(const struct gateway *g, int error)
+{
+    if (error == -ECONNREFUSED)
+        return g->settings.relay ? "the RTMP server does not run"
+                                 : "the server refuses the connection";
+    if (g->settings.relay)
+        return error < 0 ? "nobody sends" : "the sender is gone";
+    return error == -ETIMEDOUT ? "the server does not answer"
+           : error < 0         ? "the server has no such stream"
+                               : "the server has ended it";
+}
+
 static void run_pull(struct gateway *g)
 {
     int64_t retry_ns = RETRY_NS;
     while (!atomic_load(&g->stopping)) {
         g->pace = (struct pace){0};
         int error = demux(g, NULL);
-        atomic_store(&g->text, error == -ECONNREFUSED ? "the server refuses the connection"
-                               : error == -ETIMEDOUT  ? "the server does not answer"
-                               : error < 0            ? "the server has no such stream"
-                                                      : "the server has ended it");
-        retry_ns = error < 0 ? retry_ns : RETRY_NS;
+        atomic_store(&g->text, pull_text(g, error));
+        retry_ns = g->settings.relay ? RELAY_NS : error < 0 ? retry_ns : RETRY_NS;
         wait_until(g, clock_monotonic_ns() + retry_ns);
         retry_ns = 2 * retry_ns < RETRY_NS_MAX ? 2 * retry_ns : RETRY_NS_MAX;
     }
@@ -263,7 +274,9 @@ int main(int argc, char **argv)
     av_log_set_level(AV_LOG_QUIET);             // FFmpeg's messages hold URLs
     pthread_mutex_init(&g.lock, NULL);
     g.offset_ns = clock_realtime_ns() - clock_monotonic_ns();
-    g.text = g.settings.quarantined ? "what it sends has ended decoders too often" : "";
+    g.text = g.settings.quarantined ? "what it sends has ended decoders too often"
+             : g.settings.relay     ? "nobody sends"
+                                    : "";
     struct live_log *log = NULL;
     int error = live_log_create(g.settings.folder, g.settings.source, LIVE_LOG_LIMITS, &log, &d);
     for (int i = 0; !error && i < UNIT_STREAMS; i++)

@@ -33,7 +33,7 @@ static int parse(const json_t *root, struct gateway_settings *s, struct diagnost
     json_object_foreach((json_t *)root, key, value)
     {
         if (strcmp(key, "source") && strcmp(key, "folder") && strcmp(key, "input") &&
-            strcmp(key, "quarantined"))
+            strcmp(key, "quarantined") && strcmp(key, "relay"))
             return refuse(reterr, key, "is not known here");
     }
     int error = text(root, "source", s->source, sizeof s->source, reterr);
@@ -46,8 +46,12 @@ static int parse(const json_t *root, struct gateway_settings *s, struct diagnost
     for (const char *c = s->source; *c && !error; c++)
         if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
             error = refuse(reterr, "source", "may have letters, digits, '-', '_' and '.' only");
-    return error ? error
-                 : live_input_parse(json_object_get(root, "input"), s->source, &s->input, reterr);
+    if (!error)
+        error = live_input_parse(json_object_get(root, "input"), s->source, &s->input, reterr);
+    if (!error && s->input.kind == LIVE_INPUT_RTMP)
+        error = refuse(reterr, "input.kind", "is for a worker's RTMP server");
+    s->relay = json_is_true(json_object_get(root, "relay"));
+    return error;
 }
 
 int gateway_settings_parse(const char *bytes, size_t size, struct gateway_settings *s,

@@ -49,6 +49,13 @@ static void test_refused(void)
     check_refused("{'kind': 'srt-listen', 'listen': ':9', 'latency_ms': '200'}",
                   "input.latency_ms");
     check_refused("{'kind': 'pull', 'url': 'ftp://secret'}", "input.url");
+    check_refused("{'kind': 'rtmp'}", "input.key");
+    check_refused("{'kind': 'rtmp', 'key': 'secret-too-few-'}", "input.key");
+    check_refused("{'kind': 'rtmp', 'key': 'secret/of/sixteen'}", "input.key");
+    check_refused("{'kind': 'rtmp', 'key': 'secret-of-sixteen', 'listen': ':9'}", "input.listen");
+    check_refused("{'kind': 'rtmp', 'key': 'secret-secret-secret-secret-secret-secret-secret-"
+                  "secret-secret-secr'}",
+                  "input.key"); // 65
     check_refused("{}", "input.kind");
     check_refused("['secret']", "input");
     struct live_input in;
@@ -100,6 +107,7 @@ static void test_shown(void)
                 "'passphrase': 'secret secret'}",
                 "{'kind': 'srt-rendezvous', 'address': 'h:9', 'listen': '*:9', "
                 "'has_passphrase': true, 'key_bytes': 0, 'latency_ms': 200}");
+    check_shown("{'kind': 'rtmp', 'key': 'secret-AZaz09_--'}", "{'kind': 'rtmp'}");
     check_url("rtsp://camera", "rtsp://camera");
     check_url("udp://@239.0.0.1:5000", "udp://239.0.0.1:5000");
     check_url("rtsp://anna:secret@camera:554/1", "rtsp://camera:554/***");

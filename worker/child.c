@@ -1,4 +1,4 @@
-#include "worker/gateway_child.h"
+#include "worker/child.h"
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -22,14 +22,15 @@
 
 extern char **environ;
 
-void gateway_child_init(struct gateway_child *c, char *settings)
+void child_init(struct child *c, const char *what, const char *const *argv, char *settings)
 {
-    *c = (struct gateway_child){.settings = settings, .status_fd = -1, .pause_ns = SECOND_NS};
+    *c = (struct child){
+        .what = what, .argv = argv, .settings = settings, .status_fd = -1, .pause_ns = SECOND_NS};
 }
 
-// Its standard input brings the settings, its standard output takes what it says. Both are one
-// socket: as large as the settings are, they fit in.
-static int spawn_gateway(const char *program, const char *settings, pid_t *ret_pid, int *ret_fd)
+// Its standard input brings the settings, its standard output takes what it says (of another's
+// program its standard error too). Both are one socket: as large as the settings are, they fit in.
+static int spawn(struct child *c, const char *program)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -40,51 +41,64 @@ static int spawn_gateway(const char *program, const char *settings, pid_t *ret_p
     posix_spawnattr_init(&attr);
     posix_spawn_file_actions_adddup2(&actions, pair[1], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, pair[1], STDOUT_FILENO);
+    if (!c->settings)
+        posix_spawn_file_actions_adddup2(&actions, pair[1], STDERR_FILENO);
+    if (c->folder)
+        posix_spawn_file_actions_addchdir_np(&actions, c->folder);
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    char *argv[] = {(char *)(uintptr_t) "vistter-gateway", NULL};
-    int error = posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
+    int error =
+        posix_spawn(&c->pid, program, &actions, &attr, (char **)(uintptr_t)c->argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     close(pair[1]);
+    const char *settings = c->settings ? c->settings : "";
     if (!error && (send(pair[0], settings, strlen(settings), MSG_NOSIGNAL) < 0 ||
                    shutdown(pair[0], SHUT_WR) || fcntl(pair[0], F_SETFL, O_NONBLOCK)))
-        log_warning("gateway_settings", "error=\"%s\"", strerror(errno)); // it will end
+        log_warning("child_settings", "error=\"%s\"", strerror(errno)); // it will end
     if (error)
         close(pair[0]);
-    *ret_fd = pair[0];
+    c->pid = error ? 0 : c->pid;
+    c->status_fd = error ? -1 : pair[0];
     return -error;
 }
 
-static void start(struct gateway_child *c, int64_t now_ns)
+static void start(struct child *c, int64_t now_ns)
 {
     char program[PATH_MAX];
     struct diagnostic d = {0};
-    int error = program_find("vistter-gateway", VISTTER_GATEWAY_FOLDER, program, &d);
+    bool ours = !strchr(c->argv[0], '/');
+    int error = ours ? program_find(c->argv[0], VISTTER_GATEWAY_FOLDER, program, &d) : 0;
     if (!error) {
-        error = spawn_gateway(program, c->settings, &c->pid, &c->status_fd);
-        (void)(error && diagnostic_set(&d, error, "gateway_start", "", "%s", strerror(-error)));
+        c->status[0] = 0;
+        error = spawn(c, ours ? program : c->argv[0]);
+        (void)(error && diagnostic_set(&d, error, "child_start", "", "%s", strerror(-error)));
     }
     if (error)
-        snprintf(c->error, sizeof c->error, "the gateway cannot be started: %s", d.text);
+        snprintf(c->error, sizeof c->error, "%s cannot be started: %s", c->what, d.text);
     c->started_ns = now_ns;
     c->retry_ns = now_ns + c->pause_ns;
 }
 
-static void take_line(struct gateway_child *c)
+static void take_line(struct child *c)
 {
+    if (!c->settings && *c->status)
+        return;
     memcpy(c->status, c->line, c->line_size);
     c->status[c->line_size] = 0;
-    c->error[0] = 0;
+    if (c->settings)
+        c->error[0] = 0;
+    else
+        snprintf(c->error, sizeof c->error, "%s: %.600s", c->what, c->status);
 }
 
-static void hear(struct gateway_child *c)
+static void hear(struct child *c)
 {
-    char bytes[GATEWAY_STATUS_BYTES];
+    char bytes[CHILD_STATUS_BYTES];
     ssize_t n;
     while ((n = read(c->status_fd, bytes, sizeof bytes)) > 0) {
         for (ssize_t i = 0; i < n; i++) {
@@ -100,17 +114,16 @@ static void hear(struct gateway_child *c)
 }
 
 // Whether it has ended.
-static bool collect(struct gateway_child *c, int flags)
+static bool collect(struct child *c, int flags)
 {
     int status;
     pid_t pid = waitpid(c->pid, &status, flags);
     if (!pid || (pid < 0 && errno == EINTR))
         return false;
-    // What it said last may be why.
+    hear(c); // what it said last may be why
     if (!*c->error)
         snprintf(c->error, sizeof c->error,
-                 WIFSIGNALED(status) ? "the gateway has crashed (%d)"
-                                     : "the gateway has ended (%d)",
+                 WIFSIGNALED(status) ? "%s has crashed (%d)" : "%s has ended (%d)", c->what,
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     close(c->status_fd);
     c->pid = 0;
@@ -119,13 +132,13 @@ static bool collect(struct gateway_child *c, int flags)
     return true;
 }
 
-void gateway_child_step(struct gateway_child *c, int64_t now_ns)
+void child_step(struct child *c, int64_t now_ns)
 {
     if (c->pid) {
         hear(c);
         if (!collect(c, WNOHANG))
             return;
-        log_warning("gateway_ended", "reason=\"%s\"", c->error);
+        log_warning("child_ended", "reason=\"%s\"", c->error);
         bool steady = now_ns - c->started_ns > STEADY_NS;
         c->pause_ns = steady ? SECOND_NS : 2 * c->pause_ns;
         c->pause_ns = c->pause_ns < PAUSE_NS_MAX ? c->pause_ns : PAUSE_NS_MAX;
@@ -135,7 +148,7 @@ void gateway_child_step(struct gateway_child *c, int64_t now_ns)
         start(c, now_ns);
 }
 
-int gateway_child_stop(struct gateway_child *c)
+int child_stop(struct child *c)
 {
     if (!c->pid)
         return 0;
@@ -144,7 +157,7 @@ int gateway_child_stop(struct gateway_child *c)
     return collect(c, WNOHANG) ? 0 : -EAGAIN;
 }
 
-void gateway_child_finish(struct gateway_child *c)
+void child_finish(struct child *c)
 {
     if (c->pid) {
         kill(c->pid, SIGKILL);
