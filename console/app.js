@@ -164,12 +164,17 @@ function showNodes(nodes, channels) {
   $("alarm-box").hidden = alarms.length === 0;
 }
 
+function refusalOf(status) {
+  const { srt, rtmp } = status ?? {};
+  return rtmp?.refusal ? `${rtmp.refused}: ${rtmp.refusal}` : srt?.refusal;
+}
+
 function showSources(sources) {
   $("source-box").hidden = sources.length === 0;
   $("sources").replaceChildren(
     ...sources.map(({ name, input, worker, home, status, error }) =>
       row(name, status?.state ?? "", input?.kind ?? "unreadable", input?.url ?? input?.address ?? input?.listen ?? "",
-        home ? `at ${home}` : (worker ?? "any worker"), error || status?.text || status?.srt?.refusal || ""),
+        home ? `at ${home}` : (worker ?? "any worker"), error || [status?.text, refusalOf(status)].filter(Boolean).join("; ")),
     ),
   );
 }

@@ -1,7 +1,11 @@
 #include "coordinator/api/handlers.h"
 
+#include <errno.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define KEY_BYTES 16
 
 static json_t *followers_json(const struct farm_source_view *v)
 {
@@ -48,8 +52,8 @@ json_t *sources_json(const struct coordinator_view *view, const struct farm_snap
     return list;
 }
 
-// `name` NULL: all.
-static int answer_sources(struct request *r, const char *name)
+// `name` NULL: all. `key`: of the one, as it was made just now; NULL: none.
+static int answer_sources(struct request *r, const char *name, const char *key)
 {
     struct coordinator_view view;
     struct diagnostic why;
@@ -63,9 +67,12 @@ static int answer_sources(struct request *r, const char *name)
         status = answer_problem(r, &why);
     else if (!name)
         status = answer_json(r, 200, sources_json(&view, snapshot));
-    else if (i < view.source_count)
-        status = answer_json(r, 200, source_json(&view.sources[i], snapshot));
-    else
+    else if (i < view.source_count) {
+        json_t *one = source_json(&view.sources[i], snapshot);
+        if (key)
+            json_object_set_new(one, "key", json_string(key));
+        status = answer_json(r, 200, one);
+    } else
         status = answer_refusal(r, 404, "not_found", name, "there is no such source");
     farm_snapshot_destroy(&snapshot);
     coordinator_view_finish(&view);
@@ -74,24 +81,48 @@ static int answer_sources(struct request *r, const char *name)
 
 int handle_sources(struct request *r)
 {
-    return answer_sources(r, NULL);
+    return answer_sources(r, NULL, NULL);
 }
 
-static int save(struct request *r, struct store_source *source, const json_t *body)
+// Each save makes another key, so that a sender that has the old one is cut off. Nobody chooses
+// one: they would be easy to guess.
+static int make_key(json_t *input, char ret[2 * KEY_BYTES + 1], struct diagnostic *reterr)
+{
+    uint8_t bytes[KEY_BYTES];
+    if (json_object_get(input, "key"))
+        return diagnostic_set(reterr, -EINVAL, "live_input", "input.key",
+                              "is made by the coordinator");
+    if (RAND_bytes(bytes, sizeof bytes) != 1)
+        return diagnostic_set(reterr, -EIO, "random", "input.key", "no key can be made");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+    explicit_bzero(bytes, sizeof bytes);
+    json_object_set_new(input, "key", json_string(ret));
+    return 0;
+}
+
+static int save(struct request *r, struct store_source *source, json_t *given)
 {
     struct live_input input;
     struct diagnostic why;
-    int error = live_input_parse(json_object_get(body, "input"), source->name, &input, &why);
+    char key[2 * KEY_BYTES + 1] = "";
+    const char *kind = json_string_value(json_object_get(given, "kind"));
+    int error = kind && !strcmp(kind, "rtmp") ? make_key(given, key, &why) : 0;
+    if (!error)
+        error = live_input_parse(given, source->name, &input, &why);
     explicit_bzero(&input, sizeof input);
     if (error)
         return answer_problem(r, &why);
-    source->input = json_dumps(json_object_get(body, "input"), JSON_COMPACT);
+    source->input = json_dumps(given, JSON_COMPACT);
     if (!source->input)
         return answer_refusal(r, 500, "memory", "", "out of memory");
     error = coordinator_put_source(r->coordinator, source, &why);
     explicit_bzero(source->input, strlen(source->input));
     free(source->input);
-    return error ? answer_problem(r, &why) : answer_sources(r, source->name);
+    int status =
+        error ? answer_problem(r, &why) : answer_sources(r, source->name, *key ? key : NULL);
+    explicit_bzero(key, sizeof key);
+    return status;
 }
 
 static int put_source(struct request *r, const char *name)
@@ -109,7 +140,7 @@ static int put_source(struct request *r, const char *name)
     memcpy(source.name, name, strlen(name) + 1);
     if (json_is_null(json_object_get(body, "worker")) ||
         take_text(r, body, "worker", false, source.worker, sizeof source.worker, &status))
-        status = save(r, &source, body);
+        status = save(r, &source, json_object_get(body, "input"));
     json_decref(body);
     return status;
 }
@@ -121,7 +152,7 @@ int handle_source(struct request *r)
     if (!strcmp(method, "PUT"))
         return put_source(r, name);
     if (strcmp(method, "DELETE"))
-        return answer_sources(r, name);
+        return answer_sources(r, name, NULL);
     return coordinator_delete_source(r->coordinator, name, &why) ? answer_problem(r, &why)
                                                                  : answer_empty(r, 204);
 }

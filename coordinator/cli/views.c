@@ -336,9 +336,20 @@ static void view_live(const json_t *tracks, FILE *file)
     }
 }
 
+// Where encoders send it to. Its worker says the port, once it takes it in.
+void view_rtmp(const json_t *source, FILE *file)
+{
+    const json_t *rtmp = json_object_get(json_object_get(source, "status"), "rtmp");
+    const char *port = strrchr(field_text(rtmp, "listen"), ':');
+    char url[128];
+    snprintf(url, sizeof url, "rtmp://HOST%s/live", port ? port : ":PORT");
+    view_line("encoders send to", url, file);
+}
+
 static void view_source_status(const json_t *source, FILE *file)
 {
-    const json_t *status = json_object_get(source, "status"), *video, *sound, *srt, *follower;
+    const json_t *status = json_object_get(source, "status"), *video, *sound, *srt, *rtmp,
+                 *follower;
     size_t i;
     view_line("error", field_text(source, "error"), file);
     view_line("status", field_text(status, "text"), file);
@@ -357,6 +368,14 @@ static void view_source_status(const json_t *source, FILE *file)
                 field_number(srt, "rtt_ms"), field_integer(srt, "received"),
                 field_integer(srt, "lost"), field_integer(srt, "dropped"));
         view_line("refused last, since", field_text(srt, "refusal"), file);
+    }
+    if ((rtmp = json_object_get(status, "rtmp"))) {
+        view_line("sent from", field_text(rtmp, "sender"), file);
+        char refusal[256];
+        snprintf(refusal, sizeof refusal, "%s: %s", field_text(rtmp, "refused"),
+                 field_text(rtmp, "refusal"));
+        if (*field_text(rtmp, "refusal"))
+            view_line("refused last", refusal, file);
     }
     json_array_foreach(json_object_get(source, "followers"), i, follower)
         fprintf(file, "  copied by %s%s%s\n", field_text(follower, "worker"),
@@ -382,6 +401,8 @@ void view_source(json_t *source, FILE *file)
                  has(input, "has_passphrase") ? "&passphrase=..." : "");
         view_line("senders call", url, file);
     }
+    if (!strcmp(field_text(input, "kind"), "rtmp"))
+        view_rtmp(source, file);
     view_source_status(source, file);
     view_line("saved", field_text(source, "changed_at"), file);
 }

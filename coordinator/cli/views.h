@@ -19,5 +19,7 @@ void view_destinations(const json_t *channels, int indent, FILE *file);
 void view_sources(const json_t *sources, int indent, FILE *file);
 // One source, and how to call it where it listens.
 void view_source(json_t *source, FILE *file);
+// Where encoders send a source of the kind "rtmp" to.
+void view_rtmp(const json_t *source, FILE *file);
 // One channel with all its parts.
 void view_channel(json_t *channel, FILE *file);

@@ -1,7 +1,7 @@
 // Sources over the API and by the command line; part of api.test.js.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -36,6 +36,61 @@ export function sourceTests(context) {
     await refused(404, "not_found", "call", "GET", "/sources/call");
     assert.deepEqual(await names(), ["cam1"]);
     assert.equal(await server.sql(`select count(*) from sources where encode(sealed_input, 'escape') like '%listen%'`), "0");
+  });
+
+  test("an RTMP source tells its key once, and gets another each time", async () => {
+    const { server, client, accepted, refused } = context();
+    const keys = [];
+    const put = async (more = {}) => {
+      const { key, ...source } = await accepted(200, "PUT", "/sources/studio", { json: { input: { kind: "rtmp" }, ...more } });
+      assert.match(key, /^[0-9a-f]{32}$/);
+      keys.push(key);
+      return source;
+    };
+    const source = await put({ worker: "w1" });
+    assert.deepEqual([source.name, source.worker, source.input], ["studio", "w1", { kind: "rtmp" }]);
+    assert.deepEqual(await accepted(200, "GET", "/sources/studio"), source);
+    assert.equal((await put()).worker, null);
+    assert.equal(new Set(keys).size, 2);
+    // Of another kind it has none; a key is nothing to choose.
+    const listen = await accepted(200, "PUT", "/sources/studio", { json: { input: { kind: "srt-listen", listen: ":9" } } });
+    assert.ok(!("key" in listen));
+    await put();
+    await refused(422, null, "input.key", "PUT", "/sources/studio", { json: { input: { kind: "rtmp", key: keys[0] } } });
+    await refused(422, null, "input.listen", "PUT", "/sources/studio", { json: { input: { kind: "rtmp", listen: ":1935" } } });
+
+    const file = join(server.folder, "studio.key");
+    const run = (...words) => {
+      const done = spawnSync(program(), ["--server", server.origin, "source", ...words], { encoding: "utf8" });
+      assert.equal(done.status, 0, done.stderr);
+      return done.stdout;
+    };
+    const program = () => context().program;
+    const shown = run("put", "studio", "--rtmp", "--worker", "w1");
+    const match = shown.match(/^source studio saved\n {2}encoders send to rtmp:\/\/HOST:PORT\/live\n {2}key ([0-9a-f]{32})\n/);
+    assert.ok(match, shown);
+    keys.push(match[1]);
+    writeFileSync(file, "something that is longer than any key may be, and is to be gone afterwards", { mode: 0o644 });
+    const texts = [run("put", "studio", "--rtmp", "--key-file", file)];
+    const kept = readFileSync(file, "utf8");
+    assert.match(kept, /^[0-9a-f]{32}\n$/);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    keys.push(kept.trim());
+    texts.push(run("put", "studio", "--rtmp", "--key-file", file, "--json"));
+    keys.push(readFileSync(file, "utf8").trim());
+    assert.equal(new Set(keys).size, 6);
+    texts.push(run("show", "studio"), run("list"), run("show", "studio", "--json"));
+    assert.match(texts[2], /encoders send to rtmp:\/\/HOST:PORT\/live\n/);
+    const unwritable = spawnSync(program(), ["--server", server.origin, "source", "put", "studio", "--rtmp", "--key-file",
+      join(server.folder, "none", "key")], { encoding: "utf8" });
+    assert.equal(unwritable.status, 1);
+    assert.match(unwritable.stderr, /cannot be written/);
+    // But for the answers that made them nothing has them: no other answer, no log, no table.
+    for (const path of ["/sources", "/sources/studio", "/status"]) texts.push(JSON.stringify(await accepted(200, "GET", path)));
+    texts.push(server.logs(), await server.sql("select encode(sealed_input, 'escape') from sources"));
+    for (const key of keys) for (const text of texts) assert.ok(!text.includes(key), `a key in ${text.slice(0, 200)}`);
+    client.transcript.push(...texts);
+    await accepted(204, "DELETE", "/sources/studio");
   });
 
   test("bad sources are refused with the member's name", async () => {
