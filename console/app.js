@@ -173,7 +173,8 @@ function showSources(sources) {
   $("source-box").hidden = sources.length === 0;
   $("sources").replaceChildren(
     ...sources.map(({ name, input, worker, home, status, error }) =>
-      row(name, status?.state ?? "", input?.kind ?? "unreadable", input?.url ?? input?.address ?? input?.listen ?? "",
+      row(name, status?.state ?? "", input?.kind ?? "unreadable",
+        input?.url ?? input?.address ?? input?.listen ?? status?.rtmp?.listen ?? "",
         home ? `at ${home}` : (worker ?? "any worker"), error || [status?.text, refusalOf(status)].filter(Boolean).join("; ")),
     ),
   );

@@ -242,13 +242,14 @@ void view_sources(const json_t *sources, int indent, FILE *file)
     json_array_foreach(sources, i, source)
     {
         const json_t *input = json_object_get(source, "input");
-        const char *url = field_text(input, "url");
+        const char *url = field_text(input, "url"), *listen = field_text(input, "listen");
         int64_t latency_ms = field_integer(input, "latency_ms");
         const json_t *status = json_object_get(source, "status");
         table_add(table, "%s", field_text(source, "name"));
         table_add(table, "%s", field_text(status, "state"));
         table_add(table, "%s", json_is_object(input) ? field_text(input, "kind") : "unreadable");
-        table_add(table, "%s", field_text(input, "listen"));
+        table_add(table, "%s",
+                  *listen ? listen : field_text(json_object_get(status, "rtmp"), "listen"));
         table_add(table, "%s", *url ? url : field_text(input, "address"));
         if (latency_ms)
             table_add(table, "%" PRId64 " ms", latency_ms);
