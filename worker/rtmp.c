@@ -118,8 +118,8 @@ static int write_settings(const struct rtmp *r, int folder)
     // on is told when a sender comes and goes, and meanwhile waits (idle_streams).
     int n = dprintf(fd,
                     "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n"
-                    "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr crit;\n"
-                    "events { worker_connections 1024; }\n"
+                    "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr emerg;\n"
+                    "events { worker_connections 4096; }\n"
                     "rtmp {\n"
                     "    access_log off;\n"
                     "    server {\n"

@@ -261,7 +261,8 @@ static void be_home(struct source *s, const source_plan *plan)
         wipe(&s->input);
         s->input = base_strdup(plan->input);
         set_rtmp_key(s);
-        s->stopping = !relayed || !*s->rtmp_key; // a gateway has no part in keys
+        if (!relayed || !*s->rtmp_key) // a gateway has no part in keys
+            s->stopping = true;
     }
     s->home = true;
     s->address[0] = 0;
