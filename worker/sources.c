@@ -37,7 +37,7 @@ struct source {
     // -- what runs: at most one of them
     struct child gateway;
     bool has_gateway, stopping;
-    struct log_follower *follower;
+    struct log_follower *follower, *leaving; // leaving: it has been stopped, its thread has not
     int64_t retry_ns;
     char error[640];
     struct log_follower_stats stats; // as reported
@@ -85,15 +85,27 @@ static void wipe(char **text)
 
 // ---- What runs --------------------------------------------------------------------------------
 
-// Nobody else may write the log before a gateway has gone. -EAGAIN: not yet.
+static bool has_left(struct source *s)
+{
+    if (s->leaving && log_follower_ended(s->leaving))
+        log_follower_destroy(&s->leaving);
+    return !s->leaving;
+}
+
+// Nobody else may write the log before a gateway, or a follower, has let go of it. -EAGAIN: not
+// yet.
 static int end_run(struct source *s)
 {
     if (s->has_gateway && child_stop(&s->gateway))
         return -EAGAIN;
+    if (s->follower && (log_follower_stop(s->follower) || !has_left(s)))
+        return -EAGAIN;
     if (s->has_gateway)
         child_finish(&s->gateway);
     s->has_gateway = s->stopping = false;
-    log_follower_destroy(&s->follower);
+    if (s->follower)
+        s->leaving = s->follower;
+    s->follower = NULL;
     return 0;
 }
 
@@ -145,6 +157,7 @@ static void begin_follower(struct sources *all, struct source *s, int64_t now_ns
 
 static void source_step(struct sources *all, struct source *s, int64_t now_ns)
 {
+    (void)has_left(s);
     if (s->stopping && end_run(s))
         return;
     if (s->has_gateway)
@@ -168,7 +181,7 @@ void sources_step(struct sources *all, int64_t now_ns)
     int kept = 0;
     for (int i = 0; i < all->count; i++) {
         struct source *s = all->list[i];
-        if (s->wanted || end_run(s)) {
+        if (s->wanted || end_run(s) || !has_left(s)) {
             all->list[kept++] = s;
         } else {
             source_free(s);
@@ -331,7 +344,7 @@ static void report_follower(struct source *s, source_report *r)
     if (stats->error)
         snprintf(s->error, sizeof s->error, "the copy cannot be written: %s",
                  strerror(-stats->error));
-    else if (!stats->connected)
+    else if (!stats->connected && !s->stopping)
         snprintf(s->error, sizeof s->error, "%s cannot be reached", s->address);
 }
 
@@ -371,6 +384,8 @@ void sources_destroy(struct sources **sources)
     }
     for (int i = 0; i < all->count; i++) { // that do not listen
         child_finish(&all->list[i]->gateway);
+        log_follower_destroy(&all->list[i]->follower);
+        log_follower_destroy(&all->list[i]->leaving);
         source_free(all->list[i]);
     }
     rtmp_destroy(&all->rtmp);

@@ -40,7 +40,7 @@ struct frame_client {
     char stream_id[STREAM_ID_MAX + 1];
     pthread_t thread;
     // -- atomic
-    atomic_bool stop;
+    atomic_bool stop, ended;
     struct link_waiter waiter; // wake: any thread; the rest: own thread
     // -- guarded by lock
     pthread_mutex_t lock;
@@ -385,7 +385,7 @@ static bool call_srt(struct frame_client *c, const struct srt_address *address)
 static bool connect_socket(struct frame_client *c)
 {
     struct srt_address address;
-    if (srt_address_resolve(c->config.address, false, &address, NULL))
+    if (srt_address_resolve(c->config.address, false, &address, NULL) || atomic_load(&c->stop))
         return false;
     bool try = c->refusals < REFUSALS_MAX && local_address(&address) &&
                !local_connect(srt_address_port(&address), c->stream_id, &c->socket.local);
@@ -474,6 +474,7 @@ static void *client_run(void *arg)
             c->config.on_state(c->config.opaque, false);
         back_off(c);
     }
+    atomic_store(&c->ended, true);
     return NULL;
 }
 
@@ -532,6 +533,11 @@ void frame_client_close(struct frame_client *client)
 {
     atomic_store(&client->stop, true);
     link_waiter_wake(&client->waiter);
+}
+
+bool frame_client_ended(const struct frame_client *client)
+{
+    return atomic_load(&client->ended);
 }
 
 void frame_client_destroy(struct frame_client **client)

@@ -159,6 +159,8 @@ int frame_client_create(const struct frame_client_config *config, struct frame_c
                         struct diagnostic *reterr);
 // Asks the client to end and to close its connection; does not wait. Thread: any.
 void frame_client_close(struct frame_client *client);
+// Whether one that was closed has ended: destroying it waits no more. Thread: any.
+bool frame_client_ended(const struct frame_client *client);
 // Joins its thread, which may be looking up a name: that can take seconds.
 void frame_client_destroy(struct frame_client **client);
 // Sets the wished state of one (channel, group, plan_epoch); sent at once and repeated; an ended

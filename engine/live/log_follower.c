@@ -18,8 +18,10 @@
 
 struct log_follower {
     char source[FRAME_LOG_NAME_MAX + 1];
+    // -- guarded by log_lock, which the client's thread holds while it writes
+    pthread_mutex_t log_lock;
+    struct live_log *log; // NULL: stopped
     // -- client's thread
-    struct live_log *log;
     uint32_t start;
     uint64_t taken, told; // bytes of units since `start`; of them, said at once
     int64_t retry_at_ns;  // until then nothing is taken
@@ -59,8 +61,10 @@ static void on_state(void *opaque, bool connected)
     pthread_mutex_lock(&f->lock);
     f->stats.connected = connected;
     pthread_mutex_unlock(&f->lock);
-    if (connected)
+    pthread_mutex_lock(&f->log_lock);
+    if (connected && f->log)
         ask(f);
+    pthread_mutex_unlock(&f->log_lock);
 }
 
 // ---- What comes ------------------------------------------------------------------------------
@@ -112,9 +116,8 @@ static void append(struct log_follower *f, uint64_t segment, const uint8_t *unit
         tell(f, f->taken - f->told >= TELL_BYTES);
 }
 
-static void on_log(void *opaque, const uint8_t *payload, size_t size)
+static void take(struct log_follower *f, const uint8_t *payload, size_t size)
 {
-    struct log_follower *f = opaque;
     struct log_head head;
     if (log_head_read(payload, size, &head) || head.start != f->start ||
         clock_monotonic_ns() < f->retry_at_ns)
@@ -134,11 +137,21 @@ static void on_log(void *opaque, const uint8_t *payload, size_t size)
     append(f, head.segment, payload + LOG_HEAD_BYTES, size - LOG_HEAD_BYTES, anew);
 }
 
+static void on_log(void *opaque, const uint8_t *payload, size_t size)
+{
+    struct log_follower *f = opaque;
+    pthread_mutex_lock(&f->log_lock);
+    if (f->log)
+        take(f, payload, size);
+    pthread_mutex_unlock(&f->log_lock);
+}
+
 // ---- Life ------------------------------------------------------------------------------------
 
 static void follower_free(struct log_follower *f)
 {
     live_log_destroy(&f->log);
+    pthread_mutex_destroy(&f->log_lock);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }
@@ -154,6 +167,7 @@ int log_follower_create(const struct log_follower_config *config, struct log_fol
     snprintf(folder, sizeof folder, "%s/%s", config->root, config->source);
     struct log_follower *f = base_alloc(sizeof *f);
     pthread_mutex_init(&f->lock, NULL);
+    pthread_mutex_init(&f->log_lock, NULL);
     snprintf(f->source, sizeof f->source, "%s", config->source);
     // Nothing that was recorded of an earlier follower may pass for an answer to this one.
     uint8_t session[FRAME_SESSION_BYTES];
@@ -192,6 +206,21 @@ void log_follower_stats(struct log_follower *follower, struct log_follower_stats
     pthread_mutex_lock(&follower->lock);
     *ret = follower->stats;
     pthread_mutex_unlock(&follower->lock);
+}
+
+int log_follower_stop(struct log_follower *f)
+{
+    frame_client_close(f->client);
+    if (pthread_mutex_trylock(&f->log_lock))
+        return -EAGAIN;
+    live_log_destroy(&f->log);
+    pthread_mutex_unlock(&f->log_lock);
+    return 0;
+}
+
+bool log_follower_ended(const struct log_follower *follower)
+{
+    return frame_client_ended(follower->client);
 }
 
 void log_follower_destroy(struct log_follower **follower)

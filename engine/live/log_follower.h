@@ -30,5 +30,11 @@ int log_follower_create(const struct log_follower_config *config, struct log_fol
                         struct diagnostic *reterr);
 // Thread: any.
 void log_follower_stats(struct log_follower *follower, struct log_follower_stats *ret);
-// Afterwards a gateway may go on in the folder. Joins its thread: see frame_client_destroy.
+// Asks it to end, and lets go of the folder: a gateway may go on there. Does not wait: -EAGAIN
+// while a unit is being written, then to be called again. Thread: that of create.
+int log_follower_stop(struct log_follower *follower);
+// Whether a stopped one's thread has ended: it may be looking up the home's name, which takes
+// seconds. From then on destroying it does not wait. Thread: any.
+bool log_follower_ended(const struct log_follower *follower);
+// Stops it, and joins its thread.
 void log_follower_destroy(struct log_follower **follower);

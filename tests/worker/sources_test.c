@@ -1,8 +1,12 @@
-// A worker's live sources, with real gateways: started, started again, ended, and handed over.
+// A worker's live sources, with real gateways: started, started again, ended, and handed over, also
+// where the home's name is never answered.
 #include "engine/base/clock.h"
 #include "tests/check.h"
 #include "worker/sources.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +21,52 @@ typedef Vistter__Control__V1__SourceReport source_report;
 
 static struct sources *sources;
 static uint8_t key[32];
+static char address[32] = "127.0.0.1:9"; // of another home
+
+// ---- Names that are not answered --------------------------------------------------------------
+
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t names_changed = PTHREAD_COND_INITIALIZER;
+static int asking; // threads that wait for an answer
+static bool answered;
+
+// In libc's place: whoever asks for this name waits, as where no name server answers.
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    static int (*of_libc)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    pthread_mutex_lock(&names_lock);
+    if (!of_libc)
+        *(void **)&of_libc = dlsym(RTLD_NEXT, "getaddrinfo");
+    bool silent = host && !strcmp(host, "silent.test");
+    if (silent) {
+        asking++;
+        pthread_cond_broadcast(&names_changed);
+        while (!answered)
+            pthread_cond_wait(&names_changed, &names_lock);
+        asking--;
+    }
+    pthread_mutex_unlock(&names_lock);
+    return silent ? EAI_AGAIN : of_libc(host, service, hints, ret);
+}
+
+static int names_asked(void)
+{
+    pthread_mutex_lock(&names_lock);
+    int count = asking;
+    pthread_mutex_unlock(&names_lock);
+    return count;
+}
+
+static void names_answer(void)
+{
+    pthread_mutex_lock(&names_lock);
+    answered = true;
+    pthread_cond_broadcast(&names_changed);
+    pthread_mutex_unlock(&names_lock);
+}
+
+// ---- The worker -------------------------------------------------------------------------------
 
 // As the leader says it: cam1 at this home, 0: there is none.
 static bool quarantined; // as it is told
@@ -29,7 +79,7 @@ static void tell(const char *home, uint64_t term, const char *input)
     plan.source = (char[]){"cam1"};
     plan.term = term;
     plan.home = (char *)(uintptr_t)home;
-    plan.address = (char[]){"127.0.0.1:9"};
+    plan.address = address;
     plan.input = (char *)(uintptr_t)input;
     plan.quarantined = quarantined;
     link.consumer = (char[]){"w1"};
@@ -98,6 +148,35 @@ static bool is_gone(const source_report *r)
 {
     return !r;
 }
+static bool looks_up(const source_report *r)
+{
+    return follows(r) && names_asked() == 1;
+}
+static bool has_left(const source_report *r)
+{
+    return is_there(r) && !names_asked();
+}
+
+// Whoever follows may be looking up the home's name, for as long as that takes: nobody waits for
+// it, and the log goes on meanwhile. Here a wait would have no end.
+static void test_silent_name(void)
+{
+    snprintf(address, sizeof address, "silent.test:9");
+    tell("w2", 5, "");
+    CHECK_TRUE(comes(looks_up));
+    tell("w1", 6, CALLS);
+    CHECK_TRUE(comes(is_there));
+    CHECK(names_asked(), ==, 1);
+    tell("w2", 7, ""); // once more: the first one still hangs, and is not waited for either
+    CHECK_TRUE(comes(follows));
+    tell("w1", 8, CALLS);
+    sources_step(sources, clock_monotonic_ns());
+    CHECK(names_asked(), >=, 1);
+    names_answer();
+    CHECK_TRUE(comes(has_left));
+    tell(NULL, 0, NULL);
+    CHECK_TRUE(comes(is_gone));
+}
 
 int main(void)
 {
@@ -138,7 +217,8 @@ int main(void)
     tell(NULL, 0, NULL);
     CHECK_TRUE(comes(is_gone));
     CHECK(child(), ==, 0);
-    tell("w1", 4, CALLS);
+    test_silent_name();
+    tell("w1", 9, CALLS);
     CHECK_TRUE(comes(is_there));
     sources_destroy(&sources); // a worker that ends leaves no child
     CHECK(child(), ==, 0);
