@@ -51,8 +51,11 @@ static int spawn(struct child *c, const char *program)
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int error =
-        posix_spawn(&c->pid, program, &actions, &attr, (char **)(uintptr_t)c->argv, environ);
+    char pause[32];
+    snprintf(pause, sizeof pause, "--pause-ms=%d", c->pause_ms);
+    const char *const ours[] = {c->argv[0], pause, NULL};
+    int error = posix_spawn(&c->pid, program, &actions, &attr,
+                            (char **)(uintptr_t)(c->settings ? ours : c->argv), environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     close(pair[1]);
@@ -80,6 +83,7 @@ static void start(struct child *c, int64_t now_ns)
     }
     if (error)
         snprintf(c->error, sizeof c->error, "%s cannot be started: %s", c->what, d.text);
+    c->begun = false;
     c->started_ns = now_ns;
     c->retry_ns = now_ns + c->pause_ns;
 }
@@ -90,6 +94,7 @@ static void take_line(struct child *c)
         return;
     memcpy(c->status, c->line, c->line_size);
     c->status[c->line_size] = 0;
+    c->begun = c->settings && !strstr(c->status, "\"state\":\"refused\"");
     if (c->settings)
         c->error[0] = 0;
     else
@@ -142,7 +147,8 @@ void child_step(struct child *c, int64_t now_ns)
         bool steady = now_ns - c->started_ns > STEADY_NS;
         c->pause_ns = steady ? SECOND_NS : 2 * c->pause_ns;
         c->pause_ns = c->pause_ns < PAUSE_NS_MAX ? c->pause_ns : PAUSE_NS_MAX;
-        c->retry_ns = now_ns + c->pause_ns;
+        c->pause_ms = c->begun ? (int)(c->pause_ns / 1000000) : 0;
+        c->retry_ns = c->begun ? now_ns : now_ns + c->pause_ns;
     }
     if (now_ns >= c->retry_ns)
         start(c, now_ns);

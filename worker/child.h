@@ -1,9 +1,13 @@
 // A program as a child of the worker: started, told its settings, listened to, and started again
 // when it ends, after 1 s, then twice as long each time, up to 8 s. Ours (vistter-gateway) say how
-// they are, a line of JSON each second; of others (nginx) what they complain of is heard.
+// they are, a line of JSON each second; of others (nginx) what they complain of is heard. One of
+// ours that had begun is started again at once, and is told to wait for so long itself before it
+// opens its source: until then it tells its log that nothing comes, for channels wait for what a log
+// does not say.
 // Thread: one.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,6 +21,8 @@ struct child {
     pid_t pid;               // 0: does not run
     int status_fd;           // what it says
     int64_t started_ns, retry_ns, pause_ns;
+    int pause_ms;                  // that the next one is told
+    bool begun;                    // it has said how the source is
     char line[CHILD_STATUS_BYTES]; // that is being read
     size_t line_size;
     char status[CHILD_STATUS_BYTES]; // ours: the newest whole line; others: the first since the

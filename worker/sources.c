@@ -111,7 +111,7 @@ static int end_run(struct source *s)
 
 static const char *const gateway_argv[] = {"vistter-gateway", NULL};
 
-static void begin_gateway(struct sources *all, struct source *s)
+static void begin_gateway(struct sources *all, struct source *s, int64_t now_ns)
 {
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s/%s", all->folder, s->name);
@@ -134,6 +134,7 @@ static void begin_gateway(struct sources *all, struct source *s)
     }
     s->error[0] = 0;
     child_init(&s->gateway, "the gateway", gateway_argv, text);
+    child_step(&s->gateway, now_ns);
     s->has_gateway = true;
 }
 
@@ -163,7 +164,7 @@ static void source_step(struct sources *all, struct source *s, int64_t now_ns)
     if (s->has_gateway)
         child_step(&s->gateway, now_ns);
     else if (!s->follower && now_ns >= s->retry_ns && s->home)
-        begin_gateway(all, s);
+        begin_gateway(all, s, now_ns);
     else if (!s->follower && now_ns >= s->retry_ns && *s->address)
         begin_follower(all, s, now_ns);
 }

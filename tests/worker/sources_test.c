@@ -140,6 +140,18 @@ static bool is_refused(const source_report *r)
     return r && strstr(r->status, "\"refused\"") && strstr(r->status, "input.listen") &&
            strstr(r->error, "ended");
 }
+static bool rests(const source_report *r)
+{
+    return is_there(r) && strstr(r->status, "in a moment");
+}
+static bool has_no_port(const source_report *r)
+{
+    return r && r->seq && strstr(r->status, "cannot be listened at");
+}
+static bool has_port(const source_report *r)
+{
+    return r && strstr(r->status, "\"text\":\"\"");
+}
 static bool follows(const source_report *r)
 {
     return r && !r->home && r->seq && strstr(r->error, "cannot be reached");
@@ -155,6 +167,28 @@ static bool looks_up(const source_report *r)
 static bool has_left(const source_report *r)
 {
     return is_there(r) && !names_asked();
+}
+
+// Who was home before may have the port still, and another host's address cannot be had at all: the
+// log is told that nothing comes, and it is tried again.
+static void test_taken_port(void)
+{
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof own;
+    char input[96];
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CHECK_OK(bind(fd, (struct sockaddr *)&own, size));
+    CHECK_OK(getsockname(fd, (struct sockaddr *)&own, &size));
+    snprintf(input, sizeof input, "{\"kind\":\"srt-listen\",\"listen\":\"127.0.0.1:%d\"}",
+             ntohs(own.sin_port));
+    tell("w1", 1, input);
+    CHECK_TRUE(comes(has_no_port));
+    pid_t before = child();
+    int64_t done_ns = report()->done_ns;
+    close(fd);
+    CHECK_TRUE(comes(has_port));
+    CHECK(child(), ==, before);
+    CHECK(report()->done_ns, >, done_ns);
 }
 
 // Whoever follows may be looking up the home's name, for as long as that takes: nobody waits for
@@ -194,8 +228,10 @@ int main(void)
     CHECK(child(), ==, first);
     kill(first, SIGKILL);
     CHECK_TRUE(comes(has_crashed));
-    CHECK_TRUE(comes(is_there));
+    CHECK_TRUE(comes(rests)); // and its log is told so meanwhile
+    CHECK_TRUE(comes(has_port));
     CHECK(child(), !=, first);
+    test_taken_port();
     // Saved anew, and wrong.
     tell("w1", 1, "{\"kind\":\"srt-listen\",\"listen\":\"nowhere\"}");
     CHECK_TRUE(comes(is_refused));

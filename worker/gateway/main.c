@@ -2,8 +2,9 @@
 //
 // Started by whoever looks after sources, which gives it settings on a descriptor (settings.h) and
 // reads what it says on another (status.h). It goes on whatever the source does: connections, jumps
-// of its clock, other codecs begin a new gen in the log, nothing more. It ends on SIGTERM, or when
-// nobody reads its status any more.
+// of its clock, other codecs begin a new gen in the log, nothing more; where the source cannot be
+// opened the log is told so, for whoever shows it waits for that. It ends on SIGTERM, or as soon as
+// nobody reads its status any more: another node may be about to take its place.
 //
 //   thread   owns                      waits for                      feeds
 //   source   connection, demuxer       packets                        ingest (lock)
@@ -44,6 +45,7 @@ struct gateway {
     struct srt_input *srt; // NULL: pulled by libavformat
     int64_t offset_ns;     // farm time = monotonic clock + this
     bool paced;            // the server gives as fast as it can
+    int64_t begin_ns;      // until then the source is not opened
     // -- the source's thread
     struct pace pace;
     struct ts_watch watch;
@@ -148,10 +150,24 @@ static int demux_srt(struct gateway *g)
     return error;
 }
 
+static const char cannot_listen[] =
+    "its address cannot be listened at: it is in use, or none of this host";
+
+// Whether there is a connection.
+static bool connect_srt(struct gateway *g)
+{
+    int connected = srt_input_connect(g->srt);
+    if (connected < 0)
+        atomic_store(&g->text, cannot_listen);
+    else if (atomic_load(&g->text) == cannot_listen)
+        atomic_store(&g->text, "");
+    return connected > 0;
+}
+
 static void run_srt(struct gateway *g)
 {
     while (!atomic_load(&g->stopping)) {
-        if (!srt_input_connect(g->srt))
+        if (!connect_srt(g))
             continue;
         log_info("source_connected", "source=%s", g->settings.source);
         g->watch = (struct ts_watch){0};
@@ -190,12 +206,15 @@ static void run_pull(struct gateway *g)
     }
 }
 
+static const char pausing[] = "its gateway ended, and opens the source again in a moment";
+
 static void *run_source(void *opaque)
 {
     struct gateway *g = opaque;
-    if (g->settings.quarantined)
-        wait_until(g, INT64_MAX);
-    else if (g->srt)
+    wait_until(g, g->settings.quarantined ? INT64_MAX : g->begin_ns);
+    if (atomic_load(&g->text) == pausing)
+        atomic_store(&g->text, g->settings.relay ? "nobody sends" : "");
+    if (g->srt)
         run_srt(g);
     else
         run_pull(g);
@@ -220,7 +239,7 @@ static void serve(struct gateway *g, struct status *status, const sigset_t *sign
 {
     const struct timespec tick = {.tv_nsec = TICK_NS};
     int64_t next_ns = 0;
-    while (sigtimedwait(signals, NULL, &tick) < 0) {
+    while (sigtimedwait(signals, NULL, &tick) < 0 && !status_is_gone(status)) {
         pthread_mutex_lock(&g->lock);
         ingest_tick(g->ingest, farm_now(g));
         pthread_mutex_unlock(&g->lock);
@@ -244,7 +263,7 @@ static int refuse(const struct diagnostic *d, int status_fd)
 int main(int argc, char **argv)
 {
     static struct gateway g;
-    int64_t settings_fd = 0, status_fd = 1;
+    int64_t settings_fd = 0, status_fd = 1, pause_ms = 0;
     const struct setting table[] = {
         {.name = "settings-fd",
          .type = SETTING_INTEGER,
@@ -258,6 +277,12 @@ int main(int argc, char **argv)
          .max = 1023,
          .target = &status_fd,
          .help = "Descriptor that a line of JSON is written to each second."},
+        {.name = "pause-ms",
+         .type = SETTING_INTEGER,
+         .initial = "0",
+         .max = 60000,
+         .target = &pause_ms,
+         .help = "The log is told that nothing comes for so long before the source is opened."},
         {0}};
     struct diagnostic d;
     signal(SIGPIPE, SIG_IGN);
@@ -274,7 +299,9 @@ int main(int argc, char **argv)
     av_log_set_level(AV_LOG_QUIET);             // FFmpeg's messages hold URLs
     pthread_mutex_init(&g.lock, NULL);
     g.offset_ns = clock_realtime_ns() - clock_monotonic_ns();
+    g.begin_ns = clock_monotonic_ns() + pause_ms * INT64_C(1000000);
     g.text = g.settings.quarantined ? "what it sends has ended decoders too often"
+             : pause_ms             ? pausing
              : g.settings.relay     ? "nobody sends"
                                     : "";
     struct live_log *log = NULL;

@@ -31,10 +31,10 @@
 struct srt_input {
     // -- constant after open
     struct live_input settings;
-    struct srt_address listen, address;
-    SRTSOCKET listener; // SRT_INVALID_SOCK: we call
     int epoll;
     // -- the source's thread
+    struct srt_address listen, address;
+    SRTSOCKET listener;         // SRT_INVALID_SOCK: we call, or cannot listen yet
     SRTSOCKET connection, next; // next: took the place of `connection`
     bool connecting;
     int64_t retry_at_ns, retry_ns, heard_ns, stats_at_ns;
@@ -76,11 +76,6 @@ static SRTSOCKET create_socket(const struct live_input *settings)
         return SRT_INVALID_SOCK;
     }
     return s;
-}
-
-static int fail(struct diagnostic *reterr, const char *what)
-{
-    return diagnostic_set(reterr, -EIO, "gateway_srt", "", "%s: %s", what, srt_getlasterror_str());
 }
 
 // ---- Who may call ----------------------------------------------------------------------------
@@ -135,19 +130,6 @@ static void judge_pending(struct srt_input *in, bool came)
 
 // ---- Opening ---------------------------------------------------------------------------------
 
-static int begin_listening(struct srt_input *in, struct diagnostic *reterr)
-{
-    in->listener = create_socket(&in->settings);
-    if (in->listener == SRT_INVALID_SOCK)
-        return fail(reterr, "no socket");
-    int events = SRT_EPOLL_IN | SRT_EPOLL_ERR;
-    if (srt_listen_callback(in->listener, on_caller, in) ||
-        srt_bind(in->listener, (struct sockaddr *)&in->listen.storage, in->listen.size) ||
-        srt_listen(in->listener, 8) || srt_epoll_add_usock(in->epoll, in->listener, &events))
-        return fail(reterr, "cannot listen");
-    return 0;
-}
-
 int srt_input_open(const struct live_input *settings, struct srt_input **ret,
                    struct diagnostic *reterr)
 {
@@ -161,15 +143,8 @@ int srt_input_open(const struct live_input *settings, struct srt_input **ret,
     pthread_mutex_init(&in->lock, NULL);
     in->epoll = srt_epoll_create();
     (void)srt_epoll_set(in->epoll, SRT_EPOLL_ENABLE_EMPTY);
-    if (settings->kind != LIVE_INPUT_SRT_CALL)
-        error = srt_address_resolve(settings->listen, true, &in->listen, reterr);
-    if (!error && settings->kind == LIVE_INPUT_SRT_LISTEN)
-        error = begin_listening(in, reterr);
-    if (error < 0)
-        srt_input_close(&in);
-    else
-        *ret = in;
-    return error;
+    *ret = in;
+    return 0;
 }
 
 static void close_socket(SRTSOCKET *s)
@@ -214,6 +189,35 @@ static void connected(struct srt_input *in, SRTSOCKET s)
     pthread_mutex_unlock(&in->lock);
 }
 
+static void wait_for_events(struct srt_input *in)
+{
+    SRT_EPOLL_EVENT events[4];
+    (void)srt_epoll_uwait(in->epoll, events, 4, WAIT_MS); // states are looked at, whatever woke us
+}
+
+// Whoever was home before may have the port for a moment, and an address may be of another host.
+static int begin_listening(struct srt_input *in)
+{
+    if (in->listener != SRT_INVALID_SOCK)
+        return 0;
+    if (clock_monotonic_ns() < in->retry_at_ns) {
+        wait_for_events(in);
+        return -EADDRNOTAVAIL;
+    }
+    int events = SRT_EPOLL_IN | SRT_EPOLL_ERR;
+    in->listener = create_socket(&in->settings);
+    if (in->listener == SRT_INVALID_SOCK ||
+        srt_address_resolve(in->settings.listen, true, &in->listen, NULL) < 0 ||
+        srt_listen_callback(in->listener, on_caller, in) ||
+        srt_bind(in->listener, (struct sockaddr *)&in->listen.storage, in->listen.size) ||
+        srt_listen(in->listener, 8) || srt_epoll_add_usock(in->epoll, in->listener, &events)) {
+        close_socket(&in->listener);
+        in->retry_at_ns = clock_monotonic_ns() + RETRY_NS;
+        return -EADDRNOTAVAIL;
+    }
+    return 0;
+}
+
 // A caller who has come through the handshake.
 static SRTSOCKET accept_caller(struct srt_input *in)
 {
@@ -225,13 +229,14 @@ static SRTSOCKET accept_caller(struct srt_input *in)
 
 static int begin_call(struct srt_input *in)
 {
+    bool rendezvous = in->settings.kind == LIVE_INPUT_SRT_RENDEZVOUS;
     // Looked up anew each time: names of cameras move.
-    if (srt_address_resolve(in->settings.address, false, &in->address, NULL) < 0) {
+    if (srt_address_resolve(in->settings.address, false, &in->address, NULL) < 0 ||
+        (rendezvous && srt_address_resolve(in->settings.listen, true, &in->listen, NULL) < 0)) {
         refused(in, "the address cannot be resolved");
         return -ENOENT;
     }
     SRTSOCKET s = create_socket(&in->settings);
-    bool rendezvous = in->settings.kind == LIVE_INPUT_SRT_RENDEZVOUS;
     int events = SRT_EPOLL_OUT | SRT_EPOLL_ERR;
     if (s == SRT_INVALID_SOCK || set_text(s, SRTO_STREAMID, in->settings.stream_id) ||
         set_text(s, SRTO_PASSPHRASE, in->settings.passphrase) ||
@@ -258,12 +263,6 @@ static void call_failed(struct srt_input *in)
     in->retry_ns = 2 * in->retry_ns < RETRY_NS_MAX ? 2 * in->retry_ns : RETRY_NS_MAX;
 }
 
-static void wait_for_events(struct srt_input *in)
-{
-    SRT_EPOLL_EVENT events[4];
-    (void)srt_epoll_uwait(in->epoll, events, 4, WAIT_MS); // states are looked at, whatever woke us
-}
-
 int srt_input_connect(struct srt_input *in)
 {
     if (in->next != SRT_INVALID_SOCK) {
@@ -272,6 +271,9 @@ int srt_input_connect(struct srt_input *in)
         return 1;
     }
     if (in->settings.kind == LIVE_INPUT_SRT_LISTEN) {
+        int error = begin_listening(in);
+        if (error)
+            return error;
         SRTSOCKET s = accept_caller(in);
         if (s == SRT_INVALID_SOCK) {
             wait_for_events(in);

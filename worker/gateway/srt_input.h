@@ -12,11 +12,14 @@
 #include <stdint.h>
 
 struct srt_input;
+// A listener begins to listen with srt_input_connect.
 int srt_input_open(const struct live_input *settings, struct srt_input **ret,
                    struct diagnostic *reterr);
 void srt_input_close(struct srt_input **input);
 
-// Waits up to a tenth of a second for a connection, or for the time to try again. 1: there is one.
+// Waits up to a tenth of a second for a connection, or for the time to try again. 1: there is one;
+// 0: not yet; -EADDRNOTAVAIL: a listener's address is in use, or none of this host, which is tried
+// again.
 int srt_input_connect(struct srt_input *input);
 void srt_input_disconnect(struct srt_input *input);
 // The next packet: its size; 0: nothing within a tenth of a second; -EPIPE: the connection is over.

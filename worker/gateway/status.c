@@ -85,6 +85,12 @@ void status_refuse(int fd, const char *text)
     (void)say(fd, json_pack("{s:s, s:s}", "state", "refused", "text", text));
 }
 
+bool status_is_gone(const struct status *status)
+{
+    struct pollfd reader = {.fd = status->fd}; // hang-ups need not be asked for
+    return poll(&reader, 1, 0) > 0 && reader.revents & (POLLERR | POLLHUP);
+}
+
 int status_tell(struct status *status, const struct status_facts *f, int64_t now_ns)
 {
     const struct ingest_stats *s = &f->ingest;

@@ -38,5 +38,6 @@ struct status_facts {
 };
 // The last line of one that cannot begin: {"state": "refused", "text": ...}.
 void status_refuse(int fd, const char *text);
+bool status_is_gone(const struct status *status); // nobody reads any more
 // -EPIPE: nobody reads any more.
 int status_tell(struct status *status, const struct status_facts *facts, int64_t now_ns);
