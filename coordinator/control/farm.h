@@ -194,6 +194,8 @@ void farm_remove_channel(struct farm *farm, uint64_t channel);
 // A report (already authenticated). Returns 0, -ESTALE for a repeated or overtaken one, -EINVAL for
 // nonsense, -ENOSPC beyond FARM_NODES_MAX.
 int farm_report(struct farm *farm, const farm_report_message *report, struct farm_time now);
+// The connection has closed that the node's newest report came by (control_link.h).
+void farm_gone(struct farm *farm, const char *node);
 
 // A plan to be written in one transaction: channel's plan_epoch and at_frame, and the bytes
 // (secret: they hold link keys and stream addresses). The same commit is handed out again until its

@@ -208,14 +208,22 @@ int farm_report(struct farm *farm, const farm_report_message *report, struct far
     }
     node->report = copy;
     node->report_ns = now.monotonic_ns;
+    node->gone = false;
     farm->reports++;
     report_note(farm, copy);
     farm_crashes_take(farm, copy, now.monotonic_ns);
     farm_adopt(farm, copy);
     takes_adopt(farm, copy);
-    sources_adopt(farm, copy);
+    sources_adopt(farm, copy, now.monotonic_ns);
     farm_gops(farm, node);
     return 0;
+}
+
+void farm_gone(struct farm *farm, const char *name)
+{
+    struct node *node = farm_node(farm, name);
+    if (node)
+        node->gone = true;
 }
 
 // ---- Coming and going -------------------------------------------------------------------------

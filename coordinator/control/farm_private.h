@@ -15,6 +15,7 @@ struct node {
     farm_report_message *report; // newest; owned
     int64_t report_ns;           // monotonic, when it came
     bool alive;                  // as of the last tick
+    bool gone;                   // the connection that its newest report came by has closed since
     // What it should do: a packed DesiredState without version and epoch (secret: stream keys).
     uint8_t *content;
     size_t content_size;
@@ -163,6 +164,9 @@ struct source {
     int64_t bad_ns[QUARANTINE_UNITS];
     bool quarantined;
     int64_t quarantined_until_ns;
+    // The newest unit that anybody has reported of this term, and when that was: the log lives.
+    uint64_t seq;
+    int64_t grown_ns;
     int follower_count;
     struct follower followers[FOLLOWERS_MAX];
 };
@@ -325,8 +329,8 @@ size_t takes_fill(const struct channel *channel, Vistter__Control__V1__LiveTake 
 
 // ---- farm_sources.c ---------------------------------------------------------------------------
 void sources_destroy(struct farm *farm);
-// Who says to be home of what.
-void sources_adopt(struct farm *farm, const farm_report_message *report);
+// Who says to be home of what, and how far its log is.
+void sources_adopt(struct farm *farm, const farm_report_message *report, int64_t now_ns);
 // Chooses homes and followers.
 void sources_step(struct farm *farm, int64_t now_ns);
 struct source_parts {

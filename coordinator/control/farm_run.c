@@ -253,6 +253,14 @@ static void on_report(void *opaque, const node_report_message *report)
         log_debug("report_refused", "node=%s error=%d", report->node, r);
 }
 
+static void on_gone(void *opaque, const char *node)
+{
+    struct farm_run *run = opaque;
+    pthread_mutex_lock(&run->lock);
+    farm_gone(run->farm, node);
+    pthread_mutex_unlock(&run->lock);
+}
+
 // ---- Life and calls ---------------------------------------------------------------------------
 
 int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
@@ -290,7 +298,7 @@ int farm_run_create(const struct farm_run_config *config, struct farm_run **ret,
 int farm_run_start(struct farm_run *run, struct diagnostic *reterr)
 {
     struct control_server_config config = {
-        .listen = run->listen, .on_report = on_report, .opaque = run};
+        .listen = run->listen, .on_report = on_report, .on_gone = on_gone, .opaque = run};
     memcpy(config.key, run->config.cluster_key, sizeof config.key);
     int r = control_server_create(&config, &run->server, reterr);
     OPENSSL_cleanse(config.key, sizeof config.key);

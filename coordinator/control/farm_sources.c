@@ -20,6 +20,10 @@ typedef Vistter__Control__V1__LinkPlan link_message;
 #define QUARANTINE_NS     INT64_C(30000000000)
 #define QUARANTINE_LEVELS 5
 #define WELL_NS           INT64_C(600000000000)
+// A home that says nothing for so long, three reports, whose connection has closed, and whose log
+// nobody has seen grow, has ended: until FARM_NODE_LOST_NS every frame that shows the source would
+// wait. None of the three is enough by itself: a link may break, and a busy home be late.
+#define ENDED_NS INT64_C(300000000)
 // Who follows goes on so long: the plan before may still be on air.
 #define FOLLOW_ON_NS INT64_C(30000000000)
 
@@ -80,23 +84,42 @@ static const source_report *report_of(const struct node *node, const struct sour
     return NULL;
 }
 
-void sources_adopt(struct farm *farm, const farm_report_message *report)
+void sources_adopt(struct farm *farm, const farm_report_message *report, int64_t now_ns)
 {
     for (size_t i = 0; i < report->n_sources; i++) {
         const source_report *r = report->sources[i];
         struct source *s = source_find(farm, r->source);
+        if (s && r->term == s->term && r->seq > s->seq) {
+            s->seq = r->seq;
+            s->grown_ns = now_ns;
+        }
         if (!s || r->term < s->term || (r->term == s->term && (!r->home || *s->home)))
             continue;
         s->term = r->term;
+        s->seq = r->seq;
+        s->grown_ns = now_ns;
         snprintf(s->home, sizeof s->home, "%s", r->home ? report->node : "");
         farm->generation++;
     }
 }
 
-static bool may_take_in(const struct node *node)
+static bool may_follow(const struct node *node)
 {
     return node && node->alive &&
            node->report->role == VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
+}
+
+static bool may_take_in(const struct node *node)
+{
+    return may_follow(node) && !node->gone; // else it could not even be told
+}
+
+// Who is home stays so for longer.
+static bool is_home(const struct node *home, const struct source *s, int64_t now_ns)
+{
+    bool ended = home && home->gone && now_ns - home->report_ns > ENDED_NS &&
+                 now_ns - s->grown_ns > ENDED_NS;
+    return may_follow(home) && !ended;
 }
 
 static int homes_of(const struct farm *farm, const char *node)
@@ -143,16 +166,19 @@ static bool has_caught_up(const struct node *node, const struct node *home, cons
     return !theirs || (own && own->done_ns > theirs->done_ns - CAUGHT_UP_NS);
 }
 
-static void home_step(struct farm *farm, struct source *s)
+static void home_step(struct farm *farm, struct source *s, int64_t now_ns)
 {
     const struct node *home = *s->home ? farm_node(farm, s->home) : NULL;
     const struct node *pinned = *s->pinned ? farm_node(farm, s->pinned) : NULL;
-    const struct node *next = may_take_in(home) ? home : home_choose(farm, s);
-    if (may_take_in(pinned) && (!may_take_in(home) || has_caught_up(pinned, home, s)))
+    bool stays = is_home(home, s, now_ns);
+    const struct node *next = stays ? home : home_choose(farm, s);
+    if (may_take_in(pinned) && (!stays || has_caught_up(pinned, home, s)))
         next = pinned;
     if (!next || next == home)
         return;
     s->term++;
+    s->seq = 0;
+    s->grown_ns = now_ns;
     log_info("source_home", "source=%s home=%s before=%s term=%llu", s->name, next->name, s->home,
              (unsigned long long)s->term);
     snprintf(s->home, sizeof s->home, "%s", next->name);
@@ -208,7 +234,7 @@ struct wish {
 
 static void wish_add(struct wish *wish, const struct source *s, const struct node *node)
 {
-    if (!may_take_in(node) || !strcmp(node->name, s->home) || wish->count == FOLLOWERS_MAX)
+    if (!may_follow(node) || !strcmp(node->name, s->home) || wish->count == FOLLOWERS_MAX)
         return;
     for (int i = 0; i < wish->count; i++)
         if (!strcmp(wish->nodes[i], node->name))
@@ -240,7 +266,7 @@ static void wish_add_spare(const struct farm *farm, struct wish *wish, const str
     const struct node *best = NULL;
     for (int i = 0; i < farm->node_count && !wish->count; i++) {
         const struct node *node = farm->nodes[i];
-        if (may_take_in(node) && strcmp(node->name, s->home) != 0 &&
+        if (may_follow(node) && strcmp(node->name, s->home) != 0 &&
             (!best || strcmp(node->name, best->name) < 0))
             best = node;
     }
@@ -303,7 +329,7 @@ static void followers_step(struct farm *farm, struct source *s, int64_t now_ns)
 void sources_step(struct farm *farm, int64_t now_ns)
 {
     for (int i = 0; i < farm->source_count; i++) {
-        home_step(farm, &farm->sources[i]);
+        home_step(farm, &farm->sources[i], now_ns);
         quarantine_step(farm, &farm->sources[i], now_ns);
         followers_step(farm, &farm->sources[i], now_ns);
     }

@@ -65,6 +65,10 @@ struct control_server_config {
     const char *listen; // "host:port"
     uint8_t key[CLUSTER_KEY_BYTES];
     void (*on_report)(void *opaque, const node_report_message *report); // link's thread
+    // The connection that the node's newest report came by has closed: it ended, or has to call
+    // again. Told once more behind a report that was still on its way. NULL: nobody asks. Any of
+    // the link's threads.
+    void (*on_gone)(void *opaque, const char *node);
     void *opaque;
 };
 int control_server_create(const struct control_server_config *config, struct control_server **ret,

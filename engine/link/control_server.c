@@ -183,6 +183,21 @@ static bool node_note(struct control_server *server, const char *name, nng_msg *
     return accepted;
 }
 
+static bool node_gone(struct control_server *server, const char *name)
+{
+    pthread_mutex_lock(&server->lock);
+    const struct node *node = node_find(server, name);
+    bool gone = node && node->header_size == 0;
+    pthread_mutex_unlock(&server->lock);
+    return gone;
+}
+
+static void tell_gone(const struct control_server *server, const char *name)
+{
+    if (server->config.on_gone)
+        server->config.on_gone(server->config.opaque, name);
+}
+
 static void message_receive(struct control_server *server, nng_msg *message)
 {
     enum control_direction direction;
@@ -205,6 +220,8 @@ static void message_receive(struct control_server *server, nng_msg *message)
     } else {
         server->received++;
         server->config.on_report(server->config.opaque, report);
+        if (node_gone(server, name))
+            tell_gone(server, name);
         if (alive_due)
             alive_send(server, name);
     }
@@ -235,12 +252,17 @@ static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *opaque)
     (void)event; // registered for one only
     struct control_server *server = opaque;
     uint32_t id = (uint32_t)nng_pipe_id(pipe);
+    char name[CONTROL_NAME_MAX + 1] = "";
     pthread_mutex_lock(&server->lock);
     for (int i = 0; i < server->node_count; i++) {
-        if (server->nodes[i].pipe == id)
-            server->nodes[i].header_size = 0;
+        if (server->nodes[i].pipe != id)
+            continue;
+        server->nodes[i].header_size = 0;
+        memcpy(name, server->nodes[i].name, sizeof name); // a program is one node
     }
     pthread_mutex_unlock(&server->lock);
+    if (*name && !server->stopping)
+        tell_gone(server, name);
 }
 
 // ---- Life -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ static struct worker {
     bool forgets; // reports nothing
     uint64_t bad_unit;
     bool quarantined;
+    bool grows;   // its log, with each report
 } workers[4];
 static struct farm *farm;
 static struct farm_time now;
@@ -70,6 +71,7 @@ static void report(int i)
 {
     struct worker *w = &workers[i];
     char name[8], address[16];
+    w->seq += w->grows;
     snprintf(name, sizeof name, "w%d", i);
     snprintf(address, sizeof address, "h%d:1", i);
     farm_report_message r = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
@@ -207,6 +209,60 @@ static void test_loss(void)
     farm_destroy(&farm);
 }
 
+static void end(int i)
+{
+    char name[8];
+    snprintf(name, sizeof name, "w%d", i);
+    workers[i].alive = false;
+    farm_gone(farm, name);
+}
+
+// A home whose process ends is known to have ended long before it would be lost; by less than all
+// that says so, nobody is moved.
+static void test_ended(void)
+{
+    start(3);
+    set("w0");
+    run(3000);
+    int other = workers[1].follows ? 1 : 2;
+    struct worker *home_worker = &workers[0], *follower = &workers[other];
+    CHECK_TRUE(follower->follows && home_worker->home);
+    home_worker->grows = follower->grows = true;
+    run(1000);
+    follower->grows = home_worker->grows = false;
+    // Late, its connection standing.
+    home_worker->alive = false;
+    run(600);
+    CHECK_TRUE(!follower->home);
+    home_worker->alive = true;
+    run(200);
+    // Its connection breaks, and it calls again.
+    end(0);
+    run(250);
+    home_worker->alive = true;
+    run(600);
+    CHECK_TRUE(!follower->home);
+    // The leader cannot hear it, while who follows sees its log grow: only when it is lost.
+    follower->grows = true;
+    end(0);
+    run(700);
+    CHECK_TRUE(!follower->home);
+    home_worker->alive = true;
+    run(200);
+    follower->grows = false;
+    run(200);
+    // It has ended. Nobody knows yet that it is lost, and its log is the newest: it is not asked.
+    home_worker->done_ns = follower->done_ns + 1000 * MS;
+    run(100);
+    end(0);
+    run(400);
+    CHECK_TRUE(follower->home);
+    run(1000);
+    CHECK_TRUE(follower->home);
+    CHECK(homes(), ==, 1);
+    farm_destroy(&farm);
+}
+
 // Another leader goes on with who is home, and what was said before does not win.
 static void test_leader(void)
 {
@@ -322,6 +378,7 @@ int main(void)
 {
     test_home();
     test_loss();
+    test_ended();
     test_leader();
     test_view();
     test_quarantine();

@@ -20,6 +20,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; // on the monotonic clock
 static int reports, states, connections, wrong;
 static bool held; // who takes a report waits
+static bool gone; // as it was told last
 static uint64_t last_sequence, last_instance, last_version;
 static const ProtobufCMessageDescriptor *const report_type =
     &vistter__control__v1__node_report__descriptor;
@@ -29,6 +30,7 @@ static void on_report(void *opaque, const node_report_message *report)
     (void)opaque;
     pthread_mutex_lock(&lock);
     reports++;
+    gone = false;
     // Counted here, checked by the main thread: check.h has one thread.
     wrong += strcmp(report->node, "worker1") != 0;
     wrong += report->instance == last_instance && report->sequence <= last_sequence;
@@ -37,6 +39,15 @@ static void on_report(void *opaque, const node_report_message *report)
     pthread_cond_broadcast(&changed);
     while (held)
         pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_gone(void *opaque, const char *node)
+{
+    (void)opaque;
+    pthread_mutex_lock(&lock);
+    wrong += strcmp(node, "worker1") != 0;
+    gone = true;
     pthread_mutex_unlock(&lock);
 }
 
@@ -70,7 +81,8 @@ static struct control_server *server_start(const uint8_t *key, int port)
 {
     char listen[64];
     snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
-    struct control_server_config config = {.listen = listen, .on_report = on_report};
+    struct control_server_config config = {
+        .listen = listen, .on_report = on_report, .on_gone = on_gone};
     memcpy(config.key, key, sizeof config.key);
     struct control_server *server = NULL;
     CHECK_OK(control_server_create(&config, &server, NULL));
@@ -180,7 +192,7 @@ static void hold(bool on)
     pthread_mutex_unlock(&lock);
 }
 
-// Reports still in the queue when a node's pipe goes do not make it look reachable again.
+// Reports still in the queue when a node's pipe goes do not make it look reachable again, or there.
 static void test_gone_with_reports_queued(const uint8_t *key)
 {
     struct control_server *server = server_start(key, 0);
@@ -191,6 +203,7 @@ static void test_gone_with_reports_queued(const uint8_t *key)
     struct control_link_stats stats;
     control_server_stats(server, &stats);
     uint64_t before = stats.received;
+    CHECK_TRUE(!gone);
     hold(true);
     CHECK_TRUE(report_until(client, &reports, count_of(&reports) + 1)); // this one is being taken
     for (int i = 0; i < 3; i++) {
@@ -210,6 +223,7 @@ static void test_gone_with_reports_queued(const uint8_t *key)
     CHECK(stats.received, >=, before + 3); // the queue was heard
     CHECK_ERROR(control_server_send(server, "worker1", &state), -ENOENT);
     control_server_destroy(&server);
+    CHECK_TRUE(gone); // the last that was said
 }
 
 // A coordinator says that it is there even when nothing changes.
