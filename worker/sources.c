@@ -18,12 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 typedef Vistter__Control__V1__SourcePlan source_plan;
 typedef Vistter__Control__V1__SourceReport source_report;
 
 #define SECOND_NS INT64_C(1000000000)
 #define END_NS    (2 * SECOND_NS) // for gateways when the worker ends
+#define FORKED_NS (60 * SECOND_NS)
 
 struct source {
     char name[FRAME_LOG_NAME_MAX + 1];
@@ -42,6 +44,8 @@ struct source {
     char error[640];
     struct log_follower_stats stats; // as reported
     char *status;                    // the same, where it is not the gateway's alone
+    int64_t forked_at_ns;            // when the log was given up that went on by itself; 0: never
+    char forked[256];                // about it
     source_report report;
 };
 
@@ -49,6 +53,7 @@ struct sources {
     char folder[PATH_MAX - FRAME_LOG_NAME_MAX - 8];
     char node[128];
     int latency_ms, count;
+    int64_t begun_ns;                 // farm time
     struct source *list[SOURCES_MAX]; // by nothing
     source_report *reports[SOURCES_MAX];
     struct rtmp *rtmp;
@@ -61,6 +66,7 @@ int sources_create(const struct sources_config *config, struct sources **ret,
     int length = snprintf(s->folder, sizeof s->folder, "%s", config->folder);
     snprintf(s->node, sizeof s->node, "%s", config->node);
     s->latency_ms = config->latency_ms;
+    s->begun_ns = clock_realtime_ns();
     if (length >= (int)sizeof s->folder || (mkdir(s->folder, 0700) && errno != EEXIST)) {
         int error = length >= (int)sizeof s->folder ? -ENAMETOOLONG : -errno;
         free(s);
@@ -150,6 +156,7 @@ static void begin_follower(struct sources *all, struct source *s, int64_t now_ns
     };
     struct diagnostic why = {0};
     memcpy(config.key, s->key, sizeof config.key);
+    s->stats = (struct log_follower_stats){0};
     int error = log_follower_create(&config, &s->follower, &why);
     explicit_bzero(config.key, sizeof config.key);
     s->retry_ns = now_ns + SECOND_NS;
@@ -335,12 +342,43 @@ static void report_gateway(const struct sources *all, struct source *s, source_r
     json_decref(status);
 }
 
-static void report_follower(struct source *s, source_report *r)
+static void note_fork(struct source *s)
+{
+    time_t second = (time_t)(s->stats.fork_ns / SECOND_NS);
+    char at[32];
+    struct tm day;
+    strftime(at, sizeof at, "%F %T", gmtime_r(&second, &day));
+    s->forked_at_ns = clock_monotonic_ns();
+    snprintf(s->forked, sizeof s->forked,
+             "%s: this worker's log was not its home's; what it showed up to %s UTC others may "
+             "have shown otherwise",
+             s->name, at);
+    log_warning("source_forked", "source=%s until_ns=%" PRId64, s->name, s->stats.fork_ns);
+}
+
+const char *sources_forked(const struct sources *all, int64_t now_ns)
+{
+    const struct source *newest = NULL;
+    for (int i = 0; i < all->count; i++) {
+        const struct source *s = all->list[i];
+        if (s->forked_at_ns && now_ns - s->forked_at_ns < FORKED_NS &&
+            (!newest || s->forked_at_ns > newest->forked_at_ns))
+            newest = s;
+    }
+    return newest ? newest->forked : NULL;
+}
+
+static void report_follower(const struct sources *all, struct source *s, source_report *r)
 {
     struct log_follower_stats *stats = &s->stats;
+    uint64_t forks = stats->forks;
     log_follower_stats(s->follower, stats);
-    r->seq = stats->seq;
-    r->done_ns = stats->done_ns[UNIT_PICTURE];
+    if (stats->forks > forks && stats->fork_ns > all->begun_ns) // else nobody here has shown it
+        note_fork(s);
+    if (stats->agreed) { // else what is here may be what this worker wrote apart from the home
+        r->seq = stats->seq;
+        r->done_ns = stats->done_ns[UNIT_PICTURE];
+    }
     s->error[0] = 0;
     if (stats->error)
         snprintf(s->error, sizeof s->error, "the copy cannot be written: %s",
@@ -360,10 +398,11 @@ size_t sources_report(struct sources *all, source_report ***ret)
         r->home = s->home;
         r->error = s->error;
         r->bad_unit = live_decoders_newest_blamed(s->name);
-        if (s->has_gateway)
+        // What is on its way out says nothing about this term.
+        if (s->has_gateway && s->home)
             report_gateway(all, s, r);
-        else if (s->follower)
-            report_follower(s, r);
+        else if (s->follower && !s->home)
+            report_follower(all, s, r);
     }
     *ret = all->reports;
     return (size_t)all->count;

@@ -25,4 +25,7 @@ void sources_follow(struct sources *sources, const Vistter__Control__V1__Desired
 void sources_step(struct sources *sources, int64_t now_ns);
 // For a report; valid until the next call. Gives how many.
 size_t sources_report(struct sources *sources, Vistter__Control__V1__SourceReport ***ret);
+// In words, for a minute: a log here went on apart from its home, and has been given up for the
+// home's. NULL: none has. Valid until the next call.
+const char *sources_forked(const struct sources *sources, int64_t now_ns);
 void sources_destroy(struct sources **sources); // accepts NULL inside

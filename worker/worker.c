@@ -31,7 +31,7 @@
 // Shared with consumers on this host; beyond it frames are coded.
 #define BLOCK_BYTES_MAX ((size_t)2 << 30)
 #define REPORT_MS       100
-#define ALARMS_MAX      (4 * DUTIES_STAGES_MAX + 2)
+#define ALARMS_MAX      (4 * DUTIES_STAGES_MAX + 3)
 
 typedef Vistter__Control__V1__DesiredState desired_state;
 
@@ -437,6 +437,10 @@ static void send_report(struct worker *w, struct report_memory *m)
                      1);
     read_load(w);
     Vistter__Control__V1__NodeReport report = VISTTER__CONTROL__V1__NODE_REPORT__INIT;
+    report.n_sources = sources_report(w->sources, &report.sources);
+    const char *forked = sources_forked(w->sources, clock_monotonic_ns());
+    if (forked)
+        report_alarm(m, 0, "source_forked", forked, 1);
     report.role = VISTTER__CONTROL__V1__NODE_ROLE__NODE_ROLE_WORKER;
     report.version = VISTTER_VERSION;
     report.frame_address = w->frame_address;
@@ -456,7 +460,6 @@ static void send_report(struct worker *w, struct report_memory *m)
     report.host = w->host;
     report.overload = (uint32_t)w->strain.overload.level;
     report.knows_optional = true;
-    report.n_sources = sources_report(w->sources, &report.sources);
     report.cpu_load = w->cpu_load;
     report.memory_bytes = resident_bytes();
     // No coordinator in reach is no error: the next report goes out in 100 ms.

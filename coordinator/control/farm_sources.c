@@ -24,6 +24,8 @@ typedef Vistter__Control__V1__LinkPlan link_message;
 // nobody has seen grow, has ended: until FARM_NODE_LOST_NS every frame that shows the source would
 // wait. None of the three is enough by itself: a link may break, and a busy home be late.
 #define ENDED_NS INT64_C(300000000)
+// A home that has written nothing for so long may be left for one that has not followed.
+#define BARREN_NS INT64_C(2000000000)
 // Who follows goes on so long: the plan before may still be on air.
 #define FOLLOW_ON_NS INT64_C(30000000000)
 
@@ -160,10 +162,13 @@ static const struct node *home_choose(const struct farm *farm, const struct sour
 }
 
 // It has followed, and is about as far.
-static bool has_caught_up(const struct node *node, const struct node *home, const struct source *s)
+static bool has_caught_up(const struct node *node, const struct node *home, const struct source *s,
+                          int64_t now_ns)
 {
     const source_report *own = report_now(node, s), *theirs = report_now(home, s);
-    return !theirs || (own && own->done_ns > theirs->done_ns - CAUGHT_UP_NS);
+    if (!theirs)
+        return now_ns - s->grown_ns > BARREN_NS;
+    return own && own->done_ns > theirs->done_ns - CAUGHT_UP_NS;
 }
 
 static void home_step(struct farm *farm, struct source *s, int64_t now_ns)
@@ -172,7 +177,7 @@ static void home_step(struct farm *farm, struct source *s, int64_t now_ns)
     const struct node *pinned = *s->pinned ? farm_node(farm, s->pinned) : NULL;
     bool stays = is_home(home, s, now_ns);
     const struct node *next = stays ? home : home_choose(farm, s);
-    if (may_take_in(pinned) && (!stays || has_caught_up(pinned, home, s)))
+    if (may_take_in(pinned) && (!stays || has_caught_up(pinned, home, s, now_ns)))
         next = pinned;
     if (!next || next == home)
         return;

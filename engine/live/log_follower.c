@@ -116,6 +116,27 @@ static void append(struct log_follower *f, uint64_t segment, const uint8_t *unit
         tell(f, f->taken - f->told >= TELL_BYTES);
 }
 
+static void agree(struct log_follower *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->stats.agreed = true;
+    pthread_mutex_unlock(&f->lock);
+}
+
+// The home's log begins with these units. Where it has our newest one's number too, it has another
+// unit there; else ours have only been removed.
+static void begin_anew(struct log_follower *f, const uint8_t *units, size_t size, uint64_t newest)
+{
+    struct unit first;
+    if (!unit_parse(units, size, &first) && first.seq <= newest) {
+        pthread_mutex_lock(&f->lock);
+        f->stats.forks++;
+        f->stats.fork_ns = live_log_done_ns(f->log, UNIT_PICTURE);
+        pthread_mutex_unlock(&f->lock);
+    }
+    live_log_anew(f->log);
+}
+
 static void take(struct log_follower *f, const uint8_t *payload, size_t size)
 {
     struct log_head head;
@@ -127,13 +148,14 @@ static void take(struct log_follower *f, const uint8_t *payload, size_t size)
     live_log_newest(f->log, &newest, &crc);
     bool anew = !head.after && size > LOG_HEAD_BYTES && newest;
     if (anew)
-        live_log_anew(f->log);
+        begin_anew(f, payload + LOG_HEAD_BYTES, size - LOG_HEAD_BYTES, newest);
     else if (head.after > newest) { // what is between was lost
         count(f, 0, 0, 0, true, false);
         ask(f);
         return;
     } else if (head.after < newest)
         return;
+    agree(f);
     append(f, head.segment, payload + LOG_HEAD_BYTES, size - LOG_HEAD_BYTES, anew);
 }
 

@@ -19,10 +19,16 @@ struct log_follower_stats {
     uint64_t seq;                  // of the newest unit; 0: none
     int64_t done_ns[UNIT_STREAMS]; // as live_log_done_ns
     bool connected;
+    bool agreed; // the home has said that what is here is what it has too. Before, it may be other
     uint64_t units, bytes; // appended
     uint64_t lost;         // times that units did not arrive, or could not be written
     uint64_t anew;         // times that the copy was other than the log, and began anew
-    int error;             // of the last attempt to write; 0: it went well
+    // Of them: what the copy had, the home's log says otherwise. It went on with another home
+    // meanwhile, and who read it up to there (farm time, of the newest) has shown what nobody else
+    // did.
+    uint64_t forks;
+    int64_t fork_ns;
+    int error; // of the last attempt to write; 0: it went well
 };
 // Goes on with what is in the folder. -EBUSY: a gateway still writes there, try again later; others
 // as live_log_copy, -EINVAL also for names of sources or links that cannot be.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Cameras on a channel: one calls a worker over SRT, another one's RTMP stream is pulled. Switched live, what both edges
 # have mixed is an offline render from the log of either worker. The worker that the cameras come in at dies, and is
-# back: the channel goes on, and so do the cameras. Then one sends what ends decoders (tests/shim).
+# back; and stands still, and goes on: the channel goes on, and so do the cameras. Then one sends what ends decoders
+# (tests/shim).
 # Usage: cameras.sh BUILD_FOLDER SOURCE_FOLDER SHIM
 . "$2/tests/farm/lib.sh"
 port=$((port + 10)) # those of workers and edges follow on VISTTER_FRAMES
@@ -118,10 +119,26 @@ wait_until 30 "the channel does not go on" mixed_to "$((from + 150))"
 worker_begin 1
 wait_until 30 "cam1 did not come home" has_home cam1 worker1
 wait_until 30 "cam1 is not live again" source_is cam1 live
-from=$(newest)
-wait_until 30 "the channel does not go on" mixed_to "$((from + 150))"
+from=$(($(newest) + 50)) # those before may have been rendered from what the home before said last
+wait_until 30 "the channel does not go on" mixed_to "$((from + 120))"
 same_as_logs "after a worker's death" "$from"
 check "nothing concealed at a worker's death" [ "$(concealed)" = "$calm" ]
+
+# It stands still, while its gateway goes on writing its log: another home's log counts from there on. It hears of that when it
+# goes on, gives its own up, and says so.
+has_forked() { vistter --json node list | jq -e '.[] | select(.name == "worker1").alarms | any(.code == "source_forked")' >/dev/null; }
+kill -STOP "$(<"$run/worker1.pid")"
+wait_until 20 "cam1 has no other home" has_home cam1 worker2
+from=$(newest)
+wait_until 30 "the channel does not go on" mixed_to "$((from + 50))"
+kill -CONT "$(<"$run/worker1.pid")"
+wait_until 20 "it is not told that a log has been given up" has_forked
+wait_until 30 "cam1 did not come home" has_home cam1 worker1
+wait_until 30 "cam1 is not live again" source_is cam1 live
+from=$(($(newest) + 50)) # those before were rendered from the other log
+wait_until 30 "the channel does not go on" mixed_to "$((from + 120))"
+same_as_logs "after a worker stood still" "$from"
+check "nothing concealed when a worker stands still" [ "$(concealed)" = "$calm" ]
 check "edges agree" [ "$(vistter --json channel status show | jq .gops.mismatched)" = 0 ]
 
 # What it sends ends whoever decodes it: the channel goes on, and it is not taken in for a while, or until it is another.

@@ -154,7 +154,8 @@ static bool has_port(const source_report *r)
 }
 static bool follows(const source_report *r)
 {
-    return r && !r->home && r->seq && strstr(r->error, "cannot be reached");
+    // What is here is not said to be the home's.
+    return r && !r->home && !r->seq && strstr(r->error, "cannot be reached");
 }
 static bool is_gone(const source_report *r)
 {

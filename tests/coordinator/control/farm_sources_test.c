@@ -287,6 +287,7 @@ static void test_leader(void)
     run(1000);
     CHECK(home(), ==, other);
     CHECK(homes(), ==, 1);
+    CHECK_TRUE(!workers[at].home); // and is told so
     farm_destroy(&farm);
 }
 

@@ -1,8 +1,6 @@
 // A live log on another node, over real frame links: it is the home's, byte for byte, whatever
 // ends, breaks or turns out to have another past.
-#include "tests/engine/live/follow_parties.h"
-#include "tests/engine/live/made_up.h"
-#include "tests/engine/live/same.h"
+#include "tests/engine/live/follow_nodes.h"
 
 #include "engine/live/log_message.h"
 
@@ -11,35 +9,6 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct node node;
-static char home[160], copy_root[128],
-    copy[160];   // folders of "cam1"'s log, and what the copy is in
-static bool srt; // else over a Unix socket
-
-static void fresh_nodes(const char *name)
-{
-    node = (struct node){0};
-    snprintf(node.root, sizeof node.root, "%s/%s-%s", folder, name, srt ? "srt" : "unix");
-    snprintf(copy_root, sizeof copy_root, "%.100s-copy", node.root);
-    CHECK_OK(mkdir(node.root, 0755));
-    CHECK_OK(mkdir(copy_root, 0755));
-    snprintf(home, sizeof home, "%s/cam1", node.root);
-    snprintf(copy, sizeof copy, "%s/cam1", copy_root);
-    snprintf(path, sizeof path, "%s", home);
-}
-
-static struct live_log *create_in(const char *where)
-{
-    snprintf(path, sizeof path, "%s", where);
-    return create(LIVE_LOG_LIMITS);
-}
-
-static void append_pictures(struct live_log *log, int from, int to)
-{
-    for (int i = from; i < to; i++)
-        CHECK_OK(append_picture(log, i, 25, (size_t)(1 + i * 397 % 20000)));
-}
 
 // ---- What ends and goes on -------------------------------------------------------------------
 
@@ -199,6 +168,7 @@ static void test_removed(void)
     follower = follow(copy_root, node.port);
     await_same(home, copy);
     CHECK(stats_of(follower).anew, ==, 1);
+    CHECK(stats_of(follower).forks, ==, 0); // it had nothing else
     // And what is removed while it follows, is removed here.
     append_pictures(log, 1500, 3000);
     await_same(home, copy);
