@@ -2,9 +2,8 @@
 // when it ends, after 1 s, then twice as long each time, up to 8 s. Ours (vistter-gateway) say how
 // they are, a line of JSON each second; of others (nginx) what they complain of is heard. One of
 // ours that had begun is started again at once, and is told to wait for so long itself before it
-// opens its source: until then it tells its log that nothing comes, for channels wait for what a log
-// does not say.
-// Thread: one.
+// opens its source: until then it tells its log that nothing comes, for channels wait for what a
+// log does not say. Thread: one.
 #pragma once
 
 #include <stdbool.h>

@@ -128,9 +128,9 @@ static void begin_gateway(struct sources *all, struct source *s, int64_t now_ns)
         json_decref(input);
         input = json_pack("{s:s, s:s}", "kind", "pull", "url", url);
     }
-    json_t *settings = json_pack("{s:s, s:s, s:b, s:o, s:b}", "source", s->name, "folder", folder,
-                                 "quarantined", s->quarantined, "input", input, "relay",
-                                 *s->rtmp_key != 0);
+    json_t *settings =
+        json_pack("{s:s, s:s, s:b, s:o, s:b}", "source", s->name, "folder", folder, "quarantined",
+                  s->quarantined, "input", input, "relay", *s->rtmp_key != 0);
     char *text = settings ? json_dumps(settings, JSON_COMPACT) : NULL;
     json_decref(settings);
     if (!text) {

@@ -1,9 +1,9 @@
-// udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS [SEED]
+// udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS [SEED [JITTER_MS]]
 //
 // Passes datagrams between callers on 127.0.0.1:LISTEN_PORT (0: any) and 127.0.0.1:TARGET_PORT,
-// both ways, late by DELAY_MS and losing LOSS_PERCENT at random from a seed. Each caller gets a
-// socket of its own towards the target. Prints "port N" when it is ready; ends when standard input
-// ends.
+// both ways, late by DELAY_MS and up to JITTER_MS more, and losing LOSS_PERCENT at random from a
+// seed. Each caller gets a socket of its own towards the target. Prints "port N" when it is ready;
+// ends when standard input ends.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -136,13 +136,16 @@ static void run(struct relay *r)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fprintf(stderr, "usage: udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS [SEED]\n");
+        fprintf(stderr, "usage: udp_relay LISTEN_PORT TARGET_PORT LOSS_PERCENT DELAY_MS "
+                        "[SEED [JITTER_MS]]\n");
         return EXIT_FAILURE;
     }
     struct relay r = {
         .listener = udp_socket(),
         .target = loopback(atoi(argv[2])),
-        .line = {.loss = atof(argv[3]) / 100, .delay_ns = (int64_t)(atof(argv[4]) * 1e6)},
+        .line = {.loss = atof(argv[3]) / 100,
+                 .delay_ns = (int64_t)(atof(argv[4]) * 1e6),
+                 .jitter_ns = argc > 6 ? (int64_t)(atof(argv[6]) * 1e6) : 0},
         .queue = line_queue_create(argc > 5 ? strtoull(argv[5], NULL, 0) : 1),
     };
     struct sockaddr_in own = loopback(atoi(argv[1]));

@@ -21,7 +21,7 @@ static struct worker {
     bool forgets; // reports nothing
     uint64_t bad_unit;
     bool quarantined;
-    bool grows;   // its log, with each report
+    bool grows; // its log, with each report
 } workers[4];
 static struct farm *farm;
 static struct farm_time now;
