@@ -12,7 +12,7 @@
 
 static struct clip clip;
 static char folder[] = "/tmp/vistter-gateway-loss-XXXXXX";
-static const char *const argv[] = {"vistter-gateway", NULL};
+static const char *const program[] = {"vistter-gateway", NULL};
 static struct child gateway;
 
 static pid_t relay_start(const char *relay, int port, int *ret_stdin, int *ret_port)
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
              "{\"source\":\"cam1\",\"folder\":\"%s/cam1\",\"input\":{\"kind\":\"srt-listen\","
              "\"listen\":\"127.0.0.1:%d\",\"latency_ms\":1000}}",
              folder, listens);
-    child_init(&gateway, "the gateway", argv, strdup(settings));
+    child_init(&gateway, "the gateway", program, strdup(settings));
     hear(SECOND_NS / 10);
     pid_t sender = fork();
     if (!sender)
