@@ -369,6 +369,7 @@ void rtmp_step(struct rtmp *r, int64_t now_ns)
         door_reset(&r->door);
     }
     answer_calls(r, now_ns);
+    door_expire(&r->door, now_ns);
 }
 
 struct rtmp_facts rtmp_facts(const struct rtmp *r, const char *source)

@@ -75,12 +75,20 @@ static struct door_source *find_key(struct door *d, const char *given, bool old)
     return found;
 }
 
+// Whose sender that is, or will be.
 static struct door_source *source_of(struct door *d, uint64_t client)
 {
     for (int i = 0; i < d->source_count; i++)
-        if (d->sources[i].client == client)
+        if (d->sources[i].client == client || d->sources[i].heir == client)
             return &d->sources[i];
     return NULL;
+}
+
+void door_expire(struct door *d, int64_t now_ns)
+{
+    for (int i = 0; i < d->source_count; i++)
+        if (now_ns - d->sources[i].seen_ns > GONE_NS)
+            d->sources[i].client = 0;
 }
 
 static int player_index(const struct door *d, uint64_t client)
@@ -111,11 +119,11 @@ static enum door_answer publish(struct door *d, const struct door_call *call, bo
         return DOOR_NO;
     }
     // One connection is one sender, or looks on.
-    if (source_of(d, call->client) || player_index(d, call->client) >= 0)
+    if ((!again && source_of(d, call->client)) || player_index(d, call->client) >= 0)
         return DOOR_NO;
     if (again && s->heir != call->client)
-        return DOOR_NO; // yet another has come
-    if (s->client && now_ns - s->seen_ns < GONE_NS) {
+        return DOOR_NO; // yet another has come, or this one has gone
+    if (s->client) {
         if (!again && strcmp(s->address, call->address) != 0)
             note_refusal(&s->refusal, s->address, "another sender took its place", now_ns);
         s->heir = call->client;
@@ -141,15 +149,17 @@ static enum door_answer play(struct door *d, const struct door_call *call)
     return DOOR_YES;
 }
 
-// Who plays has no key, but was let in as one who plays.
+// Who plays has no key, but was let in as one who plays. The server asks about a sender that waits,
+// too.
 static enum door_answer update(struct door *d, const struct door_call *call, int64_t now_ns)
 {
     if (player_index(d, call->client) >= 0)
         return DOOR_YES;
     struct door_source *s = source_of(d, call->client);
-    if (!s || s->heir || find_key(d, call->name, false) != s)
+    if (!s || find_key(d, call->name, false) != s || (s->heir && s->heir != call->client))
         return DOOR_NO;
-    s->seen_ns = now_ns;
+    if (s->client == call->client)
+        s->seen_ns = now_ns;
     return DOOR_YES;
 }
 
@@ -170,7 +180,7 @@ enum door_answer door_ask(struct door *d, const struct door_call *call, bool aga
         return update(d, call, now_ns);
     case DOOR_PUBLISH_DONE:
         if ((s = source_of(d, call->client)))
-            s->client = 0;
+            *(s->client == call->client ? &s->client : &s->heir) = 0;
         return DOOR_YES;
     case DOOR_PLAY_DONE:
         if ((player = player_index(d, call->client)) >= 0)

@@ -68,6 +68,9 @@ struct door {
 void door_follow(struct door *door, const struct door_key *keys, size_t count);
 // The server has begun anew: nobody is there.
 void door_reset(struct door *door);
+// Whom the server has not named for three seconds is gone. To be called when all that it has asked
+// is answered.
+void door_expire(struct door *door, int64_t now_ns);
 // DOOR_LATER: to be asked again. `ret_source` is where a sender that may goes on air, else NULL.
 enum door_answer door_ask(struct door *door, const struct door_call *call, bool again,
                           int64_t now_ns, const struct door_source **ret_source);

@@ -96,6 +96,9 @@ static void test_place(void)
     CHECK(ask_again(DOOR_PUBLISH, 6, HERE, "key-of-camera-one", false), ==, DOOR_LATER);
     CHECK(ask_again(DOOR_PUBLISH, 5, HERE, "key-of-camera-one", true), ==, DOOR_NO);
     CHECK(ask_again(DOOR_PUBLISH, 6, HERE, "key-of-camera-one", true), ==, DOOR_LATER);
+    // The server asks about who waits, too.
+    CHECK(ask(DOOR_UPDATE, 6, "key-of-camera-one"), ==, DOOR_YES);
+    CHECK(ask(DOOR_UPDATE, 5, "key-of-camera-one"), ==, DOOR_NO);
     CHECK(ask(DOOR_UPDATE, 1, "key-of-camera-one"), ==, DOOR_NO);
     CHECK(ask_again(DOOR_PUBLISH, 6, HERE, "key-of-camera-one", true), ==, DOOR_LATER);
     CHECK(ask(DOOR_PUBLISH_DONE, 1, "key-of-camera-one"), ==, DOOR_YES);
@@ -104,9 +107,19 @@ static void test_place(void)
     CHECK(let_in->connections, ==, 2);
     CHECK(ask_again(DOOR_UPDATE, 6, HERE, "key-of-camera-one", false), ==, DOOR_YES);
     // Whom the server names no more is gone, though nobody said so.
-    now_ns += 4 * SECOND_NS;
+    now_ns += 2 * SECOND_NS;
+    door_expire(&door, now_ns);
+    CHECK(door_find(&door, "cam1")->client, ==, 6);
+    now_ns += 2 * SECOND_NS;
+    door_expire(&door, now_ns);
+    CHECK(door_find(&door, "cam1")->client, ==, 0);
     CHECK(ask(DOOR_PUBLISH, 7, "key-of-camera-one"), ==, DOOR_YES);
     CHECK(ask_again(DOOR_UPDATE, 6, HERE, "key-of-camera-one", false), ==, DOOR_NO);
+    // Who has waited and gone lets the sender stay that is there.
+    CHECK(ask(DOOR_PUBLISH, 9, "key-of-camera-one"), ==, DOOR_LATER);
+    CHECK(ask(DOOR_PUBLISH_DONE, 9, "key-of-camera-one"), ==, DOOR_YES);
+    CHECK(ask_again(DOOR_PUBLISH, 9, FAR, "key-of-camera-one", true), ==, DOOR_NO);
+    CHECK(ask(DOOR_UPDATE, 7, "key-of-camera-one"), ==, DOOR_YES);
     // A new key ends waiting too.
     CHECK(ask(DOOR_PUBLISH, 8, "key-of-camera-one"), ==, DOOR_LATER);
     door_follow(&door, &(struct door_key){"cam1", "another-key-of-one"}, 1);
