@@ -107,11 +107,11 @@ static inline int udp_port(void)
     return ntohs(address.sin_port);
 }
 
-// Calls until somebody listens. SRT_INVALID_SOCK: nobody does.
+// Calls again and again, as encoders do. SRT_INVALID_SOCK: it is not let in.
 static inline SRTSOCKET sender_call(int port, const char *source)
 {
     struct sockaddr_in address = loopback(port);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 40; i++) {
         SRTSOCKET s = srt_create_socket();
         int live = SRTT_LIVE;
         srt_setsockflag(s, SRTO_TRANSTYPE, &live, sizeof live);
@@ -119,6 +119,7 @@ static inline SRTSOCKET sender_call(int port, const char *source)
         if (!srt_connect(s, (struct sockaddr *)&address, sizeof address))
             return s;
         srt_close(s);
+        clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 20);
     }
     return SRT_INVALID_SOCK;
 }
@@ -151,33 +152,42 @@ static inline void sender_play(SRTSOCKET s, const struct clip *c, int64_t end_ns
 // ---- What is in the log ----------------------------------------------------------------------
 
 struct logged {
-    int count, gaps, late; // gaps: of pictures, between the first one and the last
+    int count, gaps; // gaps: since the last unit
     uint32_t gen, crcs[CLIP_UNITS];
+    bool late[CLIP_UNITS]; // it was, or a gap was told before it
 };
 
-static inline void log_take(const struct unit *u, enum unit_stream stream, struct logged *ret,
-                            int *gaps)
+static inline void log_take(const struct unit *u, enum unit_stream stream, struct logged *ret)
 {
-    if (u->kind == UNIT_GAP && u->stream == stream && ret->count)
-        ++*gaps;
-    if (u->kind != UNIT_DATA || u->stream != stream || ret->count == CLIP_UNITS)
+    if (u->stream != stream || ret->count == CLIP_UNITS)
         return;
+    ret->gaps += u->kind == UNIT_GAP;
+    if (u->kind != UNIT_DATA)
+        return;
+    ret->late[ret->count] = ret->gaps || u->flags & UNIT_LATE;
     ret->crcs[ret->count++] = crc32c_add(0, u->body, u->size);
-    ret->late += !!(u->flags & UNIT_LATE);
-    ret->gaps += *gaps;
-    *gaps = 0;
+    ret->gaps = 0;
     ret->gen = u->gen;
+}
+
+// How many came late. Not the first ones, in which the streams are found, nor the last ones, which
+// a demuxer gives only when it knows that no more come.
+static inline int log_late(const struct logged *logged)
+{
+    int late = 0;
+    for (int i = 25; i < logged->count - 10; i++)
+        late += logged->late[i];
+    return late;
 }
 
 static inline void log_units(const char *folder, enum unit_stream stream, struct logged *ret)
 {
     struct live_reader *reader = NULL;
     struct unit u;
-    int gaps = 0;
     *ret = (struct logged){0};
     CHECK_OK(live_reader_open(folder, &reader, NULL));
     while (!live_reader_next(reader, &u))
-        log_take(&u, stream, ret, &gaps);
+        log_take(&u, stream, ret);
     live_reader_close(&reader);
 }
 
