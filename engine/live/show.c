@@ -2,7 +2,8 @@
 
 int64_t show_time_ns(struct rate rate, int64_t epoch_ns, int64_t n, int64_t delay_ns)
 {
-    return epoch_ns + rate_frame_time_ns(rate, n) - delay_ns;
+    int64_t half_ns = rate.den * INT64_C(500000000) / rate.num;
+    return epoch_ns + rate_frame_time_ns(rate, n) + half_ns - delay_ns;
 }
 
 // How many entries have chan_ns <= t.

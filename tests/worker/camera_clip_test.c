@@ -63,7 +63,7 @@ static void read_source(struct source *s)
 // The number at frame n; -1: the source is not there.
 static int number_at(const struct source *s, int64_t n, int64_t delay_ns, int64_t hold_ns)
 {
-    int64_t t_ns = epoch_ns + n * SECOND_NS / 25 - delay_ns;
+    int64_t t_ns = epoch_ns + (2 * n + 1) * SECOND_NS / 50 - delay_ns;
     size_t i = 0;
     while (i < s->count && s->shown_ns[i] <= t_ns)
         i++;
@@ -574,7 +574,7 @@ int main(void)
     snprintf(folder, sizeof folder, "/tmp/camera-clip-XXXXXX");
     CHECK_TRUE(mkdtemp(folder));
     logs = folder;
-    epoch_ns = START_NS + 20000000; // half a frame beside the pictures: none is near the edge
+    epoch_ns = START_NS; // frames are half a frame beside the pictures: none is near the edge
     snprintf(clip, sizeof clip, "%s/clip.ts", folder);
     make_clip(clip, one.first, 150, CLIP_H264);
     log_file(clip, one.name, &stats);

@@ -273,7 +273,7 @@ int main(void)
     for (int i = 0; i <= FLAPPING; i++)
         ports[i] = udp_port();
     pid_t senders[2] = {start(false, &in[0], &out[0]), start(true, &in[1], &out[1])};
-    struct sources_config config = {folder, "w1", 120};
+    struct sources_config config = {folder, "w1", 120, folder, "127.0.0.1:1935"};
     CHECK_OK(sources_create(&config, &sources, NULL));
     tell_worker();
     struct watch watch = {0};

@@ -171,7 +171,7 @@ int main(void)
     av_log_set_level(AV_LOG_QUIET);
     snprintf(folder, sizeof folder, "/tmp/live-follow-camera-XXXXXX");
     CHECK_TRUE(mkdtemp(folder));
-    epoch_ns = START_NS + 20000000; // half a frame beside the pictures: none is near the edge
+    epoch_ns = START_NS; // frames are half a frame beside the pictures: none is near the edge
     char clip[128];
     snprintf(clip, sizeof clip, "%s/plain.ts", folder);
     make_clip(clip, 100, 150, CLIP_H264);

@@ -286,7 +286,7 @@ int main(int argc, char **argv)
     av_log_set_level(AV_LOG_QUIET);
     snprintf(folder, sizeof folder, "/tmp/live-jail-XXXXXX");
     CHECK_TRUE(mkdtemp(folder));
-    epoch_ns = START_NS + 20000000;
+    epoch_ns = START_NS;
     if (argc == 3) {
         bench(argv[2]);
     } else {

@@ -2,6 +2,7 @@
 #include "tests/worker/stage_parties.h"
 
 #include "engine/live/log.h"
+#include "engine/live/show.h"
 
 #define EPOCH_NS INT64_C(1790000000000000000)
 #define DELAY_NS INT64_C(400000000)
@@ -17,7 +18,7 @@ static struct live_log *source_logs[2];
 
 static int64_t time_of(int64_t frame)
 {
-    return EPOCH_NS + rate_frame_time_ns(rate, frame) - DELAY_NS;
+    return show_time_ns(rate, EPOCH_NS, frame, DELAY_NS);
 }
 
 static void begin_log(int i)

@@ -29,7 +29,8 @@ static void test_show(uint64_t seed)
     size_t last = 0;
     for (int64_t n = 0; n < 200; n++) {
         int64_t t = show_time_ns(rate, EPOCH_NS, n, 400000000);
-        CHECK(t, ==, EPOCH_NS - 400000000 + n * 1001 * SECOND_NS / 30000);
+        CHECK(t, ==,
+              EPOCH_NS - 400000000 + n * 1001 * SECOND_NS / 30000 + 1001 * SECOND_NS / 60000);
         struct show show = show_at(entries, 200, at, t, 0);
         int expected = -1;
         for (int i = 0; i < 200; i++)
