@@ -75,6 +75,7 @@ start receiver ffmpeg -v error -nostdin -y -rw_timeout 20000000 -i "rtmp://127.0
 calm=$(troubles) refused=0 now=1
 for i in $(seq "$count"); do
     now=$(((now + RANDOM % 3) % 4 + 1)) way='' frames=0
+    [ $((i % 8)) != 0 ] || now=$((i / 8 % 4 + 1))
     if [ $((i % 4)) = 0 ]; then way=dissolve frames=8; fi
     take programme c$now "$way" $frames || refused=$((refused + 1))
     [ $((i % 10)) != 0 ] || take corner "$([ $((i % 20)) = 0 ] || echo logo)" '' 0 || refused=$((refused + 1))
