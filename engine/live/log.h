@@ -34,6 +34,8 @@ void live_log_destroy(struct live_log **log);
 // INT64_MIN when there is none.
 uint32_t live_log_gen(const struct live_log *log);
 int64_t live_log_done_ns(const struct live_log *log, enum unit_stream stream);
+// The greatest chan_ns of data of a stream that is still there; INT64_MIN when there is none.
+int64_t live_log_last_ns(const struct live_log *log, enum unit_stream stream);
 // Appends, after filling in source and seq. -EINVAL: done_ns falls, or data is stamped at or below
 // the done_ns before it; -EFBIG: the body is too large; -ENOSPC and others: it could not be
 // written. In all these cases the log goes on as if there had been no such unit.

@@ -25,6 +25,7 @@ struct live_log {
     uint32_t crc; // and what it is, in a copy
     uint32_t gen;
     int64_t done_ns[UNIT_STREAMS], now_ns; // now: the newest of all
+    int64_t last_ns[UNIT_STREAMS];         // chan_ns of the data that is seen or heard last
     struct segment segments[SEGMENTS_MAX]; // the last one is being written
     size_t count;
     // What a new segment begins with.

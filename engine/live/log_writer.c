@@ -41,6 +41,8 @@ void live_log_account(struct live_log *log, const struct unit *u)
     log->gen = u->gen > log->gen ? u->gen : log->gen;
     if (u->done_ns > log->done_ns[u->stream])
         log->done_ns[u->stream] = u->done_ns;
+    if (u->kind == UNIT_DATA && !(u->flags & UNIT_LATE) && u->chan_ns > log->last_ns[u->stream])
+        log->last_ns[u->stream] = u->chan_ns;
     if (u->done_ns > log->now_ns)
         log->now_ns = u->done_ns;
     if (s->from_ns == INT64_MIN)
@@ -70,6 +72,7 @@ void live_log_forget(struct live_log *log)
     log->crc = log->gen = 0;
     log->count = 0;
     log->now_ns = log->done_ns[UNIT_PICTURE] = log->done_ns[UNIT_SOUND] = INT64_MIN;
+    log->last_ns[UNIT_PICTURE] = log->last_ns[UNIT_SOUND] = INT64_MIN;
     log->format[UNIT_PICTURE].size = log->format[UNIT_SOUND].size = 0;
     log->map_count = 0;
 }
@@ -168,6 +171,11 @@ uint32_t live_log_gen(const struct live_log *log)
 int64_t live_log_done_ns(const struct live_log *log, enum unit_stream stream)
 {
     return log->done_ns[stream];
+}
+
+int64_t live_log_last_ns(const struct live_log *log, enum unit_stream stream)
+{
+    return log->last_ns[stream];
 }
 
 // Whether the oldest segment is more than has to be kept.

@@ -2,7 +2,7 @@
 // server. No gateway ends, each says how its source is, and each is live again with a good sender.
 // Argument: a seed.
 #include "tests/worker/senders.h"
-#include "worker/gateway_child.h"
+#include "worker/child.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -15,7 +15,8 @@
 
 enum { BY_SRT, BY_UDP, BY_HTTP_TS, BY_HTTP_FLV, GATEWAYS };
 static const char *const names[GATEWAYS] = {"srt", "udp", "ts", "flv"};
-static struct gateway_child gateways[GATEWAYS];
+static const char *const program[] = {"vistter-gateway", NULL};
+static struct child gateways[GATEWAYS];
 static struct clip ts, flv;
 static char folder[] = "/tmp/vistter-gateway-fuzz-XXXXXX";
 static int srt_port, datagram_port, http_port;
@@ -133,7 +134,7 @@ static void begin(int which, const char *input)
     char settings[512];
     snprintf(settings, sizeof settings, "{\"source\":\"%s\",\"folder\":\"%s/%s\",\"input\":%s}",
              names[which], folder, names[which], input);
-    gateway_child_init(&gateways[which], strdup(settings));
+    child_init(&gateways[which], "the gateway", program, strdup(settings));
 }
 
 static void begin_all(void)
@@ -166,7 +167,7 @@ static bool lived[GATEWAYS]; // each has a time of its own to be there again
 static void hear(void)
 {
     for (int i = 0; i < GATEWAYS; i++) {
-        gateway_child_step(&gateways[i], clock_monotonic_ns());
+        child_step(&gateways[i], clock_monotonic_ns());
         lived[i] = lived[i] || is_in(i, "live unstable");
     }
 }
@@ -267,9 +268,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < GATEWAYS; i++) {
         CHECK(gateways[i].pid, ==, pids[i]);
         CHECK_TEXT(gateways[i].error, "");
-        while (gateway_child_stop(&gateways[i]))
+        while (child_stop(&gateways[i]))
             clock_sleep_until_ns(clock_monotonic_ns() + SECOND_NS / 50);
-        gateway_child_finish(&gateways[i]);
+        child_finish(&gateways[i]);
     }
     check_logs();
     atomic_store(&stop, true);

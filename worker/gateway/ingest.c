@@ -15,8 +15,9 @@ static const int64_t grace_ns[UNIT_STREAMS] = {200 * MS_NS, 300 * MS_NS};
 // So often it is told, so that nobody who shows the source 400 ms late has to wait.
 #define TELL_NS       (40 * MS_NS)
 #define GAP_PERIODS   3
-#define SOUND_GAP_NS  (100 * MS_NS) // three units of most codecs
-#define PERIOD_NS     (40 * MS_NS)  // of pictures, until it is known
+#define FORGOTTEN_NS  (10000 * MS_NS) // what came last is no longer in the log
+#define SOUND_GAP_NS  (100 * MS_NS)   // three units of most codecs
+#define PERIOD_NS     (40 * MS_NS)    // of pictures, until it is known
 #define PERIOD_NS_MAX (2000 * MS_NS)
 // Sound whose stamp is so much later than where the samples before it end has a hole before it; a
 // milder difference is the stamps' rounding. One that is so much earlier is another clock.
@@ -45,7 +46,7 @@ struct stream {
     struct unit_format format; // as logged in this gen; codec empty: not yet
     int64_t index;
     int64_t last_farm_ns; // the greatest that pictures had; where sound ends
-    int64_t gap_done_ns;
+    int64_t gap_from_ns, gap_done_ns;
     int64_t last_ticks, last_samples; // of the sound before
     bool in_gap;
     struct ingest_stream_stats stats;
@@ -75,8 +76,14 @@ struct ingest *ingest_create(struct live_log *log)
     g->log = log;
     g->gen = live_log_gen(log);
     g->waiting = base_alloc(WAITING_MAX * sizeof *g->waiting);
-    for (int i = 0; i < UNIT_STREAMS; i++)
-        g->streams[i].last_farm_ns = g->streams[i].gap_done_ns = live_log_done_ns(log, i);
+    for (int i = 0; i < UNIT_STREAMS; i++) {
+        struct stream *s = &g->streams[i];
+        s->gap_done_ns = live_log_done_ns(log, i);
+        // Patience counts from what came last: where that is long ago, a gap goes on.
+        s->last_farm_ns = live_log_last_ns(log, i);
+        if (s->last_farm_ns == INT64_MIN && s->gap_done_ns != INT64_MIN)
+            s->last_farm_ns = s->gap_done_ns - FORGOTTEN_NS;
+    }
     g->begin_ns = INT64_MIN;
     return g;
 }
@@ -385,14 +392,18 @@ static void tick_stream(struct ingest *g, enum unit_stream stream, int64_t now_n
     int64_t patience_ns = stream == UNIT_PICTURE ? GAP_PERIODS * period_ns : SOUND_GAP_NS;
     if (s->last_farm_ns == INT64_MIN) // nothing has ever come
         s->last_farm_ns = up_to_ns - patience_ns - 1;
-    if (up_to_ns < live_log_done_ns(g->log, stream) + TELL_NS)
+    int64_t done_ns = live_log_done_ns(g->log, stream);
+    if (up_to_ns < done_ns + TELL_NS)
         return;
     bool gap = up_to_ns - s->last_farm_ns > patience_ns;
+    // It begins where all before has been told done: what was shown there stays as it was.
+    if (gap && !s->in_gap)
+        s->gap_from_ns = done_ns > s->last_farm_ns ? done_ns : s->last_farm_ns;
     struct unit u = {.kind = gap ? UNIT_GAP : UNIT_IDLE,
                      .stream = stream,
                      .pts = UNIT_NO_TIME,
                      .dts = UNIT_NO_TIME,
-                     .chan_ns = s->last_farm_ns,
+                     .chan_ns = gap ? s->gap_from_ns : s->last_farm_ns,
                      .done_ns = up_to_ns};
     if (append(g, &u) < 0)
         return;
