@@ -28,7 +28,7 @@ struct show show_at(const struct show_entry *entries, size_t count, int64_t done
     bool absent = false;
     for (size_t i = count_until(entries, count, t_ns); i-- > 0;) {
         if (entries[i].until_ns) {
-            absent = absent || (entries[i].chan_ns < t_ns && entries[i].until_ns >= t_ns);
+            absent = absent || entries[i].chan_ns < t_ns; // until another picture comes
             continue;
         }
         if (absent && t_ns - entries[i].chan_ns > hold_ns)
