@@ -5,8 +5,10 @@
 // of what it covers, so that pictures of a source whose clock is another are at most half a frame
 // early or late, beside sound that is neither. It shows the picture with the greatest chan_ns <= t;
 // so a source that is too slow repeats, one that is too fast drops, and where, is the same for all.
-// While a gap lies at t the picture before it is held for `hold_ns` after its chan_ns, then the
-// source is lost. Before the log is done up to t nothing can be said. Thread: pure.
+// From a gap on, until there is another picture, the one before it is held for `hold_ns` after its
+// chan_ns, then the source is lost. Before the log is done up to t nothing can be said.
+//
+// Thread: pure.
 #pragma once
 
 #include "engine/base/rate.h"
