@@ -329,7 +329,8 @@ static void answer_calls(struct rtmp *r, int64_t now_ns)
         struct call *c = r->calls[r->call_count++] = base_alloc(sizeof *c);
         c->fd = fd;
         c->since_ns = now_ns;
-        r->server.error[0] = 0; // it runs
+        if (r->server.pid) // else it is a call of one that has ended
+            r->server.error[0] = 0;
     }
     for (int i = 0; i < r->call_count;)
         if (serve(r, r->calls[i], now_ns))

@@ -220,7 +220,8 @@ static void quarantine_step(struct farm *farm, struct source *s, int64_t now_ns)
         quarantine_end(farm, s);
     for (int i = 0; i < farm->node_count; i++) {
         const source_report *r = report_of(farm->nodes[i], s);
-        if (!r || r->bad_unit <= s->bad_unit)
+        // A unit that its log has not reached is of a source that had the name before.
+        if (!r || r->bad_unit <= s->bad_unit || r->bad_unit > r->seq)
             continue;
         s->bad_unit = r->bad_unit;
         s->bad_ns[s->bad_count++ % QUARANTINE_UNITS] = now_ns;

@@ -191,6 +191,26 @@ def stamps(name):
     return found
 
 
+def decode(name, folder):
+    """Pictures come as bytes on standard output. In the folder: time stamps of pictures and of pieces of sound, samples."""
+    through = ["-fps_mode", "passthrough"]
+    return subprocess.Popen(
+        ["ffmpeg", "-v", "fatal", "-nostdin", "-copyts", "-fflags", "+discardcorrupt", "-i", name,
+         "-map", "0:v:0", *through, "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1",
+         "-map", "0:v:0", *through, "-pix_fmt", "gray", "-c:v", "rawvideo", "-f", "framecrc", folder + "/pictures",
+         "-map", "0:a:0?", "-ac", "1", "-ar", str(SAMPLES), "-f", "s16le", folder + "/sound",
+         "-map", "0:a:0?", "-ac", "1", "-ar", str(SAMPLES), "-c:a", "pcm_s16le", "-f", "framecrc", folder + "/pieces"],
+        stdout=subprocess.PIPE)
+
+
+def samples_of(folder):
+    samples = array.array("h")
+    if os.path.exists(folder + "/sound"):
+        with open(folder + "/sound", "rb") as file:
+            samples.frombytes(file.read())
+    return samples
+
+
 def size_of(name):
     words = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height", "-of",
                             "csv=p=0", name], stdout=subprocess.PIPE, check=False, text=True).stdout.split()
@@ -206,14 +226,7 @@ def watch(name, options, out):
         return received
     width, height = size
     with tempfile.TemporaryDirectory() as folder:
-        through = ["-fps_mode", "passthrough"]
-        decoder = subprocess.Popen(
-            ["ffmpeg", "-v", "fatal", "-nostdin", "-copyts", "-fflags", "+discardcorrupt", "-i", name,
-             "-map", "0:v:0", *through, "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1",
-             "-map", "0:v:0", *through, "-pix_fmt", "gray", "-c:v", "rawvideo", "-f", "framecrc", folder + "/pictures",
-             "-map", "0:a:0?", "-ac", "1", "-ar", str(SAMPLES), "-f", "s16le", folder + "/sound",
-             "-map", "0:a:0?", "-ac", "1", "-ar", str(SAMPLES), "-c:a", "pcm_s16le", "-f", "framecrc", folder + "/pieces"],
-            stdout=subprocess.PIPE)
+        decoder = decode(name, folder)
         seen = []
         while len(picture := decoder.stdout.read(width * height)) == width * height:
             seen.append([read_row(picture, width, top, options.height) for top in options.rows])
@@ -222,10 +235,7 @@ def watch(name, options, out):
         look(received, name, list(zip(times, seen)), out)
         whole = [(time, rows[0]) for time, rows in zip(times, seen) if len(set(rows)) == 1 and rows[0] is not None]
         received.unreadable += not seen and os.path.getsize(name) > 10000
-        samples = array.array("h")
-        if os.path.exists(folder + "/sound"):
-            with open(folder + "/sound", "rb") as file:
-                samples.frombytes(file.read())
+        samples = samples_of(folder)
         if whole and samples:
             wrong = hear(received, whole, stamps(folder + "/pieces"), samples, options.rate)
             if out:

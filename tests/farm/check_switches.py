@@ -7,37 +7,25 @@ flash. TAKES: lines of JSON, {"at": channel frame, "camera": 1 to 4, "frames": o
 Prints what it found; exit status 1 if a frame is lost, repeated or cannot be read, another camera is seen than was taken, one
 was never seen, or a flash and its beep are farther apart than half a frame and 5 ms.
 """
-import array
 import json
-import subprocess
 import sys
 import tempfile
 
-from check_received import SAMPLES, read_row, stamps
+from check_received import SAMPLES, decode, read_row, samples_of, stamps
 
 WIDTH, HEIGHT, RATE = 640, 360, 25
 AV_MOST = 0.025  # half a frame, since a camera's clock is not the channel's, and 5 ms for stamps and codecs
 
 
-def decode(name, folder):
+def receive(name, folder):
     """(time, counter, camera's row, whether it flashes) of each picture; the sound, and its first sample's time."""
-    copy = ["-fps_mode", "passthrough"]
-    decoder = subprocess.Popen(
-        ["ffmpeg", "-v", "fatal", "-nostdin", "-copyts", "-i", name,
-         "-map", "0:v:0", *copy, "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1",
-         "-map", "0:v:0", *copy, "-pix_fmt", "gray", "-c:v", "rawvideo", "-f", "framecrc", folder + "/pictures",
-         "-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLES), "-f", "s16le", folder + "/sound",
-         "-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLES), "-c:a", "pcm_s16le", "-f", "framecrc", folder + "/pieces"],
-        stdout=subprocess.PIPE)
-    seen = []
+    decoder, seen = decode(name, folder), []
     while len(picture := decoder.stdout.read(WIDTH * HEIGHT)) == WIDTH * HEIGHT:
         white = sum(picture[300 * WIDTH:301 * WIDTH]) > 160 * WIDTH
         seen.append((read_row(picture, WIDTH, 0, 30), read_row(picture, WIDTH, 180, 28), white))
     decoder.wait()
-    sound = array.array("h")
-    with open(folder + "/sound", "rb") as file:
-        sound.frombytes(file.read())
-    return [(time, *rest) for (time, _), rest in zip(stamps(folder + "/pictures"), seen)], sound, stamps(folder + "/pieces")[0][0]
+    pictures = [(time, *rest) for (time, _), rest in zip(stamps(folder + "/pictures"), seen)]
+    return pictures, samples_of(folder), stamps(folder + "/pieces")[0][0]
 
 
 def beeps(sound, zero):
@@ -54,7 +42,7 @@ def beeps(sound, zero):
 def main():
     takes, start = [json.loads(line) for line in open(sys.argv[2])], int(sys.argv[3])
     with tempfile.TemporaryDirectory() as folder:
-        pictures, sound, zero = decode(sys.argv[1], folder)
+        pictures, sound, zero = receive(sys.argv[1], folder)
     lost = repeated = unreadable = wrong = 0
     last, cameras, cuts, flashes = None, set(), set(), []
     for time, number, row, white in pictures:

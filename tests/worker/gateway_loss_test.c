@@ -1,6 +1,7 @@
 // A camera behind a bad network: 5 % of the datagrams are lost both ways, each takes up to 50 ms
 // more, and SRT repairs it. Every access unit that was sent stands in the log, and the gateway says
 // what the network did. Argument: the relay.
+#include "tests/relay/relay.h"
 #include "tests/worker/senders.h"
 #include "worker/child.h"
 
@@ -14,30 +15,6 @@ static struct clip clip;
 static char folder[] = "/tmp/vistter-gateway-loss-XXXXXX";
 static const char *const program[] = {"vistter-gateway", NULL};
 static struct child gateway;
-
-static pid_t relay_start(const char *relay, int port, int *ret_stdin, int *ret_port)
-{
-    int in[2], out[2];
-    char target[16], line[32] = "";
-    snprintf(target, sizeof target, "%d", port);
-    CHECK_OK(pipe(in));
-    CHECK_OK(pipe(out));
-    pid_t pid = fork();
-    if (!pid) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        close(in[1]);
-        execl(relay, relay, "0", target, "5", "10", "42", "50", (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    CHECK(read(out[0], line, sizeof line - 1), >, 5);
-    close(out[0]);
-    *ret_stdin = in[1];
-    *ret_port = atoi(line + 5);
-    return pid;
-}
 
 static json_int_t said(const char *name)
 {
@@ -78,7 +55,8 @@ int main(int argc, char **argv)
         return 77;
     clip_load(&clip, path);
     int listens = udp_port();
-    pid_t relay = relay_start(argv[1], listens, &relay_stdin, &port);
+    struct relay bad = {argv[1], listens, "5", "10", "50"};
+    pid_t relay = relay_start(&bad, &relay_stdin, &port);
     snprintf(settings, sizeof settings,
              "{\"source\":\"cam1\",\"folder\":\"%s/cam1\",\"input\":{\"kind\":\"srt-listen\","
              "\"listen\":\"127.0.0.1:%d\",\"latency_ms\":1000}}",

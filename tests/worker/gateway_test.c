@@ -103,6 +103,12 @@ static void test_settings(void)
          "'passhprase': 'x'}}",
          "input.passhprase"},
         {"{'source': 'cam1', 'folder': '/f', 'input': {'kind': 'file', 'url': 'x'}}", "input.kind"},
+        {"{'source': 'cam1', 'folder': '/f', 'quarantined': 1, 'input': {'kind': 'pull', 'url': "
+         "'rtsp://c/1'}}",
+         "quarantined"},
+        {"{'source': 'cam1', 'folder': '/f', 'relay': 'yes', 'input': {'kind': 'pull', 'url': "
+         "'rtsp://c/1'}}",
+         "relay"},
         {"[]", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -26,6 +26,13 @@ static int text(const json_t *root, const char *name, char *target, size_t size,
     return 0;
 }
 
+static int flag(const json_t *root, const char *name, bool *ret, struct diagnostic *reterr)
+{
+    const json_t *value = json_object_get(root, name);
+    *ret = json_is_true(value);
+    return value && !json_is_boolean(value) ? refuse(reterr, name, "must be true or false") : 0;
+}
+
 static int parse(const json_t *root, struct gateway_settings *s, struct diagnostic *reterr)
 {
     const char *key;
@@ -39,10 +46,10 @@ static int parse(const json_t *root, struct gateway_settings *s, struct diagnost
     int error = text(root, "source", s->source, sizeof s->source, reterr);
     if (!error)
         error = text(root, "folder", s->folder, sizeof s->folder, reterr);
-    value = json_object_get(root, "quarantined");
-    if (!error && value && !json_is_boolean(value))
-        error = refuse(reterr, "quarantined", "must be true or false");
-    s->quarantined = json_is_true(value);
+    if (!error)
+        error = flag(root, "quarantined", &s->quarantined, reterr);
+    if (!error)
+        error = flag(root, "relay", &s->relay, reterr);
     for (const char *c = s->source; *c && !error; c++)
         if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
             error = refuse(reterr, "source", "may have letters, digits, '-', '_' and '.' only");
@@ -50,7 +57,6 @@ static int parse(const json_t *root, struct gateway_settings *s, struct diagnost
         error = live_input_parse(json_object_get(root, "input"), s->source, &s->input, reterr);
     if (!error && s->input.kind == LIVE_INPUT_RTMP)
         error = refuse(reterr, "input.kind", "is for a worker's RTMP server");
-    s->relay = json_is_true(json_object_get(root, "relay"));
     return error;
 }
 

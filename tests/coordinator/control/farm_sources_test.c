@@ -320,8 +320,10 @@ static void test_view(void)
 // A unit that ends decoders, on all who decode it.
 static void bad_unit(uint64_t seq)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         workers[i].bad_unit = seq;
+        workers[i].seq = seq + 5;
+    }
     run(1000);
 }
 
@@ -346,6 +348,11 @@ static void test_quarantine(void)
     start(3);
     set("");
     run(3000);
+    for (int i = 0; i < 3; i++) {
+        workers[i].seq = 50; // what a worker remembers of a log that had more units
+        workers[i].bad_unit = 4711;
+    }
+    run(1000);
     bad_unit(100);
     bad_unit(130);
     CHECK_TRUE(!is_quarantined());

@@ -1,6 +1,7 @@
 // Frame links on loopback: what is sent arrives, whole, once opened, and only for who has the key;
 // through losses and restarts too.
 #include "tests/engine/link/link_parties.h"
+#include "tests/relay/relay.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -330,32 +331,6 @@ static void test_wildcard(void)
     }
 }
 
-// Starts the relay towards `port`; ends when the write end of *ret_stdin is closed.
-static pid_t relay_start(int port, const char *loss, const char *delay, int *ret_stdin,
-                         int *ret_port)
-{
-    int in[2], out[2];
-    char target[16], line[32] = "";
-    snprintf(target, sizeof target, "%d", port);
-    CHECK_OK(pipe(in));
-    CHECK_OK(pipe(out));
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        close(in[1]);
-        execl(RELAY, RELAY, "0", target, loss, delay, "42", (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    CHECK(read(out[0], line, sizeof line - 1), >, 5);
-    close(out[0]);
-    *ret_stdin = in[1];
-    *ret_port = atoi(line + 5);
-    return pid;
-}
-
 // With 60 ms libsrt has time to repair nearly all by itself; with 12 ms, less than a round trip, it
 // has none, and everything that is lost must be asked for again.
 static void test_loss(const char *percent, int latency_ms)
@@ -365,7 +340,8 @@ static void test_loss(const char *percent, int latency_ms)
     int relay_stdin, port, status = -1;
     CHECK_OK(provider_start(&provider, 0));
     frame_server_set_rate(provider.server, 4000000);
-    pid_t pid = relay_start(frame_server_port(provider.server), percent, "10", &relay_stdin, &port);
+    struct relay relay = {RELAY, frame_server_port(provider.server), percent, "10", "0"};
+    pid_t pid = relay_start(&relay, &relay_stdin, &port);
     consumer_start(&consumer, port, "link.A", key);
     CHECK_TRUE(consumer_wait(&consumer, &consumer.received, FRAMES));
     struct frame_link_stats stats;
